@@ -1,0 +1,3 @@
+//! Benchmarks against the peers that users would pick instead.
+
+fn main() {}

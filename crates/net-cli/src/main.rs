@@ -1,0 +1,3 @@
+//! The command net: echo, send, bench and demo over every transport.
+
+fn main() {}

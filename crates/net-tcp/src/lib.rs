@@ -1,0 +1,1 @@
+//! Framed messages over TCP and Unix-domain sockets.

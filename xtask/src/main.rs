@@ -1,0 +1,3 @@
+//! The checks, tests and benches of this workspace.
+
+fn main() {}
