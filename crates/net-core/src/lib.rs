@@ -1,1 +1,34 @@
 //! Messages over any transport: the traits, framings and buffers that every protocol shares.
+//!
+//! * [`Transport`], [`Listener`], [`Sender`], [`Receiver`], [`Connection`]: what all transports have in common, and
+//!   the laws that each obeys.
+//! * [`Address`]: where a transport connects or listens.
+//! * [`frame`]: how messages are marked in a byte stream; [`framed`] drives that over async streams.
+//! * [`memory`]: messages between tasks of one process.
+//! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
+//! * [`Observer`]: what is told to logs and metrics.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod accept;
+mod address;
+mod batch;
+mod connection;
+mod erased;
+mod error;
+pub mod frame;
+pub mod framed;
+mod lend;
+mod limit;
+pub mod memory;
+mod observer;
+mod transport;
+
+pub use accept::{Accept, AcceptLimits, Acceptor, Admission, Handshake, Permit};
+pub use address::{Address, AddressError, Host, Scheme};
+pub use batch::Batch;
+pub use connection::{Connection, ConnectionId, Info};
+pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
+pub use error::{Error, ErrorKind, Result};
+pub use limit::Limit;
+pub use observer::Observer;
+pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};

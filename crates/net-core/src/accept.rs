@@ -1,0 +1,296 @@
+//! The one accept loop of every listener: limits before handshakes, handshakes off the path.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{Sleep, sleep, timeout},
+};
+
+use crate::{Address, Error, ErrorKind, Limit, Result};
+
+mod admission;
+mod reserve;
+
+use admission::Prefix;
+pub use admission::{AcceptLimits, Admission, Permit};
+use reserve::Reserve;
+
+/// The shortest pause after the system could give no connection.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// The longest pause, after many failures in a row.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// How many refused connections one poll disposes of before other tasks have their turn.
+const MAX_REFUSED_PER_POLL: usize = 64;
+
+/// Where raw connections come from, and what makes a usable one of them.
+///
+/// This is what a transport writes; [`Acceptor`] does the rest. The output may be a message connection or a byte
+/// stream.
+pub trait Accept: Send + Unpin + 'static {
+    /// A connection as the system gives it.
+    type Socket: Send + 'static;
+    /// A connection that is ready for use.
+    type Output: Send + 'static;
+
+    /// Polls for the next raw connection and the address of its peer.
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>>;
+
+    /// Makes a raw connection usable. It keeps `permit` for as long as it is open.
+    fn handshake(&self, socket: Self::Socket, peer: Address, permit: Permit) -> Handshake<Self::Output>;
+}
+
+/// What [`Accept::handshake`] gives.
+pub enum Handshake<T> {
+    /// Nothing had to be exchanged with the peer.
+    Done(Result<T>),
+    /// The peer has its part in it: it runs as a task of its own, with a deadline.
+    Running(Pin<Box<dyn Future<Output = Result<T>> + Send>>),
+}
+
+impl<T> fmt::Debug for Handshake<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done(Ok(_)) => "Done(Ok)",
+            Self::Done(Err(_)) => "Done(Err)",
+            Self::Running(_) => "Running",
+        })
+    }
+}
+
+/// Accepts connections under limits, and survives what peers and the system do.
+///
+/// * A connection over a limit is refused before its handshake and told to the observer.
+/// * Handshakes run as tasks with a deadline; when the set is full, the oldest one is dropped, and one prefix of
+///   addresses may hold a quarter of it.
+/// * A shortage of descriptors is survived: a reserved one is given up to refuse the peer that waits, and accepting
+///   pauses for 10 ms, longer when it goes on.
+pub struct Acceptor<A: Accept> {
+    source: Option<A>,
+    local: Address,
+    admission: Arc<Admission>,
+    handshakes: JoinSet<Result<A::Output>>,
+    /// The running handshakes, oldest first.
+    running: VecDeque<Running>,
+    reserve: Reserve,
+    pause: Option<Pin<Box<Sleep>>>,
+    next_pause: Duration,
+}
+
+struct Running {
+    task: AbortHandle,
+    peer: Address,
+    prefix: Option<Prefix>,
+}
+
+impl<A: Accept> Acceptor<A> {
+    /// Accepts from `source`, which listens at `local`, under the default limits.
+    pub fn new(source: A, local: Address) -> Self {
+        Self {
+            source: Some(source),
+            local,
+            admission: Arc::default(),
+            handshakes: JoinSet::new(),
+            running: VecDeque::new(),
+            reserve: Reserve::new(),
+            pause: None,
+            next_pause: MIN_PAUSE,
+        }
+    }
+
+    /// Returns the address it listens at.
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// Puts it under the limits of `admission`.
+    pub fn set_admission(&mut self, admission: Arc<Admission>) {
+        self.admission = admission;
+    }
+
+    /// Polls for the next connection that is ready for use.
+    ///
+    /// An error means that it is closed and nothing is left.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<A::Output>> {
+        for _ in 0..MAX_REFUSED_PER_POLL {
+            if let Poll::Ready(Some(output)) = self.poll_handshakes(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            match self.poll_source(cx) {
+                Poll::Ready(Some(output)) => return Poll::Ready(Ok(output)),
+                Poll::Ready(None) => {}
+                Poll::Pending if self.source.is_none() && self.handshakes.is_empty() => {
+                    return Poll::Ready(Err(Error::new(ErrorKind::Closed, "accept").at(&self.local)));
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Stops listening: what waits in the system's queue is taken, then the source is dropped.
+    ///
+    /// Handshakes go on; [`poll_accept`](Self::poll_accept) gives what they make.
+    pub fn close(&mut self) {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.pause = None;
+        // Bounded: a peer that connects without end must not keep a server from closing.
+        for _ in 0..self.admission.limits().max_connections {
+            match self.source.as_mut().map(|source| source.poll_accept(&mut cx)) {
+                Some(Poll::Ready(Ok((socket, peer)))) => match self.admit(socket, peer) {
+                    Some(Handshake::Done(output)) => {
+                        self.handshakes.spawn(std::future::ready(output));
+                    }
+                    Some(Handshake::Running(_)) | None => {}
+                },
+                Some(Poll::Ready(Err(_)) | Poll::Pending) | None => break,
+            }
+        }
+        self.source = None;
+    }
+
+    /// Takes one raw connection. `Ready(None)`: it was disposed of, or its handshake runs.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
+        if let Some(pause) = &mut self.pause {
+            std::task::ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        let Some(source) = &mut self.source else { return Poll::Pending };
+        match std::task::ready!(source.poll_accept(cx)) {
+            Ok((socket, peer)) => {
+                self.next_pause = MIN_PAUSE;
+                match self.admit(socket, peer) {
+                    Some(Handshake::Done(Ok(output))) => Poll::Ready(Some(output)),
+                    Some(Handshake::Done(Err(_)) | Handshake::Running(_)) | None => Poll::Ready(None),
+                }
+            }
+            Err(error) => {
+                self.survive(&error, cx);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Refuses or begins the handshake of one raw connection. A handshake that runs is taken over.
+    fn admit(&mut self, socket: A::Socket, peer: Address) -> Option<Handshake<A::Output>> {
+        let permit = match self.admission.admit(peer.ip()) {
+            Ok(permit) => permit,
+            Err(limit) => {
+                self.admission.observe(|observer| observer.rejected(&peer, limit));
+                return None;
+            }
+        };
+        self.admission.observe(|observer| observer.accepted(&peer));
+        match self.source.as_ref()?.handshake(socket, peer.clone(), permit) {
+            Handshake::Done(Err(error)) => {
+                self.admission.observe(|observer| observer.handshake_failed(&peer, &error));
+                None
+            }
+            Handshake::Running(handshake) => {
+                self.start(handshake, peer);
+                None
+            }
+            done @ Handshake::Done(Ok(_)) => Some(done),
+        }
+    }
+
+    fn start(&mut self, handshake: Pin<Box<dyn Future<Output = Result<A::Output>> + Send>>, peer: Address) {
+        let limits = *self.admission.limits();
+        let prefix = peer.ip().and_then(Prefix::of);
+        if prefix.is_some() {
+            let held = self.running.iter().filter(|one| one.prefix == prefix).count();
+            if held >= (limits.max_handshakes / 4).max(1) {
+                self.admission.observe(|observer| observer.rejected(&peer, Limit::HandshakesPerPrefix));
+                return;
+            }
+        }
+        if self.running.len() >= limits.max_handshakes
+            && let Some(oldest) = self.running.pop_front()
+        {
+            oldest.task.abort();
+            self.admission.observe(|observer| observer.rejected(&oldest.peer, Limit::Handshakes));
+        }
+        let task = self.handshakes.spawn(async move {
+            timeout(limits.handshake_timeout, handshake)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "handshake")))
+        });
+        self.running.push_back(Running { task, peer, prefix });
+    }
+
+    /// Takes the next finished handshake; failed ones are told and skipped.
+    fn poll_handshakes(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
+        while let Some(joined) = std::task::ready!(self.handshakes.poll_join_next_with_id(cx)) {
+            let id = match &joined {
+                Ok((id, _)) => *id,
+                Err(error) => error.id(),
+            };
+            let place = self.running.iter().position(|one| one.task.id() == id);
+            let finished = place.and_then(|place| self.running.remove(place));
+            let error = match joined {
+                Ok((_, Ok(output))) => return Poll::Ready(Some(output)),
+                Ok((_, Err(error))) => error,
+                // Dropped in favour of a newer one, which was told when it happened.
+                Err(stopped) if stopped.is_cancelled() => continue,
+                Err(panicked) => Error::new(ErrorKind::Io, "handshake").because(panicked),
+            };
+            if let Some(finished) = finished {
+                self.admission.observe(|observer| observer.handshake_failed(&finished.peer, &error));
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// Deals with an error of the system: the peer's fault is skipped, a shortage makes a pause.
+    fn survive(&mut self, error: &io::Error, cx: &mut Context<'_>) {
+        self.admission.observe(|observer| observer.accept_failed(error));
+        if error.kind() == io::ErrorKind::Interrupted || is_of_one_peer(error) {
+            return;
+        }
+        if reserve::is_shortage(error)
+            && let Some(source) = &mut self.source
+        {
+            // The peer at the head of the queue would wait for ever: it is accepted with the reserve and dropped.
+            self.reserve.shed(|| matches!(source.poll_accept(cx), Poll::Ready(Ok(_))));
+        }
+        self.pause = Some(Box::pin(sleep(self.next_pause)));
+        self.next_pause = (self.next_pause * 2).min(MAX_PAUSE);
+    }
+}
+
+/// Tells whether `accept` failed because of one peer alone.
+///
+/// Linux passes network errors of a new connection on as errors of `accept`; they say nothing of the listener.
+fn is_of_one_peer(error: &io::Error) -> bool {
+    use io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::ConnectionAborted
+            | Io::ConnectionReset
+            | Io::ConnectionRefused
+            | Io::NetworkDown
+            | Io::NetworkUnreachable
+            | Io::HostUnreachable
+            | Io::TimedOut
+    )
+}
+
+impl<A: Accept> fmt::Debug for Acceptor<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor")
+            .field("local", &self.local)
+            .field("handshakes", &self.running.len())
+            .field("closed", &self.source.is_none())
+            .finish_non_exhaustive()
+    }
+}

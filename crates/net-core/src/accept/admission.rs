@@ -1,0 +1,218 @@
+//! Who may come in: limits of connections that the listeners of a server share.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{Limit, Observer};
+
+/// Limits of the connections that a server accepts.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::AcceptLimits;
+///
+/// let limits = AcceptLimits { max_connections: 100, ..AcceptLimits::default() };
+/// assert_eq!(limits.max_connections_per_prefix, 200);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct AcceptLimits {
+    /// Connections in all, those that are still in their handshake among them. Default: 10 000.
+    pub max_connections: usize,
+    /// Connections from one IPv4 address or one IPv6 /56 network; loopback is not counted. Default: 200.
+    pub max_connections_per_prefix: usize,
+    /// Handshakes that run at once; one prefix may hold a quarter of them. Default: 256.
+    pub max_handshakes: usize,
+    /// How long a handshake may take. Default: 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub handshake_timeout: Duration,
+}
+
+impl Default for AcceptLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_connections_per_prefix: 200,
+            max_handshakes: 256,
+            handshake_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Who may come in: counts the connections of all listeners that share it, and holds them to [`AcceptLimits`].
+pub struct Admission {
+    limits: AcceptLimits,
+    observer: Option<Arc<dyn Observer>>,
+    active: AtomicUsize,
+    /// Keyed by what peers choose; the standard map's hash is seeded at random.
+    prefixes: Mutex<HashMap<Prefix, usize>>,
+}
+
+impl Admission {
+    /// Creates an admission that holds connections to `limits` and tells `observer`.
+    pub fn new(limits: AcceptLimits, observer: Option<Arc<dyn Observer>>) -> Self {
+        Self { limits, observer, active: AtomicUsize::new(0), prefixes: Mutex::default() }
+    }
+
+    /// Returns the limits.
+    pub fn limits(&self) -> &AcceptLimits {
+        &self.limits
+    }
+
+    /// Returns the number of connections that hold a permit.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Returns the observer, where there is one.
+    pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    /// Lets one connection in from `peer`, `None` where it has no IP address.
+    ///
+    /// # Errors
+    ///
+    /// The limit that is reached.
+    pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<Permit, Limit> {
+        let within = |active: usize| (active < self.limits.max_connections).then_some(active + 1);
+        if self.active.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within).is_err() {
+            return Err(Limit::Connections);
+        }
+        // From here on the permit's drop takes the count back.
+        let mut permit = Permit { admission: self.clone(), prefix: None };
+        if let Some(prefix) = peer.and_then(Prefix::of) {
+            let mut prefixes = self.prefixes();
+            let held = prefixes.entry(prefix).or_insert(0);
+            if *held >= self.limits.max_connections_per_prefix {
+                return Err(Limit::ConnectionsPerPrefix);
+            }
+            *held += 1;
+            permit.prefix = Some(prefix);
+        }
+        Ok(permit)
+    }
+
+    pub(super) fn observe(&self, tell: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.observer {
+            tell(&**observer);
+        }
+    }
+
+    fn prefixes(&self) -> MutexGuard<'_, HashMap<Prefix, usize>> {
+        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self::new(AcceptLimits::default(), None)
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("limits", &self.limits)
+            .field("active", &self.active())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right of one connection to be open; dropping it gives the place free.
+#[must_use = "dropping a permit gives the place free"]
+pub struct Permit {
+    admission: Arc<Admission>,
+    prefix: Option<Prefix>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.admission.active.fetch_sub(1, Ordering::Relaxed);
+        if let Some(prefix) = self.prefix {
+            let mut prefixes = self.admission.prefixes();
+            if let Some(held) = prefixes.get_mut(&prefix) {
+                *held -= 1;
+                if *held == 0 {
+                    prefixes.remove(&prefix);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Permit")
+    }
+}
+
+/// What is taken for one peer: an IPv4 address, or the /56 that an IPv6 customer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Prefix {
+    V4(Ipv4Addr),
+    V6([u8; 7]),
+}
+
+impl Prefix {
+    /// Returns the prefix that `ip` counts for; none for loopback.
+    pub(super) fn of(ip: IpAddr) -> Option<Self> {
+        match ip.to_canonical() {
+            ip if ip.is_loopback() => None,
+            IpAddr::V4(ip) => Some(Self::V4(ip)),
+            IpAddr::V6(ip) => ip.octets().first_chunk().map(|network| Self::V6(*network)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admission(max_connections: usize, max_connections_per_prefix: usize) -> Arc<Admission> {
+        let limits = AcceptLimits { max_connections, max_connections_per_prefix, ..AcceptLimits::default() };
+        Arc::new(Admission::new(limits, None))
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn a2_one_prefix_cannot_take_the_place_of_others() {
+        let admission = admission(10, 2);
+        let held = [admission.admit(ip("10.0.0.1")), admission.admit(ip("10.0.0.1"))];
+        assert_eq!(admission.admit(ip("10.0.0.1")).err(), Some(Limit::ConnectionsPerPrefix));
+        assert!(admission.admit(ip("10.0.0.2")).is_ok());
+        let v6 = [admission.admit(ip("2001:db8:0:1::1")), admission.admit(ip("2001:db8:0:ff::1"))];
+        assert_eq!(admission.admit(ip("2001:db8:0:2::9")).err(), Some(Limit::ConnectionsPerPrefix));
+        assert!(admission.admit(ip("2001:db8:0:100::1")).is_ok());
+        assert_eq!(admission.active(), 4);
+        drop((held, v6));
+        assert_eq!(admission.active(), 0);
+        assert!(admission.prefixes().is_empty(), "spoofed prefixes leave nothing behind");
+    }
+
+    #[test]
+    fn a2_the_limit_of_all_connections_is_exact() {
+        let admission = admission(2, 200);
+        let first = admission.admit(None);
+        let _second = admission.admit(ip("127.0.0.1")).expect("a place");
+        assert_eq!(admission.admit(None).err(), Some(Limit::Connections));
+        drop(first);
+        assert!(admission.admit(ip("::1")).is_ok());
+    }
+}

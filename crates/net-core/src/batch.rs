@@ -1,0 +1,88 @@
+//! Messages that travel through one call together.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// A queue of messages, bounded in number and bytes, that one call fills or empties.
+///
+/// It is reused, so that it allocates only until it has grown to what is needed.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::Batch;
+///
+/// let mut batch = Batch::new(256, 256 * 1024);
+/// batch.push("hello".into());
+/// assert_eq!((batch.len(), batch.bytes(), batch.is_full()), (1, 5, false));
+/// assert_eq!(batch.pop().as_deref(), Some(&b"hello"[..]));
+/// ```
+#[derive(Debug)]
+pub struct Batch {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    max_messages: usize,
+    max_bytes: usize,
+}
+
+impl Batch {
+    /// Creates a batch that is full at `max_messages` or at `max_bytes`; one message always fits an empty one.
+    pub fn new(max_messages: usize, max_bytes: usize) -> Self {
+        Self { messages: VecDeque::new(), bytes: 0, max_messages, max_bytes }
+    }
+
+    /// Appends a message. The bounds are for those who fill: they ask [`is_full`](Self::is_full) first.
+    #[inline]
+    pub fn push(&mut self, message: Bytes) {
+        self.bytes += message.len();
+        self.messages.push_back(message);
+    }
+
+    /// Takes the oldest message.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Bytes> {
+        let message = self.messages.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(message.len());
+        Some(message)
+    }
+
+    /// Returns the oldest message, for a sender that takes it in place.
+    #[inline]
+    pub fn front_mut(&mut self) -> Option<&mut Bytes> {
+        self.messages.front_mut()
+    }
+
+    /// Tells whether no message is in it.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    /// Returns the number of messages.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Returns the bytes of all messages.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Tells whether a bound is reached.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.messages.len() >= self.max_messages
+            || (self.bytes >= self.max_bytes && !self.messages.is_empty())
+    }
+
+    /// Gives back the memory of an empty batch that sleeps.
+    pub fn shrink(&mut self) {
+        if self.messages.is_empty() {
+            self.messages = VecDeque::new();
+            self.bytes = 0;
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What went wrong, while doing what, at which address, because of what.
+
+use std::{error::Error as StdError, fmt, io};
+
+use crate::{Address, frame::FrameError};
+
+/// The result of every operation in this workspace that does I/O.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, for `match`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Another socket already listens at the address.
+    AddressInUse,
+    /// This side ended the connection, or the peer has finished and can no longer be reached.
+    Closed,
+    /// The address is malformed, or not one that this transport serves.
+    InvalidAddress,
+    /// A setting contradicts another one or is out of its range.
+    InvalidConfig,
+    /// The operating system refused the operation for a reason that has no kind of its own.
+    Io,
+    /// A limit of connections, sessions or descriptors is reached.
+    LimitReached,
+    /// The message is longer than the framing or the transport carries; the connection is intact.
+    MessageTooLong,
+    /// The other side cannot take more work now; the same request may succeed later.
+    Overloaded,
+    /// The operating system does not permit the operation.
+    PermissionDenied,
+    /// The peer broke the protocol.
+    Protocol,
+    /// Nobody listens at the address.
+    Refused,
+    /// The peer answered a request with an error message.
+    Rejected,
+    /// The peer, or the network, aborted the connection.
+    Reset,
+    /// The deadline passed.
+    TimedOut,
+    /// The stream ended inside a message.
+    UnexpectedEnd,
+    /// No route leads to the address.
+    Unreachable,
+    /// The host name has no address.
+    Unresolved,
+    /// The transport does not offer the operation.
+    Unsupported,
+}
+
+impl ErrorKind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AddressInUse => "address in use",
+            Self::Closed => "closed",
+            Self::InvalidAddress => "invalid address",
+            Self::InvalidConfig => "invalid configuration",
+            Self::Io => "input/output error",
+            Self::LimitReached => "limit reached",
+            Self::MessageTooLong => "message too long",
+            Self::Overloaded => "overloaded",
+            Self::PermissionDenied => "permission denied",
+            Self::Protocol => "protocol violation",
+            Self::Refused => "connection refused",
+            Self::Rejected => "rejected by the peer",
+            Self::Reset => "connection reset",
+            Self::TimedOut => "timed out",
+            Self::UnexpectedEnd => "end of stream inside a message",
+            Self::Unreachable => "unreachable",
+            Self::Unresolved => "name not resolved",
+            Self::Unsupported => "unsupported",
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An error of the network: what failed, while doing what, at which address, because of what.
+///
+/// `Display` tells this level only, as in `connect tcp://10.0.0.1:80: timed out`; the cause is in
+/// [`source`](StdError::source). [`Error::report`] prints the whole chain for people.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::TimedOut, "connect").at(&"tcp://10.0.0.1:80".parse()?);
+/// assert_eq!(error.to_string(), "connect tcp://10.0.0.1:80: timed out");
+/// assert!(error.is_retryable());
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    operation: &'static str,
+    address: Option<Address>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Creates an error of `kind`, met during `operation` (a verb: `connect`, `accept`, `send`).
+    #[cold]
+    pub fn new(kind: ErrorKind, operation: &'static str) -> Self {
+        Self(Box::new(Inner { kind, operation, address: None, source: None }))
+    }
+
+    /// Creates an error from one of the operating system.
+    #[cold]
+    pub fn from_io(source: io::Error, operation: &'static str) -> Self {
+        // A framing error that travelled through an I/O trait keeps its own kind.
+        let kind = source
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<FrameError>())
+            .map_or_else(|| kind_of(source.kind()), |frame| kind_of_frame(*frame));
+        Self::new(kind, operation).because(source)
+    }
+
+    /// Names the address that was involved.
+    #[must_use]
+    pub fn at(mut self, address: &Address) -> Self {
+        self.0.address = Some(address.clone());
+        self
+    }
+
+    /// Adds what caused this error.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Returns what went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Returns the operation that failed, a verb.
+    pub fn operation(&self) -> &'static str {
+        self.0.operation
+    }
+
+    /// Returns the address that was involved, where there is one.
+    pub fn address(&self) -> Option<&Address> {
+        self.0.address.as_ref()
+    }
+
+    /// Tells whether a deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == ErrorKind::TimedOut
+    }
+
+    /// Tells whether the connection is gone: closed by this side, by the peer, or broken.
+    pub fn is_closed(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Reset | ErrorKind::UnexpectedEnd)
+    }
+
+    /// Tells whether the same operation may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.0.kind,
+            ErrorKind::Closed
+                | ErrorKind::LimitReached
+                | ErrorKind::Overloaded
+                | ErrorKind::Refused
+                | ErrorKind::Reset
+                | ErrorKind::TimedOut
+                | ErrorKind::UnexpectedEnd
+                | ErrorKind::Unreachable
+                | ErrorKind::Unresolved
+        )
+    }
+
+    /// Returns this error and all its causes in one line, joined by `: `.
+    pub fn report(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("operation", &self.0.operation)
+            .field("address", &self.0.address)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.operation)?;
+        if let Some(address) = &self.0.address {
+            write!(f, " {address}")?;
+        }
+        write!(f, ": {}", self.0.kind)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl Error {
+    /// Creates the error of a broken framing, met during `operation`.
+    #[cold]
+    pub fn from_frame(source: FrameError, operation: &'static str) -> Self {
+        Self::new(kind_of_frame(source), operation).because(source)
+    }
+}
+
+fn kind_of_frame(error: FrameError) -> ErrorKind {
+    match error {
+        FrameError::TooLong { .. } => ErrorKind::MessageTooLong,
+        FrameError::UnexpectedEnd { .. } => ErrorKind::UnexpectedEnd,
+        _ => ErrorKind::Protocol,
+    }
+}
+
+fn kind_of(kind: io::ErrorKind) -> ErrorKind {
+    use io::ErrorKind as Io;
+    match kind {
+        Io::AddrInUse => ErrorKind::AddressInUse,
+        Io::AddrNotAvailable | Io::HostUnreachable | Io::NetworkUnreachable | Io::NetworkDown => {
+            ErrorKind::Unreachable
+        }
+        Io::BrokenPipe | Io::NotConnected | Io::WriteZero => ErrorKind::Closed,
+        Io::ConnectionAborted | Io::ConnectionReset => ErrorKind::Reset,
+        Io::ConnectionRefused | Io::NotFound => ErrorKind::Refused,
+        Io::PermissionDenied => ErrorKind::PermissionDenied,
+        Io::TimedOut => ErrorKind::TimedOut,
+        Io::UnexpectedEof => ErrorKind::UnexpectedEnd,
+        Io::Unsupported => ErrorKind::Unsupported,
+        _ => ErrorKind::Io,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn report_tells_every_cause() {
+        let error = Error::from_io(io::ErrorKind::ConnectionRefused.into(), "connect");
+        assert_eq!(error.kind(), ErrorKind::Refused);
+        assert_eq!(error.report(), "connect: connection refused: connection refused");
+    }
+
+    #[test]
+    fn a_framing_error_keeps_its_kind_through_io() {
+        let through = io::Error::other(FrameError::TooLong { len: 9, max: 8 });
+        assert_eq!(Error::from_io(through, "receive").kind(), ErrorKind::MessageTooLong);
+    }
+
+    #[test]
+    fn an_error_is_one_word_wide() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+}

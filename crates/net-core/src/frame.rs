@@ -1,0 +1,128 @@
+//! How messages are marked in a byte stream: sans-I/O codecs that serve async and blocking callers alike.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+
+mod length_prefix;
+
+pub use length_prefix::{ByteOrder, LengthPrefix};
+
+/// Marks messages in a byte stream: encodes one into bytes, finds the next one in bytes.
+///
+/// A framing does no I/O, reads no clock and waits for nothing: [`framed`](crate::framed) drives it over async
+/// streams and [`blocking`](crate::blocking) over `std::io`. A clone is taken for each direction of each
+/// connection, so it may keep what it has learnt of an incomplete frame.
+pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
+    /// Returns the length of the longest message, in bytes.
+    fn max_message_len(&self) -> usize;
+
+    /// Tells whether each message arrives as it was sent; `false` where the stream has no boundaries.
+    fn preserves_messages(&self) -> bool {
+        true
+    }
+
+    /// Checks the message `head` + `body` and appends to `out` what stands before it on the wire.
+    ///
+    /// The message comes in two parts so that a header can be put in front of a large payload without a copy.
+    ///
+    /// # Errors
+    ///
+    /// The message cannot be framed: it is too long, or contains what marks its end. `out` is as it was.
+    fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<(), FrameError>;
+
+    /// Appends to `out` what stands behind a message on the wire.
+    fn encode_suffix(&self, out: &mut BytesMut) {
+        let _ = out;
+    }
+
+    /// Takes the next message out of `input`.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no frame, or a frame over the limit. The stream is useless afterwards.
+    fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, FrameError>;
+
+    /// Takes what is left in `input` once the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::UnexpectedEnd`] where `input` is a part of a frame.
+    fn decode_end(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        match self.decode(input)? {
+            Decoded::Message(message) => Ok(Some(message)),
+            Decoded::Incomplete { .. } if input.is_empty() => Ok(None),
+            Decoded::Incomplete { .. } => Err(FrameError::UnexpectedEnd { got: input.len() }),
+        }
+    }
+
+    /// Appends a whole frame to `out`.
+    ///
+    /// # Errors
+    ///
+    /// As [`encode_prefix`](Self::encode_prefix).
+    fn encode(&self, message: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
+        self.encode_prefix(&[], message, out)?;
+        out.extend_from_slice(message);
+        self.encode_suffix(out);
+        Ok(())
+    }
+}
+
+/// What [`Framing::decode`] found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// A whole message, a view of the input buffer.
+    Message(Bytes),
+    /// The start of a frame, or nothing at all.
+    Incomplete {
+        /// How many more bytes are needed at least before another look is of use; 1 where that is not known.
+        missing: usize,
+    },
+}
+
+/// Why bytes are no frame, or a message cannot be made one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The message is longer than the limit, or than the length field can say.
+    #[error("a message of {len} bytes exceeds the limit of {max}")]
+    TooLong {
+        /// The length of the message, as far as it is known.
+        len: u64,
+        /// The limit.
+        max: usize,
+    },
+    /// The message has not the one length that the framing carries.
+    #[error("a message of {len} bytes where each has {expected}")]
+    WrongLength {
+        /// The length of the message.
+        len: usize,
+        /// The length that each message has.
+        expected: usize,
+    },
+    /// The message contains the delimiter that would end it.
+    #[error("the message contains its delimiter at byte {at}")]
+    ContainsDelimiter {
+        /// Where in the message the delimiter stands.
+        at: usize,
+    },
+    /// The framing has no form for an empty message.
+    #[error("this framing cannot carry an empty message")]
+    Empty,
+    /// The stream ended inside a frame.
+    #[error("the stream ended inside a frame, after {got} bytes of it")]
+    UnexpectedEnd {
+        /// How many bytes of the frame had arrived.
+        got: usize,
+    },
+}
+
+/// Checks a message of `head` + `body` against `max`.
+pub(crate) fn check_len(head: &[u8], body: &[u8], max: usize) -> Result<usize, FrameError> {
+    let len = head.len() + body.len();
+    if len > max {
+        return Err(FrameError::TooLong { len: len as u64, max });
+    }
+    Ok(len)
+}

@@ -1,0 +1,239 @@
+//! The receiving half of messages over a byte stream.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::AsyncRead;
+use tokio_util::io::poll_read_buf;
+
+use super::Failure;
+use crate::{
+    Batch, Error, Receiver, Result,
+    frame::{Decoded, Framing},
+    lend::{LENT_LEN, lend, take_back},
+};
+
+/// Input of at most this length that waits for the rest of its frame moves to a buffer of its own size, so that a
+/// peer cannot pin a large buffer with a few bytes.
+const SMALL_REST: usize = LENT_LEN / 8;
+/// Memory is taken for at most this many bytes beyond what has arrived, or for as much again as has arrived.
+const GROWTH: usize = 64 * 1024;
+/// Moving at least this much of a frame to another buffer costs more than reading it with a call of its own.
+const LARGE_REST: usize = 4 * 1024;
+/// A read has room for at least this much, unless it completes a large frame.
+const MIN_READ: usize = 32 * 1024;
+
+/// Receives the frames of a byte stream as messages, each a view of the read buffer.
+///
+/// A large buffer is held only while bytes of an incomplete frame are in it; a receiver that sleeps holds none.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Receiver, Sender, frame::LengthPrefix, framed::{FrameReceiver, FrameSender}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let (near, far) = tokio::io::duplex(1024);
+/// let mut tx = FrameSender::new(near, LengthPrefix::default());
+/// let mut rx = FrameReceiver::new(far, LengthPrefix::default());
+/// tx.send("hello").await?;
+/// assert_eq!(rx.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FrameReceiver<R, F> {
+    io: R,
+    framing: F,
+    input: BytesMut,
+    /// How many bytes the frame at the start of `input` misses at least.
+    missing: usize,
+    /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
+    stride: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Open,
+    /// The stream ended; `input` may still give messages.
+    Ending,
+    Ended,
+    Failed(Failure),
+}
+
+impl<R, F> FrameReceiver<R, F> {
+    /// Receives from `io` what `framing` marks as messages.
+    pub fn new(io: R, framing: F) -> Self {
+        Self { io, framing, input: BytesMut::new(), missing: 1, stride: 0, state: State::Open }
+    }
+
+    /// Returns the byte stream.
+    pub fn get_ref(&self) -> &R {
+        &self.io
+    }
+}
+
+impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
+    /// Takes the next whole message out of the input, where there is one.
+    #[inline]
+    fn next_message(&mut self) -> Result<Option<Bytes>> {
+        if self.input.is_empty() {
+            self.missing = 1;
+            return Ok(None);
+        }
+        let before = self.input.len();
+        match self.framing.decode(&mut self.input) {
+            Ok(Decoded::Message(message)) => {
+                self.stride = before - self.input.len();
+                Ok(Some(message))
+            }
+            Ok(Decoded::Incomplete { missing }) => {
+                self.missing = missing;
+                Ok(None)
+            }
+            Err(error) => Err(self.fail(Failure::Frame(error))),
+        }
+    }
+
+    /// Reads once. `Ready`: there is more input, or the stream has ended.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.make_room();
+        let limit = self.read_limit();
+        let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut (&mut self.input).limit(limit));
+        match read {
+            Poll::Pending => {
+                self.settle();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0)) => {
+                self.state = State::Ending;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) => {
+                let kind = error.kind();
+                self.state = State::Failed(Failure::Io(kind));
+                Poll::Ready(Err(Error::from_io(error, "receive")))
+            }
+        }
+    }
+
+    /// Makes room for what is read next.
+    fn make_room(&mut self) {
+        let len = self.input.len();
+        let room = self.input.capacity() - len;
+        // What is announced is a claim, what has arrived is a fact: memory follows the fact.
+        let wanted = self.missing.min(len.max(GROWTH)).max(MIN_READ);
+        if room >= wanted || (self.missing >= LARGE_REST && room >= self.missing) {
+            return;
+        }
+        if len + wanted > LENT_LEN {
+            self.input.reserve(wanted);
+        } else if !self.input.try_reclaim(LENT_LEN - len) {
+            // No buffer, a small one, or one of which views are still held.
+            let mut lent = lend();
+            lent.extend_from_slice(&self.input);
+            take_back(std::mem::replace(&mut self.input, lent));
+        }
+    }
+
+    /// Returns how much the next read may bring.
+    ///
+    /// A large frame is read up to its end and no further where another one like it would not fit behind it: the
+    /// next one then starts in a fresh buffer, and no part of it has to be moved there.
+    fn read_limit(&self) -> usize {
+        let room = self.input.capacity() - self.input.len();
+        if self.missing >= LARGE_REST && room < 2 * self.missing + self.input.len() {
+            return self.missing.min(room);
+        }
+        if self.input.is_empty() && (LARGE_REST..=room).contains(&self.stride) {
+            return room - room % self.stride;
+        }
+        room
+    }
+
+    /// Gives the buffer back before sleeping, unless much of it is in use.
+    fn settle(&mut self) {
+        if self.input.capacity() < LENT_LEN / 2 {
+            return;
+        }
+        match self.input.len() {
+            0 => take_back(std::mem::take(&mut self.input)),
+            len if len <= SMALL_REST => {
+                let rest = BytesMut::from(&self.input[..]);
+                take_back(std::mem::replace(&mut self.input, rest));
+            }
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn fail(&mut self, failure: Failure) -> Error {
+        self.state = State::Failed(failure);
+        self.input = BytesMut::new();
+        failure.again("receive")
+    }
+
+    /// Takes what is left once the stream has ended.
+    fn end(&mut self) -> Result<Option<Bytes>> {
+        match self.framing.decode_end(&mut self.input) {
+            Ok(Some(message)) => Ok(Some(message)),
+            Ok(None) => {
+                self.state = State::Ended;
+                self.input = BytesMut::new();
+                Ok(None)
+            }
+            Err(error) => Err(self.fail(Failure::Frame(error))),
+        }
+    }
+}
+
+impl<R, F> Receiver for FrameReceiver<R, F>
+where
+    R: AsyncRead + Send + Unpin + 'static,
+    F: Framing,
+{
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        loop {
+            match self.state {
+                State::Open => {
+                    if let Some(message) = self.next_message()? {
+                        return Poll::Ready(Ok(Some(message)));
+                    }
+                    ready!(self.poll_fill(cx))?;
+                }
+                State::Ending => return Poll::Ready(self.end()),
+                State::Ended => return Poll::Ready(Ok(None)),
+                State::Failed(failure) => return Poll::Ready(Err(failure.again("receive"))),
+            }
+        }
+    }
+
+    fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
+        let Some(first) = ready!(self.poll_recv(cx))? else { return Poll::Ready(Ok(0)) };
+        batch.push(first);
+        let mut count = 1;
+        while !batch.is_full() && matches!(self.state, State::Open) {
+            // An error that stands behind a message is kept for the next call.
+            match self.next_message() {
+                Ok(Some(message)) => batch.push(message),
+                Ok(None) | Err(_) => break,
+            }
+            count += 1;
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<R, F> Drop for FrameReceiver<R, F> {
+    fn drop(&mut self) {
+        if self.input.capacity() >= LENT_LEN / 2 {
+            take_back(std::mem::take(&mut self.input));
+        }
+    }
+}

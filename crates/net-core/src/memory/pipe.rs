@@ -1,0 +1,211 @@
+//! One direction of a connection in memory.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+
+use super::MemoryConfig;
+use crate::{Batch, Error, ErrorKind, Permit, Receiver, Result, Sender, frame::FrameError};
+
+/// Returns both ends of one direction.
+pub(super) fn pipe(config: &MemoryConfig) -> (MemorySender, MemoryReceiver) {
+    let pipe = Arc::new(Mutex::new(Pipe::default()));
+    let sender = MemorySender { pipe: pipe.clone(), config: *config, finished: false, permit: None };
+    (sender, MemoryReceiver { pipe, permit: None })
+}
+
+/// The sending half of a connection in memory.
+#[derive(Debug)]
+pub struct MemorySender {
+    pipe: Arc<Mutex<Pipe>>,
+    config: MemoryConfig,
+    finished: bool,
+    permit: Option<Arc<Permit>>,
+}
+
+/// The receiving half of a connection in memory.
+#[derive(Debug)]
+pub struct MemoryReceiver {
+    pipe: Arc<Mutex<Pipe>>,
+    permit: Option<Arc<Permit>>,
+}
+
+#[derive(Debug, Default)]
+struct Pipe {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    /// How many of the messages are flushed, so that the receiver may have them.
+    flushed: usize,
+    end: End,
+    receiver_gone: bool,
+    sender: Option<Waker>,
+    receiver: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    Finished,
+    Aborted,
+}
+
+impl Pipe {
+    fn flush(&mut self) {
+        self.flushed = self.messages.len();
+        wake(&mut self.receiver);
+    }
+
+    fn take(&mut self) -> Option<Bytes> {
+        if self.flushed == 0 {
+            return None;
+        }
+        self.flushed -= 1;
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        Some(message)
+    }
+}
+
+fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
+    pipe.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+fn register(place: &mut Option<Waker>, cx: &Context<'_>) {
+    match place {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *place = Some(cx.waker().clone()),
+    }
+}
+
+impl MemorySender {
+    /// Keeps the place of a connection taken for as long as this half lives.
+    pub(super) fn hold(&mut self, permit: Arc<Permit>) {
+        self.permit = Some(permit);
+    }
+}
+
+impl MemoryReceiver {
+    /// Keeps the place of a connection taken for as long as this half lives.
+    pub(super) fn hold(&mut self, permit: Arc<Permit>) {
+        self.permit = Some(permit);
+    }
+}
+
+impl Sender for MemorySender {
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Bytes) -> Poll<Result<()>> {
+        if self.finished {
+            return Poll::Ready(Err(Error::new(ErrorKind::Closed, "send")));
+        }
+        let (len, max) = (message.len(), self.config.max_message_len);
+        if len > max {
+            let error = FrameError::TooLong { len: len as u64, max };
+            return Poll::Ready(Err(Error::from_frame(error, "send")));
+        }
+        let mut pipe = lock(&self.pipe);
+        if pipe.receiver_gone {
+            return Poll::Ready(Err(Error::new(ErrorKind::Reset, "send")));
+        }
+        // An empty message takes room too, or a peer that does not read could be sent any number of them.
+        let held = pipe.bytes + pipe.messages.len() * size_of::<Bytes>();
+        if !pipe.messages.is_empty() && held + len > self.config.max_buffered {
+            pipe.flush();
+            register(&mut pipe.sender, cx);
+            return Poll::Pending;
+        }
+        pipe.bytes += len;
+        pipe.messages.push_back(std::mem::take(message));
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut pipe = lock(&self.pipe);
+        if pipe.receiver_gone && !self.finished {
+            return Poll::Ready(Err(Error::new(ErrorKind::Reset, "flush")));
+        }
+        pipe.flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        std::task::ready!(self.poll_flush(cx))?;
+        self.finished = true;
+        let mut pipe = lock(&self.pipe);
+        pipe.end = End::Finished;
+        wake(&mut pipe.receiver);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for MemorySender {
+    fn drop(&mut self) {
+        let mut pipe = lock(&self.pipe);
+        if pipe.end == End::Open {
+            let flushed = pipe.flushed;
+            pipe.end = if pipe.messages.len() > flushed { End::Aborted } else { End::Finished };
+            pipe.messages.truncate(flushed);
+        }
+        wake(&mut pipe.receiver);
+    }
+}
+
+impl Receiver for MemoryReceiver {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let mut pipe = lock(&self.pipe);
+        if let Some(message) = pipe.take() {
+            wake(&mut pipe.sender);
+            return Poll::Ready(Ok(Some(message)));
+        }
+        match pipe.end {
+            End::Finished => Poll::Ready(Ok(None)),
+            End::Aborted => Poll::Ready(Err(Error::new(ErrorKind::Reset, "receive"))),
+            End::Open => {
+                register(&mut pipe.receiver, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
+        let before = batch.len();
+        let mut pipe = lock(&self.pipe);
+        while !batch.is_full()
+            && let Some(message) = pipe.take()
+        {
+            batch.push(message);
+        }
+        if batch.len() > before {
+            wake(&mut pipe.sender);
+            return Poll::Ready(Ok(batch.len() - before));
+        }
+        drop(pipe);
+        self.poll_recv(cx).map_ok(|message| {
+            let count = usize::from(message.is_some());
+            if let Some(message) = message {
+                batch.push(message);
+            }
+            count
+        })
+    }
+}
+
+impl Drop for MemoryReceiver {
+    fn drop(&mut self) {
+        let mut pipe = lock(&self.pipe);
+        pipe.receiver_gone = true;
+        pipe.messages = VecDeque::new();
+        pipe.bytes = 0;
+        pipe.flushed = 0;
+        wake(&mut pipe.sender);
+    }
+}

@@ -1,0 +1,100 @@
+//! What the accept loop and the engine tell to those who watch.
+
+use std::{fmt, io, sync::Arc, time::Duration};
+
+use crate::{Address, Error, Info, Limit};
+
+/// Watches connections: logs, metrics, tests.
+///
+/// Every method does nothing unless written. They are called from the tasks that serve connections, so they must be
+/// quick and must not block. Received and sent messages are told once a batch, not once a message.
+///
+/// Several observers compose as a tuple or as a `Vec<Arc<dyn Observer>>`.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::atomic::{AtomicUsize, Ordering};
+/// use net_core::{Info, Observer};
+///
+/// #[derive(Debug, Default)]
+/// struct Opened(AtomicUsize);
+///
+/// impl Observer for Opened {
+///     fn opened(&self, _: &Info) {
+///         self.0.fetch_add(1, Ordering::Relaxed);
+///     }
+/// }
+/// ```
+#[allow(unused_variables, reason = "the names are documentation for those who implement a method")]
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// A raw connection was accepted, before its handshake.
+    fn accepted(&self, peer: &Address) {}
+
+    /// The system could not give a connection; accepting goes on.
+    fn accept_failed(&self, error: &io::Error) {}
+
+    /// A connection was refused because a limit is reached.
+    fn rejected(&self, peer: &Address, limit: Limit) {}
+
+    /// A handshake failed, was too slow, or was dropped in favour of a newer one.
+    fn handshake_failed(&self, peer: &Address, error: &Error) {}
+
+    /// A session began.
+    fn opened(&self, info: &Info) {}
+
+    /// Messages arrived, with so many bytes of payload in all.
+    fn received(&self, info: &Info, messages: u64, bytes: u64) {}
+
+    /// Messages were handed to the transport, with so many bytes of payload in all.
+    fn sent(&self, info: &Info, messages: u64, bytes: u64) {}
+
+    /// A request was answered after `elapsed`.
+    fn request_finished(&self, info: &Info, elapsed: Duration) {}
+
+    /// Messages for this peer were dropped because its outbox was full.
+    fn dropped(&self, info: &Info, messages: u64) {}
+
+    /// A client waits for `delay` before its `attempt`th attempt to connect again; the first is 1.
+    fn reconnecting(&self, to: &Address, attempt: u32, delay: Duration) {}
+
+    /// A server has drained: so many sessions ended by themselves, so many were cut.
+    fn drained(&self, finished: usize, cut: usize) {}
+
+    /// A session ended; without an error where the end was clean.
+    fn closed(&self, info: &Info, error: Option<&Error>) {}
+}
+
+/// Watches nothing.
+impl Observer for () {}
+
+macro_rules! forward {
+    ($self:ident, $each:ident => $call:expr) => {
+        fn accepted(&$self, peer: &Address) { $call(&|$each| $each.accepted(peer)); }
+        fn accept_failed(&$self, error: &io::Error) { $call(&|$each| $each.accept_failed(error)); }
+        fn rejected(&$self, peer: &Address, limit: Limit) { $call(&|$each| $each.rejected(peer, limit)); }
+        fn handshake_failed(&$self, peer: &Address, error: &Error) { $call(&|$each| $each.handshake_failed(peer, error)); }
+        fn opened(&$self, info: &Info) { $call(&|$each| $each.opened(info)); }
+        fn received(&$self, info: &Info, messages: u64, bytes: u64) { $call(&|$each| $each.received(info, messages, bytes)); }
+        fn sent(&$self, info: &Info, messages: u64, bytes: u64) { $call(&|$each| $each.sent(info, messages, bytes)); }
+        fn request_finished(&$self, info: &Info, elapsed: Duration) { $call(&|$each| $each.request_finished(info, elapsed)); }
+        fn dropped(&$self, info: &Info, messages: u64) { $call(&|$each| $each.dropped(info, messages)); }
+        fn reconnecting(&$self, to: &Address, attempt: u32, delay: Duration) { $call(&|$each| $each.reconnecting(to, attempt, delay)); }
+        fn drained(&$self, finished: usize, cut: usize) { $call(&|$each| $each.drained(finished, cut)); }
+        fn closed(&$self, info: &Info, error: Option<&Error>) { $call(&|$each| $each.closed(info, error)); }
+    };
+}
+
+type Tell<'a> = &'a dyn Fn(&dyn Observer);
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    forward!(self, each => |tell: Tell<'_>| { tell(&self.0); tell(&self.1); });
+}
+
+impl Observer for Vec<Arc<dyn Observer>> {
+    forward!(self, each => |tell: Tell<'_>| self.iter().for_each(|one| tell(&**one)));
+}
+
+impl<O: Observer + ?Sized> Observer for Arc<O> {
+    forward!(self, each => |tell: &dyn Fn(&O)| tell(self));
+}

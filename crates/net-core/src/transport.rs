@@ -1,0 +1,407 @@
+//! What every way of carrying messages has in common, and the laws that each obeys.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{Address, Admission, Batch, BoxTransport, Connection, Error, ErrorKind, Result, erased};
+
+/// A way to carry messages between two peers: TCP, UDP, WebSocket, QUIC, memory.
+///
+/// A transport is a value that is configured once and then connects and listens any number of times.
+///
+/// # Laws
+///
+/// Every transport obeys these as far as its [`Guarantees`] promise; `net_core::testing::laws` runs them.
+///
+/// 1. A message arrives whole or not at all; in order where `ordered`. An empty message is a message.
+/// 2. `Pending` from [`Sender::poll_send`] leaves the message untouched and the waker registered, and has itself
+///    driven the pending writes.
+/// 3. While the peer does not read, at most the send buffer's bound is accepted; then `Pending`.
+/// 4. After a flush, nothing accepted needs another call from us.
+/// 5. After [`Sender::poll_finish`] the peer receives all, then `None`; our receiving goes on where `half_close`; a
+///    later send is [`ErrorKind::Closed`].
+/// 6. `None` and errors are final: later polls give `None` or an error again, and after an error never `None`. Not
+///    final is [`ErrorKind::MessageTooLong`] from `poll_send`: message and connection are intact.
+/// 7. Dropping a sender while something accepted is not flushed is an abort, which the peer sees as an error where
+///    `signals_abort`. Dropping after a flush is a plain close: what was flushed still arrives.
+/// 8. Dropping the future of a verb loses no received message; a sent one was accepted whole or not at all.
+/// 9. [`Listener::accept`] waits for no single peer's handshake and fails for no single peer's fault.
+/// 10. Memory held for a peer is bounded by configuration and by what has arrived, never by a length that the peer
+///     merely announced.
+pub trait Transport: Send + Sync + 'static {
+    /// The sending half of its connections.
+    type Sender: Sender;
+    /// The receiving half of its connections.
+    type Receiver: Receiver;
+    /// What accepts its connections.
+    type Listener: Listener<Sender = Self::Sender, Receiver = Self::Receiver>;
+
+    /// Returns what this transport promises about messages.
+    fn guarantees(&self) -> Guarantees;
+
+    /// Opens a connection to `to`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection: refused, timed out, unresolved, unreachable.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the attempt.
+    fn connect(
+        &self,
+        to: &Address,
+    ) -> impl Future<Output = Result<Connection<Self::Sender, Self::Receiver>>> + Send;
+
+    /// Starts to accept connections at `at`.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be listened at.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    fn listen(&self, at: &Address) -> impl Future<Output = Result<Self::Listener>> + Send;
+
+    /// Starts up to `n` listeners that share `at`, one for each runtime of a server.
+    ///
+    /// Returns at least one; one is what a transport gives that cannot share an address.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Self::listen).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    fn listen_many(
+        &self,
+        at: &Address,
+        n: usize,
+    ) -> impl Future<Output = Result<Vec<Self::Listener>>> + Send {
+        let _ = n;
+        async { Ok(vec![self.listen(at).await?]) }
+    }
+
+    /// Erases the type, to choose a transport at run time.
+    fn boxed(self) -> BoxTransport
+    where
+        Self: Sized,
+    {
+        erased::transport(self)
+    }
+}
+
+/// What a [`Transport`] promises about the messages it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "independent promises, each named")]
+pub struct Guarantees {
+    /// Every message arrives, or the connection fails.
+    pub reliable: bool,
+    /// Messages arrive in the order they were sent.
+    pub ordered: bool,
+    /// After [`Sender::poll_finish`], the peer's own sending goes on.
+    pub half_close: bool,
+    /// The peer learns that this side has finished: its receiver gives `None`.
+    pub signals_end: bool,
+    /// The peer can tell an abort from a clean end.
+    pub signals_abort: bool,
+    /// Each message arrives with the boundaries it was sent with.
+    pub preserves_messages: bool,
+    /// A message may arrive more than once.
+    pub may_duplicate: bool,
+    /// The longest message, in bytes.
+    pub max_message_len: usize,
+}
+
+impl Guarantees {
+    /// What a reliable, ordered byte stream with half-close gives to a framing whose longest message is
+    /// `max_message_len`.
+    pub fn stream(max_message_len: usize) -> Self {
+        Self {
+            reliable: true,
+            ordered: true,
+            half_close: true,
+            signals_end: true,
+            signals_abort: true,
+            preserves_messages: true,
+            may_duplicate: false,
+            max_message_len,
+        }
+    }
+}
+
+/// Accepts connections.
+pub trait Listener: Send + Unpin + 'static {
+    /// The sending half of its connections.
+    type Sender: Sender;
+    /// The receiving half of its connections.
+    type Receiver: Receiver;
+
+    /// Returns the address it listens at, with the port the system chose.
+    fn local(&self) -> &Address;
+
+    /// Polls for the next connection.
+    ///
+    /// A peer's fault, a refused connection and a shortage of descriptors are told to the observer and survived; an
+    /// error means that this listener accepts no more.
+    fn poll_accept(&mut self, cx: &mut Context<'_>)
+    -> Poll<Result<Connection<Self::Sender, Self::Receiver>>>;
+
+    /// Stops listening.
+    ///
+    /// Connections that wait in the system's queue and handshakes that run are still given by
+    /// [`poll_accept`](Self::poll_accept); after the last of them it fails with [`ErrorKind::Closed`].
+    fn close(&mut self);
+
+    /// Puts this listener under the limits of `admission`, which several listeners may share.
+    ///
+    /// Until then it has limits of its own, the default ones.
+    fn set_admission(&mut self, admission: Arc<Admission>);
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// The listener accepts no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no connection is lost.
+    fn accept(&mut self) -> impl Future<Output = Result<Connection<Self::Sender, Self::Receiver>>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_accept(cx))
+    }
+}
+
+/// The sending half of a connection.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Receiver, Sender, memory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let (mut near, mut far) = memory::pair();
+/// near.tx.feed("one").await?; // accepted, perhaps not yet on its way
+/// near.tx.send("two").await?; // accepted and flushed, and the one before with it
+/// near.tx.finish().await?;
+/// assert_eq!(far.rx.recv().await?.as_deref(), Some(&b"one"[..]));
+/// assert_eq!(far.rx.recv().await?.as_deref(), Some(&b"two"[..]));
+/// assert_eq!(far.rx.recv().await?, None);
+/// # Ok(())
+/// # }
+/// ```
+pub trait Sender: Send + Unpin + 'static {
+    /// Offers one message.
+    ///
+    /// `Ready(Ok)`: accepted whole, and taken out of `message`. `Pending`: no room, `message` is untouched, the task
+    /// is woken when there is.
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Bytes) -> Poll<Result<()>>;
+
+    /// Hands every accepted message to the network.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+
+    /// Flushes, then tells the peer that no message follows.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>>;
+
+    /// Offers one message that consists of `head` and then `body`, as [`poll_send`](Self::poll_send) does.
+    ///
+    /// A transport that writes a byte stream sends both without joining them first; others join them here.
+    fn poll_send_parts(&mut self, cx: &mut Context<'_>, head: &[u8], body: &mut Bytes) -> Poll<Result<()>> {
+        let mut whole = BytesMut::with_capacity(head.len() + body.len());
+        whole.extend_from_slice(head);
+        whole.extend_from_slice(body);
+        ready!(self.poll_send(cx, &mut whole.freeze()))?;
+        *body = Bytes::new();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Offers the messages of `batch` in order, taking out those that are accepted.
+    ///
+    /// `Pending`: those still in `batch` were not accepted. An error concerns the first one still in `batch`.
+    fn poll_send_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<()>> {
+        while let Some(message) = batch.front_mut() {
+            ready!(self.poll_send(cx, message))?;
+            batch.pop();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Queues one message, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::MessageTooLong`] with the connection intact, or why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the message was accepted whole or not at all; which of the two, the caller does not learn.
+    fn feed(&mut self, message: impl Into<Bytes>) -> impl Future<Output = Result<()>> + Send
+    where
+        Self: Sized,
+    {
+        let mut message = message.into();
+        poll_fn(move |cx| self.poll_send(cx, &mut message))
+    }
+
+    /// Sends one message and flushes.
+    ///
+    /// # Errors
+    ///
+    /// As [`feed`](Self::feed).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`feed`](Self::feed).
+    fn send(&mut self, message: impl Into<Bytes>) -> impl Future<Output = Result<()>> + Send
+    where
+        Self: Sized,
+    {
+        let mut message = Some(message.into());
+        poll_fn(move |cx| {
+            if let Some(offered) = &mut message {
+                ready!(self.poll_send(cx, offered))?;
+                message = None;
+            }
+            self.poll_flush(cx)
+        })
+    }
+
+    /// Waits until every queued message is with the network.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what was not written stays queued.
+    fn flush(&mut self) -> impl Future<Output = Result<()>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_flush(cx))
+    }
+
+    /// Flushes and tells the peer that no message follows.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it may be called again.
+    fn finish(&mut self) -> impl Future<Output = Result<()>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_finish(cx))
+    }
+}
+
+/// The receiving half of a connection.
+pub trait Receiver: Send + Unpin + 'static {
+    /// Polls for the next message; `None` once the peer finished.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;
+
+    /// Polls for all messages that are ready, as many as `batch` has room for, and appends them.
+    ///
+    /// `Ready(Ok(n))`: `n` were appended; 0 means that the peer finished. What goes wrong behind a message is told
+    /// by the next call.
+    fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
+        // One message a call needs no memory of what came behind it; transports that have more at hand override this.
+        if batch.is_full() {
+            return Poll::Ready(Err(Error::new(ErrorKind::LimitReached, "receive")));
+        }
+        Poll::Ready(Ok(match ready!(self.poll_recv(cx))? {
+            Some(message) => {
+                batch.push(message);
+                1
+            }
+            None => 0,
+        }))
+    }
+
+    /// Waits for the next message; `None` once the peer finished.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a message that was not returned stays queued.
+    fn recv(&mut self) -> impl Future<Output = Result<Option<Bytes>>> + Send
+    where
+        Self: Sized,
+    {
+        poll_fn(|cx| self.poll_recv(cx))
+    }
+}
+
+impl<S: Sender + ?Sized> Sender for Box<S> {
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Bytes) -> Poll<Result<()>> {
+        (**self).poll_send(cx, message)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        (**self).poll_flush(cx)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        (**self).poll_finish(cx)
+    }
+
+    fn poll_send_parts(&mut self, cx: &mut Context<'_>, head: &[u8], body: &mut Bytes) -> Poll<Result<()>> {
+        (**self).poll_send_parts(cx, head, body)
+    }
+
+    fn poll_send_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<()>> {
+        (**self).poll_send_many(cx, batch)
+    }
+}
+
+impl<R: Receiver + ?Sized> Receiver for Box<R> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        (**self).poll_recv(cx)
+    }
+
+    fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
+        (**self).poll_recv_many(cx, batch)
+    }
+}
+
+impl<L: Listener + ?Sized> Listener for Box<L> {
+    type Sender = L::Sender;
+    type Receiver = L::Receiver;
+
+    fn local(&self) -> &Address {
+        (**self).local()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection<L::Sender, L::Receiver>>> {
+        (**self).poll_accept(cx)
+    }
+
+    fn close(&mut self) {
+        (**self).close();
+    }
+
+    fn set_admission(&mut self, admission: Arc<Admission>) {
+        (**self).set_admission(admission);
+    }
+}
+
+/// Proof that the halves can be chosen at run time.
+const _: Option<(&dyn Sender, &dyn Receiver)> = None;
