@@ -1,0 +1,29 @@
+//! `cargo xtask bench`: our release binary against its peers.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::run;
+
+/// Compare with the peers, in one run; results appear under target/bench
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Which comparison, for example `tcp`
+    name: String,
+    /// Flags of the bench program (`cargo xtask bench tcp --help` lists them)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) flags: Vec<String>,
+}
+
+impl Bench {
+    /// Builds the command and the peers, then runs the comparison.
+    ///
+    /// # Errors
+    /// When a build or the comparison fails.
+    pub(crate) fn run(&self) -> Result<()> {
+        // The bench starts the command as a server of its own process, so it must be as new as the sources.
+        run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
+        let program = ["run", "--release", "-p", "net-benches", "--bin", "bench", "--", &self.name];
+        run::run(run::cargo(program).args(&self.flags))
+    }
+}

@@ -1,0 +1,133 @@
+//! The programs that the tasks need, and how each is installed where it is missing.
+
+use std::{env, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::run;
+
+/// A cargo subcommand, built from crates.io at the version pinned here.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tool {
+    package: &'static str,
+    version: &'static str,
+}
+
+/// Runs the tests, each in a process of its own, and ends those that hang.
+pub(crate) const NEXTEST: Tool = Tool { package: "cargo-nextest", version: "0.9.143" };
+/// Checks each feature alone.
+pub(crate) const HACK: Tool = Tool { package: "cargo-hack", version: "0.6.46" };
+/// Checks version floors, licences and sources of the dependencies.
+pub(crate) const DENY: Tool = Tool { package: "cargo-deny", version: "0.20.2" };
+
+impl Tool {
+    /// Installs the pinned version unless some version is there already; says so when it differs from the pin.
+    ///
+    /// # Errors
+    /// When the installation fails.
+    pub(crate) fn ensure(self) -> Result<()> {
+        let subcommand = self.package.trim_start_matches("cargo-");
+        if let Ok(found) = run::output(&mut run::cargo([subcommand, "--version"])) {
+            let found = found.lines().next().unwrap_or_default();
+            if !found.split(' ').any(|word| word == self.version) {
+                eprintln!("note: found {found}; the pinned version is {}", self.version);
+            }
+            return Ok(());
+        }
+        eprintln!("{} is missing; it is built from crates.io once, which takes minutes", self.package);
+        let install = ["install", "--locked", self.package, "--version", self.version];
+        // A build flag meant for the workspace would make cargo build this somewhere else or differently.
+        run::run(run::cargo(install).env_remove("CARGO_TARGET_DIR").env_remove("RUSTFLAGS"))
+            .with_context(|| format!("{} could not be installed", self.package))
+    }
+}
+
+/// A program of the system, and the Debian package that brings it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Program {
+    name: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+/// The foreign client that the tests drive over real input.
+pub(crate) const PYTHON: Program =
+    Program { name: "python3", package: "python3", purpose: "the foreign client runs on it" };
+/// Counts system calls in the tests that bound them.
+pub(crate) const STRACE: Program =
+    Program { name: "strace", package: "strace", purpose: "tests count system calls with it" };
+
+/// Installs the packages of those `programs` that are missing, by name, through `apt-get`.
+///
+/// # Errors
+/// Where there is no `apt-get` or no right to use it: what is missing, and the command that gets it.
+pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
+    let missing = missing(programs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|program| program.package).collect();
+    let purposes: Vec<_> =
+        missing.iter().map(|program| format!("{} ({})", program.name, program.purpose)).collect();
+    let advice = format!(
+        "missing on this machine: {}. Get it with the system's package manager, on Debian and Ubuntu:\n    \
+         sudo apt-get update && sudo apt-get install -y {}",
+        purposes.join(", "),
+        packages.join(" ")
+    );
+    let Some(prefix) = privileged() else { bail!(advice) };
+    eprintln!("missing: {}; installing {}", purposes.join(", "), packages.join(" "));
+    let apt = |arguments: &[&str]| {
+        let words: Vec<&str> =
+            prefix.iter().copied().chain(["apt-get"]).chain(arguments.iter().copied()).collect();
+        let (program, rest) = words.split_first().context("an empty command")?;
+        run::run(Command::new(program).args(rest).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    let install: Vec<&str> =
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
+    // Where the package lists are there, no update is needed; a fresh image has none.
+    if apt(&install).is_err() {
+        apt(&["update"]).and_then(|()| apt(&install)).context(advice.clone())?;
+    }
+    if self::missing(programs).is_empty() { Ok(()) } else { bail!(advice) }
+}
+
+/// Whether the process runs in continuous integration.
+pub(crate) fn in_ci() -> bool {
+    env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+fn missing(programs: &[Program]) -> Vec<Program> {
+    programs.iter().copied().filter(|program| !run::succeeds(program.name, &["--version"])).collect()
+}
+
+/// What stands before `apt-get` so that it may install; `None` where it may not, or is not there.
+fn privileged() -> Option<&'static [&'static str]> {
+    if !run::succeeds("apt-get", &["--version"]) {
+        return None;
+    }
+    if run::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0") {
+        return Some(&[]);
+    }
+    run::succeeds("sudo", &["-n", "true"]).then_some(&["sudo", "-n"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOWHERE: Program =
+        Program { name: "no-such-program-here", package: "no-such-package", purpose: "this test" };
+    const SHELL: Program = Program { name: "bash", package: "bash", purpose: "this test" };
+
+    #[test]
+    fn only_what_does_not_start_is_missing() {
+        let names: Vec<_> = missing(&[SHELL, NOWHERE]).iter().map(|program| program.name).collect();
+        assert_eq!(names, ["no-such-program-here"]);
+    }
+
+    #[test]
+    fn what_is_there_is_not_installed() {
+        ensure_programs(&[SHELL]).unwrap();
+    }
+}
