@@ -20,6 +20,7 @@ pub mod framed;
 mod lend;
 mod limit;
 pub mod memory;
+mod message;
 mod observer;
 mod transport;
 
@@ -30,5 +31,6 @@ pub use connection::{Connection, ConnectionId, Info};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
 pub use limit::Limit;
+pub use message::{ErrorCode, ErrorReply, Message, MessageError, MessageKind};
 pub use observer::Observer;
 pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};

@@ -333,6 +333,13 @@ pub trait Receiver: Send + Unpin + 'static {
         }))
     }
 
+    /// Returns how many bytes are held of a message that has not arrived whole.
+    ///
+    /// A server that finds it above zero for too long has a peer that stalls inside a message.
+    fn incomplete_len(&self) -> usize {
+        0
+    }
+
     /// Waits for the next message; `None` once the peer finished.
     ///
     /// # Errors
@@ -379,6 +386,10 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
         (**self).poll_recv_many(cx, batch)
+    }
+
+    fn incomplete_len(&self) -> usize {
+        (**self).incomplete_len()
     }
 }
 

@@ -228,6 +228,10 @@ where
         }
         Poll::Ready(Ok(count))
     }
+
+    fn incomplete_len(&self) -> usize {
+        self.input.len()
+    }
 }
 
 impl<R, F> Drop for FrameReceiver<R, F> {

@@ -1,0 +1,242 @@
+//! A message with a kind and a number, and the bytes it has inside a frame.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+mod error_reply;
+
+pub use error_reply::{ErrorCode, ErrorReply};
+
+/// What a message is to its receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum MessageKind {
+    /// Asks for a response with the same id.
+    Request = 0,
+    /// Answers the request with the same id.
+    Response = 1,
+    /// Tells something and asks for nothing.
+    Notification = 2,
+    /// Proves that the sender lives; never answered.
+    Heartbeat = 3,
+    /// Answers the request with the same id by an error; see [`ErrorReply`].
+    Error = 4,
+}
+
+impl MessageKind {
+    /// Returns the kind that `byte` stands for on the wire.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            0 => Self::Request,
+            1 => Self::Response,
+            2 => Self::Notification,
+            3 => Self::Heartbeat,
+            4 => Self::Error,
+            _ => return None,
+        })
+    }
+}
+
+/// A message: kind, id and payload. It is immutable and cheap to clone: the payload is shared.
+///
+/// In a frame it is
+///
+/// ```text
+/// +---------+------------+---------------------------+
+/// | kind: 1 | id: 8, BE  | payload: rest of the frame |
+/// +---------+------------+---------------------------+
+/// ```
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Message, MessageKind};
+///
+/// let request = Message::new(MessageKind::Request, 7, "hello");
+/// let answer = Message::decode(request.reply("world").encode())?;
+/// assert_eq!((answer.kind(), answer.id()), (MessageKind::Response, 7));
+/// assert_eq!(answer.payload(), "world");
+/// # Ok::<(), net_core::MessageError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    kind: MessageKind,
+    id: u64,
+    payload: Bytes,
+}
+
+impl Message {
+    /// The length of kind and id, in bytes.
+    pub const HEAD_LEN: usize = 9;
+
+    /// Creates a message.
+    pub fn new(kind: MessageKind, id: u64, payload: impl Into<Bytes>) -> Self {
+        Self { kind, id, payload: payload.into() }
+    }
+
+    /// Returns what the message is to its receiver.
+    #[inline]
+    pub fn kind(&self) -> MessageKind {
+        self.kind
+    }
+
+    /// Returns the number that joins a request and its answer.
+    #[inline]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Returns the payload; a clone of it shares the memory.
+    #[inline]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// Takes the payload out.
+    #[inline]
+    pub fn into_payload(self) -> Bytes {
+        self.payload
+    }
+
+    /// Returns an answer to this message: a response to a request, a notification to a notification.
+    #[must_use]
+    #[inline]
+    pub fn reply(&self, payload: impl Into<Bytes>) -> Self {
+        Self { kind: self.reply_kind(), id: self.id, payload: payload.into() }
+    }
+
+    /// Turns this message into an answer with the same payload.
+    #[must_use]
+    #[inline]
+    pub fn into_reply(self) -> Self {
+        Self { kind: self.reply_kind(), ..self }
+    }
+
+    /// Returns an error as the answer to this message.
+    #[must_use]
+    pub fn reply_error(&self, error: &ErrorReply) -> Self {
+        Self { kind: MessageKind::Error, id: self.id, payload: error.encode() }
+    }
+
+    #[inline]
+    fn reply_kind(&self) -> MessageKind {
+        match self.kind {
+            MessageKind::Request => MessageKind::Response,
+            _ => MessageKind::Notification,
+        }
+    }
+
+    /// Returns kind and id as they stand in front of the payload.
+    #[inline]
+    pub fn head(&self) -> [u8; Self::HEAD_LEN] {
+        let mut head = [0; Self::HEAD_LEN];
+        let (kind, id) = head.split_at_mut(1);
+        kind.copy_from_slice(&[self.kind as u8]);
+        id.copy_from_slice(&self.id.to_be_bytes());
+        head
+    }
+
+    /// Returns the message as the content of a frame.
+    pub fn encode(&self) -> Bytes {
+        let mut body = BytesMut::with_capacity(Self::HEAD_LEN + self.payload.len());
+        body.extend_from_slice(&self.head());
+        body.extend_from_slice(&self.payload);
+        body.freeze()
+    }
+
+    /// Reads a message from the content of a frame; the payload is a view of it.
+    ///
+    /// # Errors
+    ///
+    /// The content is shorter than kind and id, or its kind is unknown.
+    #[inline]
+    pub fn decode(mut body: Bytes) -> Result<Self, MessageError> {
+        let Some((&kind, rest)) = body.split_first() else { return Err(MessageError::TooShort { len: 0 }) };
+        let Some(id) = rest.first_chunk() else { return Err(MessageError::TooShort { len: body.len() }) };
+        let id = u64::from_be_bytes(*id);
+        let kind = MessageKind::from_byte(kind).ok_or(MessageError::UnknownKind { kind })?;
+        body.advance(Self::HEAD_LEN);
+        Ok(Self { kind, id, payload: body })
+    }
+}
+
+/// Why the content of a frame is no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// The frame ends before the head does.
+    #[error("a frame of {len} bytes is shorter than the head of a message, {}", Message::HEAD_LEN)]
+    TooShort {
+        /// The length of the frame.
+        len: usize,
+    },
+    /// The kind is none of 0 to 4.
+    #[error("{kind} is no kind of message")]
+    UnknownKind {
+        /// The kind as it arrived.
+        kind: u8,
+    },
+}
+
+/// How much of a payload `Debug` and `Display` show, in bytes.
+const SHOWN: usize = 64;
+
+/// Shows the start of a payload with everything but printable ASCII escaped, so that no peer writes into a log.
+struct Shown<'a>(&'a [u8]);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
+        write!(f, "\"{}\"", shown.escape_ascii())?;
+        if self.0.len() > SHOWN {
+            write!(f, "… ({} bytes)", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("kind", &self.kind)
+            .field("id", &self.id)
+            .field("payload", &format_args!("{}", Shown(&self.payload)))
+            .finish()
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {} {}", self.kind, self.id, Shown(&self.payload))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same_message() {
+        for kind in 0..5 {
+            let kind = MessageKind::from_byte(kind).expect("a kind");
+            let message = Message::new(kind, u64::MAX - 1, "payload");
+            assert_eq!(Message::decode(message.encode()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn a11_an_unknown_kind_or_a_short_frame_is_an_error() {
+        assert_eq!(Message::decode(Bytes::new()), Err(MessageError::TooShort { len: 0 }));
+        assert_eq!(Message::decode(Bytes::from_static(&[0; 8])), Err(MessageError::TooShort { len: 8 }));
+        assert_eq!(Message::decode(Bytes::from_static(&[5; 9])), Err(MessageError::UnknownKind { kind: 5 }));
+        assert!(Message::decode(Bytes::from_static(&[0; 9])).is_ok(), "an empty payload is a payload");
+    }
+
+    #[test]
+    fn a37_what_is_shown_is_bounded_and_escaped() {
+        let message = Message::new(MessageKind::Notification, 1, vec![0x1b; 1000]);
+        let shown = format!("{message} {message:?}");
+        assert!(!shown.contains('\x1b') && shown.len() < 800, "{shown}");
+    }
+}

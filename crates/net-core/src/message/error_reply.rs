@@ -1,0 +1,122 @@
+//! The payload of an error message.
+
+use std::{fmt, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// Why a request was not served, as the payload of a message of kind 4.
+///
+/// ```text
+/// +-------------+-------------------------+------------------------+
+/// | code: 2, BE | retry after: 4, BE, ms  | text: UTF-8, to the end |
+/// +-------------+-------------------------+------------------------+
+/// ```
+///
+/// A retry-after of 0 means that the peer gives no advice.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorCode, ErrorReply};
+///
+/// let error = ErrorReply::new(ErrorCode::Overloaded, "try again soon");
+/// assert_eq!(ErrorReply::decode(&error.encode()), Some(error));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ErrorReply {
+    /// The reason, for programs.
+    pub code: ErrorCode,
+    /// When the same request may succeed.
+    pub retry_after: Option<Duration>,
+    /// The reason, for people.
+    pub text: Box<str>,
+}
+
+/// The reason of an [`ErrorReply`], for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The handler failed.
+    Failed,
+    /// The request makes no sense to the receiver.
+    Invalid,
+    /// The receiver cannot take more work now.
+    Overloaded,
+    /// The handler did not finish in time.
+    TimedOut,
+    /// The receiver does not offer what is asked for.
+    Unsupported,
+    /// A number that this version does not know.
+    Other(u16),
+}
+
+impl ErrorCode {
+    /// Returns the number on the wire.
+    pub fn to_number(self) -> u16 {
+        match self {
+            Self::Failed => 1,
+            Self::Invalid => 2,
+            Self::Overloaded => 3,
+            Self::TimedOut => 4,
+            Self::Unsupported => 5,
+            Self::Other(number) => number,
+        }
+    }
+
+    /// Returns the code that `number` stands for.
+    pub fn from_number(number: u16) -> Self {
+        match number {
+            1 => Self::Failed,
+            2 => Self::Invalid,
+            3 => Self::Overloaded,
+            4 => Self::TimedOut,
+            5 => Self::Unsupported,
+            number => Self::Other(number),
+        }
+    }
+}
+
+impl ErrorReply {
+    /// Creates an error without advice on when to retry.
+    pub fn new(code: ErrorCode, text: impl Into<Box<str>>) -> Self {
+        Self { code, retry_after: None, text: text.into() }
+    }
+
+    /// Tells when the same request may succeed, rounded to milliseconds.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..self }
+    }
+
+    /// Returns the payload of the error message.
+    pub fn encode(&self) -> Bytes {
+        let retry_after = self.retry_after.map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1));
+        let mut payload = BytesMut::with_capacity(6 + self.text.len());
+        payload.put_u16(self.code.to_number());
+        payload.put_u32(retry_after);
+        payload.extend_from_slice(self.text.as_bytes());
+        payload.freeze()
+    }
+
+    /// Reads the payload of an error message; `None` where it is malformed.
+    pub fn decode(mut payload: &[u8]) -> Option<Self> {
+        let code = ErrorCode::from_number(payload.try_get_u16().ok()?);
+        let retry_after = payload.try_get_u32().ok()?;
+        let retry_after = (retry_after > 0).then(|| Duration::from_millis(retry_after.into()));
+        Some(Self { code, retry_after, text: std::str::from_utf8(payload).ok()?.into() })
+    }
+}
+
+impl fmt::Display for ErrorReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The text is the peer's: it must not write into a log.
+        write!(f, "{:?}: {}", self.code, self.text.escape_debug())?;
+        if let Some(retry_after) = self.retry_after {
+            write!(f, " (retry after {retry_after:?})")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ErrorReply {}
