@@ -4,9 +4,19 @@ use std::fmt;
 
 use bytes::{Bytes, BytesMut};
 
+mod any;
+mod delimiter;
+mod fixed_size;
 mod length_prefix;
+mod raw;
+pub mod tlv;
 
+pub use any::{AnyFraming, FramingSpecError};
+pub use delimiter::Delimiter;
+pub use fixed_size::FixedSize;
 pub use length_prefix::{ByteOrder, LengthPrefix};
+pub use raw::Raw;
+pub use tlv::Tlv;
 
 /// Marks messages in a byte stream: encodes one into bytes, finds the next one in bytes.
 ///
@@ -26,10 +36,13 @@ pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     ///
     /// The message comes in two parts so that a header can be put in front of a large payload without a copy.
     ///
+    /// Returns how many bytes at the start of the message are thereby on the wire already: the type of
+    /// [`Tlv`] stands before the length. The caller leaves them out ([`without_first`]).
+    ///
     /// # Errors
     ///
     /// The message cannot be framed: it is too long, or contains what marks its end. `out` is as it was.
-    fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<(), FrameError>;
+    fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError>;
 
     /// Appends to `out` what stands behind a message on the wire.
     fn encode_suffix(&self, out: &mut BytesMut) {
@@ -62,8 +75,8 @@ pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     ///
     /// As [`encode_prefix`](Self::encode_prefix).
     fn encode(&self, message: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
-        self.encode_prefix(&[], message, out)?;
-        out.extend_from_slice(message);
+        let (_, rest) = without_first(self.encode_prefix(&[], message, out)?, &[], message);
+        out.extend_from_slice(rest);
         self.encode_suffix(out);
         Ok(())
     }
@@ -116,6 +129,15 @@ pub enum FrameError {
         /// How many bytes of the frame had arrived.
         got: usize,
     },
+}
+
+/// Returns what is left of the message `head` + `body` without its first `taken` bytes.
+#[inline]
+pub fn without_first<'a>(taken: usize, head: &'a [u8], body: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    match head.get(taken..) {
+        Some(head) => (head, body),
+        None => (&[], body.get(taken - head.len()..).unwrap_or_default()),
+    }
 }
 
 /// Checks a message of `head` + `body` against `max`.

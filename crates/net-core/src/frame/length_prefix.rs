@@ -97,7 +97,7 @@ impl Framing for LengthPrefix {
     }
 
     #[inline]
-    fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<(), FrameError> {
+    fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {
         let len = check_len(head, body, self.max)? as u64;
         match self.order {
             // The default has a length that the compiler knows.
@@ -105,7 +105,7 @@ impl Framing for LengthPrefix {
             ByteOrder::BigEndian => out.put_uint(len, self.width()),
             ByteOrder::LittleEndian => out.put_uint_le(len, self.width()),
         }
-        Ok(())
+        Ok(0)
     }
 
     #[inline]

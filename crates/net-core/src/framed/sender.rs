@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use super::Failure;
 use crate::{
     Batch, Error, ErrorKind, Result, Sender,
-    frame::Framing,
+    frame::{Framing, without_first},
     lend::{LENT_LEN, lend, take_back},
 };
 
@@ -126,10 +126,14 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         if self.tail.capacity() == 0 {
             self.tail = lend();
         }
-        if let Err(error) = self.framing.encode_prefix(head, body, &mut self.tail) {
-            return Err(Error::from_frame(error, "send"));
-        }
+        let taken = match self.framing.encode_prefix(head, body, &mut self.tail) {
+            Ok(taken) => taken,
+            Err(error) => return Err(Error::from_frame(error, "send")),
+        };
+        let (head, rest) = without_first(taken, head, body);
         self.tail.extend_from_slice(head);
+        let taken = body.len() - rest.len();
+        body.advance(taken);
         if body.len() < WHOLE_LEN {
             self.tail.extend_from_slice(body);
             *body = Bytes::new();
