@@ -63,7 +63,7 @@ impl Fuzz {
         if let Some(wanted) = &self.target {
             targets.retain(|target| target.name.contains(wanted));
         }
-        if targets.is_empty() {
+        if targets.is_empty() && !self.list {
             bail!("no such fuzz target; `cargo xtask fuzz --list` lists them");
         }
         for target in &targets {
