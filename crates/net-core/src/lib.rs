@@ -7,6 +7,7 @@
 //! * [`memory`]: messages between tasks of one process.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Observer`]: what is told to logs and metrics.
+//! * `testing` (feature `testing`): the laws as checks of any transport, and links with faults.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;
@@ -22,6 +23,8 @@ mod limit;
 pub mod memory;
 mod message;
 mod observer;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transport;
 
 pub use accept::{Accept, AcceptLimits, Acceptor, Admission, Handshake, Permit};

@@ -14,7 +14,8 @@ use crate::{Batch, Error, ErrorKind, Permit, Receiver, Result, Sender, frame::Fr
 /// Returns both ends of one direction.
 pub(super) fn pipe(config: &MemoryConfig) -> (MemorySender, MemoryReceiver) {
     let pipe = Arc::new(Mutex::new(Pipe::default()));
-    let sender = MemorySender { pipe: pipe.clone(), config: *config, finished: false, permit: None };
+    let sender =
+        MemorySender { pipe: pipe.clone(), config: *config, dirty: false, finished: false, permit: None };
     (sender, MemoryReceiver { pipe, permit: None })
 }
 
@@ -23,6 +24,8 @@ pub(super) fn pipe(config: &MemoryConfig) -> (MemorySender, MemoryReceiver) {
 pub struct MemorySender {
     pipe: Arc<Mutex<Pipe>>,
     config: MemoryConfig,
+    /// Something is accepted that the caller has not flushed, though a full pipe may have handed it on.
+    dirty: bool,
     finished: bool,
     permit: Option<Arc<Permit>>,
 }
@@ -125,6 +128,7 @@ impl Sender for MemorySender {
         }
         pipe.bytes += len;
         pipe.messages.push_back(std::mem::take(message));
+        self.dirty = true;
         Poll::Ready(Ok(()))
     }
 
@@ -134,6 +138,7 @@ impl Sender for MemorySender {
             return Poll::Ready(Err(Error::new(ErrorKind::Reset, "flush")));
         }
         pipe.flush();
+        self.dirty = false;
         Poll::Ready(Ok(()))
     }
 
@@ -152,7 +157,7 @@ impl Drop for MemorySender {
         let mut pipe = lock(&self.pipe);
         if pipe.end == End::Open {
             let flushed = pipe.flushed;
-            pipe.end = if pipe.messages.len() > flushed { End::Aborted } else { End::Finished };
+            pipe.end = if self.dirty { End::Aborted } else { End::Finished };
             pipe.messages.truncate(flushed);
         }
         wake(&mut pipe.receiver);

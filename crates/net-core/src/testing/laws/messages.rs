@@ -1,0 +1,206 @@
+//! Law 1: a message arrives whole or not at all, in order; batches and parts agree with single messages.
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+
+use super::rig::{
+    Pair, Verdict, deliver, ensure, expect, expect_end, judge, lengths, message, pair, soon, well,
+};
+use crate::{Address, Batch, Connection, Receiver, Sender, Transport};
+
+/// How many messages cross at once.
+const MANY: usize = 2_000;
+
+/// Law 1: messages of every length, the empty one and the longest among them, arrive whole and in order.
+///
+/// # Panics
+///
+/// The law is broken.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the check.
+pub async fn messages_arrive_whole<T: Transport>(transport: &T, at: &Address) {
+    judge(1, "a message arrives whole, in order", async {
+        let Pair { mut near, mut far, listener: _listening } = pair(transport, at).await?;
+        let lengths = lengths(transport);
+        if !transport.guarantees().reliable {
+            let mut sent = Vec::new();
+            for (index, len) in lengths.into_iter().enumerate() {
+                let message = message(1, index, len);
+                deliver(transport, &mut near.tx, &mut far.rx, &message, &mut sent).await?;
+            }
+            return Ok(());
+        }
+        let all = || lengths.iter().enumerate().map(|(index, len)| message(1, index, *len));
+        let one_by_one = async {
+            for message in all() {
+                well("send", near.tx.send(message)).await?;
+            }
+            for message in all() {
+                well("feed", near.tx.feed(message)).await?;
+            }
+            well("flush", near.tx.flush()).await
+        };
+        tokio::try_join!(one_by_one, expect(transport, &mut far.rx, all().chain(all())))?;
+        every_byte(&mut near, &mut far).await
+    })
+    .await;
+}
+
+/// Sends each value of a byte, unless the framing refuses a message that contains what marks its end.
+async fn every_byte<S: Sender, R: Receiver>(
+    near: &mut Connection<S, R>,
+    far: &mut Connection<S, R>,
+) -> Verdict {
+    let bytes: Bytes = (0..=u8::MAX).rev().collect();
+    if soon("send all values of a byte", near.tx.send(bytes.clone())).await?.is_err() {
+        well("send after a refused message", near.tx.send("afterwards")).await?;
+        let got = well("receive after a refused message", far.rx.recv()).await?;
+        ensure!(got.as_deref() == Some(b"afterwards"), "a refused message left something behind: {got:?}");
+        return Ok(());
+    }
+    let mut got = Vec::new();
+    while got.len() < bytes.len() {
+        match well("receive all values of a byte", far.rx.recv()).await? {
+            Some(part) => got.extend_from_slice(&part),
+            None => return Err("the end instead of all values of a byte".to_owned().into()),
+        }
+    }
+    ensure!(got == bytes, "the values of bytes are not carried as they are");
+    Ok(())
+}
+
+/// Law 1: both directions carry many messages at once, each half in a task of its own.
+///
+/// # Panics
+///
+/// The law is broken.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves the tasks of the two ends to end by themselves.
+pub async fn both_directions_at_once<T: Transport>(transport: &T, at: &Address) {
+    let guarantees = transport.guarantees();
+    if !guarantees.reliable || !guarantees.preserves_messages {
+        return;
+    }
+    judge(1, "both directions carry many messages at once", async {
+        let Pair { near, far, listener: _listening } = pair(transport, at).await?;
+        let max = guarantees.max_message_len;
+        let tasks = [
+            tokio::spawn(send_many(near.tx, 2, max)),
+            tokio::spawn(send_many(far.tx, 3, max)),
+            tokio::spawn(receive_many(far.rx, 2, max)),
+            tokio::spawn(receive_many(near.rx, 3, max)),
+        ];
+        for task in tasks {
+            task.await.map_err(|panicked| format!("a half panicked: {panicked}"))??;
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// The message `index` of many: mostly small, some empty, some large.
+fn one_of_many(tag: u8, index: usize, max: usize) -> Bytes {
+    let len = match index % 100 {
+        99 => 70_000,
+        49 => 9_000,
+        short => short * 3,
+    };
+    message(tag, index, len.min(max))
+}
+
+async fn send_many<S: Sender>(mut tx: S, tag: u8, max: usize) -> Verdict {
+    for index in 0..MANY {
+        well("feed", tx.feed(one_of_many(tag, index, max))).await?;
+        if index % 7 == 0 {
+            well("flush", tx.flush()).await?;
+        }
+    }
+    well("finish", tx.finish()).await
+}
+
+async fn receive_many<R: Receiver>(mut rx: R, tag: u8, max: usize) -> Verdict {
+    for index in 0..MANY {
+        let got = well(format!("receive message {index} of {MANY}"), rx.recv()).await?;
+        let got = got.ok_or_else(|| format!("the end instead of message {index}"))?;
+        super::rig::same(index, &got, &one_of_many(tag, index, max))?;
+    }
+    Ok(())
+}
+
+/// Law 1: `poll_send_many`, `poll_send_parts` and `poll_recv_many` carry what the single forms carry.
+///
+/// # Panics
+///
+/// The law is broken.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the check.
+pub async fn batches_agree_with_single_messages<T: Transport>(transport: &T, at: &Address) {
+    let guarantees = transport.guarantees();
+    if !guarantees.reliable {
+        return;
+    }
+    judge(1, "batches and parts agree with single messages", async {
+        let Pair { mut near, mut far, listener: _listening } = pair(transport, at).await?;
+        let least = usize::from(!guarantees.preserves_messages);
+        let all: Vec<Bytes> = (0..500)
+            .map(|index| one_of_many(4, index, guarantees.max_message_len))
+            .filter(|message| message.len() >= least)
+            .collect();
+        let sending = async {
+            let mut batch = Batch::new(usize::MAX, usize::MAX);
+            for few in all.chunks(50) {
+                few.iter().cloned().for_each(|message| batch.push(message));
+                well("send a batch", poll_fn(|cx| near.tx.poll_send_many(cx, &mut batch))).await?;
+                ensure!(
+                    batch.is_empty(),
+                    "a batch was accepted and {} messages are still in it",
+                    batch.len()
+                );
+            }
+            for whole in &all {
+                let mut body = whole.clone();
+                let head = body.split_to(body.len().min(9));
+                let parts = poll_fn(|cx| near.tx.poll_send_parts(cx, &head, &mut body));
+                well("send parts", parts).await?;
+                ensure!(body.is_empty(), "parts were accepted and the body was not taken");
+            }
+            well("finish", near.tx.finish()).await
+        };
+        let receiving = async {
+            if guarantees.preserves_messages {
+                receive_batches(&mut far.rx, &all).await?;
+            } else {
+                expect(transport, &mut far.rx, all.clone()).await?;
+            }
+            expect(transport, &mut far.rx, all.clone()).await?;
+            expect_end(transport, &mut far.rx).await
+        };
+        tokio::try_join!(sending, receiving).map(drop)
+    })
+    .await;
+}
+
+async fn receive_batches<R: Receiver>(rx: &mut R, all: &[Bytes]) -> Verdict {
+    let mut next = 0;
+    while next < all.len() {
+        // A batch holds its one message at least and never more than it has room for.
+        let room = (1 + next % 5).min(all.len() - next);
+        let mut batch = Batch::new(room, usize::MAX);
+        let count = well("receive a batch", poll_fn(|cx| rx.poll_recv_many(cx, &mut batch))).await?;
+        ensure!(count == batch.len(), "{count} messages are told and {} are in the batch", batch.len());
+        ensure!((1..=room).contains(&count), "{count} messages where 1 to {room} were due");
+        while let Some(got) = batch.pop() {
+            let expected = all.get(next).map_or(&[][..], |expected| expected);
+            super::rig::same(next, &got, expected)?;
+            next += 1;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! What the checks stand on: two connected ends, contents that can be told apart, bounded waits, verdicts.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{sync::Notify, time::timeout};
+
+use crate::{Address, Connection, Listener, Receiver, Result, Sender, Transport};
+
+/// How long one wait may take; longer is a failure.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// After how long an unreliable transport is asked again.
+const AGAIN: Duration = Duration::from_millis(50);
+/// The longest message that is tried, where the transport carries longer ones.
+const MAX_LEN: usize = 1 << 20;
+/// What a connection of an unreliable transport is opened with, since only a message tells its peer of it.
+const GREETING: &[u8] = b"greeting";
+
+/// What was seen that a law forbids.
+pub(super) struct Breach(pub(super) String);
+
+impl From<String> for Breach {
+    fn from(seen: String) -> Self {
+        Self(seen)
+    }
+}
+
+/// Whether a law held.
+pub(super) type Verdict<T = ()> = std::result::Result<T, Breach>;
+
+/// Ends a check with what was seen unless `$held`.
+macro_rules! ensure {
+    ($held:expr, $($seen:tt)+) => {
+        if !$held {
+            return Err(format!($($seen)+).into());
+        }
+    };
+}
+pub(super) use ensure;
+
+/// Panics with the number and the name of the law unless `check` finds that it holds.
+pub(super) async fn judge(number: u8, law: &str, check: impl Future<Output = Verdict>) {
+    if let Err(Breach(seen)) = check.await {
+        panic!("law {number} is broken ({law}): {seen}");
+    }
+}
+
+/// Waits for `event`, for [`PATIENCE`] at the longest.
+pub(super) async fn soon<O>(
+    what: impl fmt::Display + Send + Sync,
+    event: impl Future<Output = O>,
+) -> Verdict<O> {
+    match timeout(PATIENCE, event).await {
+        Ok(outcome) => Ok(outcome),
+        Err(_) => Err(format!("waited {PATIENCE:?} in vain: {what}").into()),
+    }
+}
+
+/// Waits for `event`, whose error is a breach.
+pub(super) async fn well<O>(
+    what: impl fmt::Display + Send + Sync,
+    event: impl Future<Output = Result<O>>,
+) -> Verdict<O> {
+    soon(&what, event).await?.map_err(|error| Breach(format!("{what}: {}", error.report())))
+}
+
+/// A connection of the transport `T`.
+pub(super) type ConnectionOf<T> = Connection<<T as Transport>::Sender, <T as Transport>::Receiver>;
+
+/// Two connected ends, and the listener that goes on listening.
+pub(super) struct Pair<T: Transport> {
+    pub(super) near: ConnectionOf<T>,
+    pub(super) far: ConnectionOf<T>,
+    pub(super) listener: T::Listener,
+}
+
+/// Connects two ends.
+pub(super) async fn pair<T: Transport>(transport: &T, at: &Address) -> Verdict<Pair<T>> {
+    let mut listener = well("listen", transport.listen(at)).await?;
+    let to = listener.local().clone();
+    let (near, far) = connect(transport, &to, &mut listener).await?;
+    Ok(Pair { near, far, listener })
+}
+
+/// Connects to `listener` and accepts there.
+pub(super) async fn connect<T: Transport>(
+    transport: &T,
+    to: &Address,
+    listener: &mut T::Listener,
+) -> Verdict<(ConnectionOf<T>, ConnectionOf<T>)> {
+    if transport.guarantees().reliable {
+        return tokio::try_join!(
+            well("connect", transport.connect(to)),
+            well("accept a connection", listener.accept()),
+        );
+    }
+    let mut near = well("connect", transport.connect(to)).await?;
+    let greeted = async {
+        loop {
+            near.tx.send(GREETING).await?;
+            if let Ok(accepted) = timeout(AGAIN, listener.accept()).await {
+                return accepted;
+            }
+        }
+    };
+    let far = well("accept a connection that has greeted", greeted).await?;
+    Ok((near, far))
+}
+
+/// The message `index` of the series `tag`: letters that no other message of the same length has.
+pub(super) fn message(tag: u8, index: usize, len: usize) -> Bytes {
+    let mut state = (u64::from(tag) << 56 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut bytes = BytesMut::zeroed(len);
+    for eight in bytes.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        for (byte, random) in eight.iter_mut().zip(state.to_le_bytes()) {
+            *byte = b'a' + random % 26;
+        }
+    }
+    bytes.freeze()
+}
+
+/// The lengths that are tried: the edges of length fields, buffers and of the transport itself.
+pub(super) fn lengths<T: Transport>(transport: &T) -> Vec<usize> {
+    let guarantees = transport.guarantees();
+    let max = guarantees.max_message_len.min(MAX_LEN);
+    let edges = [
+        0, 1, 2, 3, 4, 125, 126, 127, 128, 255, 256, 257, 1_000, 1_400, 4_095, 4_096, 8_191, 8_192, 8_193,
+        16_384, 16_385, 32_768, 65_507, 65_535, 65_536, 65_537, 131_072, 135_168, 262_145,
+    ];
+    let mut lengths: Vec<usize> = edges.into_iter().chain([max.saturating_sub(1), max]).collect();
+    // A stream without boundaries has no empty message.
+    let least = usize::from(!guarantees.preserves_messages);
+    lengths.retain(|len| (least..=max).contains(len));
+    lengths.sort_unstable();
+    lengths.dedup();
+    lengths
+}
+
+/// Receives `expected` in its order, and not a byte of anything else before its end.
+pub(super) async fn expect<T: Transport>(
+    transport: &T,
+    rx: &mut T::Receiver,
+    expected: impl IntoIterator<Item = Bytes>,
+) -> Verdict {
+    let whole = transport.guarantees().preserves_messages;
+    let mut stream = Bytes::new();
+    for (index, expected) in expected.into_iter().enumerate() {
+        let what = format!("receive message {index} of {} bytes", expected.len());
+        if whole {
+            match well(what, rx.recv()).await? {
+                Some(got) => same(index, &got, &expected)?,
+                None => return Err(format!("the end instead of message {index}").into()),
+            }
+            continue;
+        }
+        let mut rest = &expected[..];
+        while !rest.is_empty() {
+            if stream.is_empty() {
+                stream = well(format!("receive bytes of message {index}"), rx.recv())
+                    .await?
+                    .ok_or_else(|| Breach(format!("the end inside message {index}")))?;
+            }
+            let part = stream.split_to(stream.len().min(rest.len()));
+            let (now, later) = rest.split_at(part.len());
+            ensure!(part == now, "other bytes than those sent, in message {index}");
+            rest = later;
+        }
+    }
+    ensure!(stream.is_empty(), "{} bytes more than were sent", stream.len());
+    Ok(())
+}
+
+/// Compares a message with the one that should have come.
+pub(super) fn same(index: usize, got: &[u8], expected: &[u8]) -> Verdict {
+    let differs = got.iter().zip(expected).position(|(got, expected)| got != expected);
+    ensure!(
+        got.len() == expected.len() && differs.is_none(),
+        "message {index} of {} bytes came with {} bytes, different from byte {differs:?} on",
+        expected.len(),
+        got.len(),
+    );
+    Ok(())
+}
+
+/// Receives until the clean end, which is due now.
+pub(super) async fn expect_end<T: Transport>(transport: &T, rx: &mut T::Receiver) -> Verdict {
+    if !transport.guarantees().signals_end {
+        return Ok(());
+    }
+    match well("the end, as the peer has finished", rx.recv()).await? {
+        None => Ok(()),
+        Some(message) => Err(format!("a message of {} bytes instead of the end", message.len()).into()),
+    }
+}
+
+/// Sends over a transport that may lose: again and again, until `far` has it. Whatever comes is one of `sent`.
+pub(super) async fn deliver<T: Transport>(
+    transport: &T,
+    tx: &mut T::Sender,
+    rx: &mut T::Receiver,
+    message: &Bytes,
+    sent: &mut Vec<(Bytes, usize)>,
+) -> Verdict {
+    let duplicates = transport.guarantees().may_duplicate;
+    sent.push((message.clone(), 0));
+    let arrived = async {
+        loop {
+            well("send", tx.send(message.clone())).await?;
+            if let Some(last) = sent.last_mut() {
+                last.1 += 1;
+            }
+            let again = tokio::time::Instant::now() + AGAIN;
+            while let Ok(got) = tokio::time::timeout_at(again, rx.recv()).await {
+                let got = match got {
+                    Ok(Some(got)) if got == GREETING => continue,
+                    Ok(Some(got)) => got,
+                    Ok(None) => return Err(Breach("the end, which nobody sent".to_owned())),
+                    Err(error) => return Err(Breach(format!("receive: {}", error.report()))),
+                };
+                let known =
+                    sent.iter_mut().find(|(known, times)| *known == got && (*times > 0 || duplicates));
+                let Some((_, times)) = known else {
+                    return Err(
+                        format!("{} bytes that nobody sent, or more often than sent", got.len()).into()
+                    );
+                };
+                *times = times.saturating_sub(1);
+                if got == *message {
+                    return Ok(());
+                }
+            }
+        }
+    };
+    soon("a message that is sent again and again", arrived).await?
+}
+
+/// Polls once with a waker of no effect.
+pub(super) fn poll_once<O>(future: impl Future<Output = O>) -> Poll<O> {
+    std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A waker that tells whether it was woken, and can be waited for.
+#[derive(Default)]
+pub(super) struct Bell {
+    rung: AtomicBool,
+    notify: Notify,
+}
+
+impl Bell {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Tells whether it was woken since it was asked last.
+    pub(super) fn take(&self) -> bool {
+        self.rung.swap(false, Ordering::SeqCst)
+    }
+
+    /// Waits until it has been woken.
+    pub(super) async fn rung(&self) {
+        while !self.take() {
+            self.notify.notified().await;
+        }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::SeqCst);
+        self.notify.notify_one();
+    }
+}
