@@ -1,0 +1,44 @@
+//! Byte streams over TCP and Unix-domain sockets: what message transports, WebSocket, HTTP and gRPC stand on.
+//!
+//! # Examples
+//!
+//! ```
+//! use net_tcp::{TcpConfig, stream};
+//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = TcpConfig::default();
+//! let mut listener = stream::listen(&"tcp://127.0.0.1:0".parse()?, &config).await?;
+//! let mut near = stream::connect(listener.local(), &config).await?;
+//! let mut far = listener.accept().await?;
+//! near.write_all(b"hello").await?;
+//! near.shutdown().await?;
+//! let mut text = String::new();
+//! far.read_to_string(&mut text).await?;
+//! assert_eq!(text, "hello");
+//! # Ok(())
+//! # }
+//! ```
+
+mod accept;
+mod attempts;
+mod bind;
+mod bytes;
+mod connect;
+mod half;
+mod race;
+mod resolve;
+mod send;
+#[cfg(unix)]
+mod unix;
+
+pub use accept::StreamListener;
+pub use attempts::{Attempt, Attempts};
+pub use bind::{listen, listen_many};
+pub use bytes::ByteStream;
+pub use connect::{Connector, connect};
+pub use half::{ReadHalf, WriteHalf};
+pub use resolve::{Resolve, Resolving};
+#[cfg(unix)]
+pub use unix::{connect_unix, listen_unix};

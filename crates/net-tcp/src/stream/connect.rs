@@ -1,0 +1,154 @@
+//! Connecting to an address: resolution, the race of its addresses, one deadline for all.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use net_core::{Address, Error, ErrorKind, Info, Result, Scheme};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use super::{
+    attempts::Attempts,
+    bytes::ByteStream,
+    half::Socket,
+    race::{interleave, race},
+    resolve::{Resolve, Resolver, SystemResolver},
+};
+use crate::TcpConfig;
+
+/// Connects byte streams, and remembers the last good addresses of names.
+///
+/// Clones share that memory. When a name cannot be resolved, or not in half of the connect time-out, the addresses
+/// of the last successful connection to it are tried instead (at most an hour old; 64 names, 16 addresses each).
+///
+/// # Examples
+///
+/// ```
+/// use net_tcp::{TcpConfig, stream::{self, Connector}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let listener = stream::listen(&"tcp://127.0.0.1:0".parse()?, &TcpConfig::default()).await?;
+/// let connector = Connector::new(TcpConfig::default());
+/// let stream = connector.connect(listener.local()).await?;
+/// # let _ = stream;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: TcpConfig,
+    resolver: Resolver,
+}
+
+/// Connects once, by a [`Connector`] of its own.
+///
+/// # Errors
+///
+/// As [`Connector::connect`].
+///
+/// # Cancel safety
+///
+/// Dropping the future abandons the attempt.
+pub async fn connect(to: &Address, config: &TcpConfig) -> Result<ByteStream> {
+    Connector::new(*config).connect(to).await
+}
+
+impl Connector {
+    /// Creates a connector with these settings.
+    pub fn new(config: TcpConfig) -> Self {
+        Self { config, resolver: Resolver::new(Arc::new(SystemResolver)) }
+    }
+
+    /// Resolves names by `resolver` instead of the system's.
+    #[must_use]
+    pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
+        Self { resolver: Resolver::new(resolver), ..self }
+    }
+
+    /// Returns the settings.
+    pub fn config(&self) -> &TcpConfig {
+        &self.config
+    }
+
+    /// Connects to `to`, which may be of any scheme that stands on TCP.
+    ///
+    /// Every address of the name is tried, the families in turn, the next one when the one before it failed or took
+    /// longer than [`attempt_delay`](TcpConfig::attempt_delay); the first that answers wins (RFC 8305).
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection, with the [`Attempts`] as its source: every address that was tried, and why it
+    /// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons every attempt. A name resolution that runs in the system goes on unobserved.
+    pub async fn connect(&self, to: &Address) -> Result<ByteStream> {
+        check_scheme(to, "connect")?;
+        let mut attempts = Attempts::default();
+        let connecting = async {
+            let addresses = self.resolver.connectable(to, self.config.connect_timeout).await?;
+            let order = interleave(addresses, self.config.first_family);
+            let connect = |address| connect_one(&self.config, address);
+            let won = race(order.clone(), self.config.attempt_delay, connect, &mut attempts).await;
+            if won.is_some() {
+                self.resolver.remember(to, &order);
+            }
+            Ok(won)
+        };
+        let (stream, local, remote) = match timeout(self.config.connect_timeout, connecting).await {
+            Ok(Ok(Some(won))) => won,
+            Ok(Ok(None)) => return Err(attempts.into_error("connect").at(to)),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let error = Error::new(ErrorKind::TimedOut, "connect").at(to);
+                let resolved = attempts.iter().len() > 0;
+                return Err(if resolved { error.because(attempts) } else { error.because(Unanswered) });
+            }
+        };
+        let address = |socket| Address::from_socket(to.scheme(), socket);
+        Ok(ByteStream::new(Socket::Tcp(stream), Info::new(address(local), address(remote)), None))
+    }
+}
+
+/// The name was not resolved when the deadline passed.
+#[derive(Debug)]
+struct Unanswered;
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the name was not resolved in time")
+    }
+}
+
+impl std::error::Error for Unanswered {}
+
+/// Refuses what is not served, and above all what must not go out in clear text.
+pub(super) fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
+    let kind = match address.scheme() {
+        Scheme::Tcp | Scheme::Ws | Scheme::Http | Scheme::Grpc => return Ok(()),
+        Scheme::Tcps | Scheme::Wss | Scheme::Https | Scheme::Grpcs => ErrorKind::Unsupported,
+        _ => ErrorKind::InvalidAddress,
+    };
+    Err(Error::new(kind, operation).at(address))
+}
+
+async fn connect_one(config: &TcpConfig, to: SocketAddr) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {
+    let socket = if to.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    config.apply(&SockRef::from(&socket))?;
+    if let Some(from) = config.bind {
+        socket.bind(from)?;
+    }
+    let stream = socket.connect(to).await?;
+    let local = stream.local_addr()?;
+    // A port that nobody listens at may be the one that the system gave to this very socket: it then connects to
+    // itself (RFC 9293 §3.5, simultaneous open), and would be echoed by nobody but itself.
+    if local == to {
+        SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))?;
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok((stream, local, to))
+}

@@ -1,0 +1,186 @@
+//! The two halves of a byte stream, which share its socket.
+
+use std::{
+    io::{self, IoSlice},
+    net::Shutdown,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use net_core::Permit;
+use socket2::SockRef;
+#[cfg(unix)]
+use tokio::net::{UnixStream, unix};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, tcp},
+};
+
+use super::send::poll_send;
+
+/// A connected socket. TLS becomes one more kind of it.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// The reading half of a byte stream.
+///
+/// Dropping it leaves the writing half as it is; the socket is closed when both are gone.
+#[derive(Debug)]
+pub struct ReadHalf {
+    io: Reading,
+    /// The place of the connection among those that a server admits; free when both halves are gone.
+    _permit: Option<Arc<Permit>>,
+}
+
+#[derive(Debug)]
+enum Reading {
+    Tcp(tcp::OwnedReadHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedReadHalf),
+}
+
+/// The writing half of a byte stream.
+///
+/// Dropping it ends the stream: the peer reads all that was written, and then the end. [`abort`](Self::abort) cuts
+/// it instead.
+#[derive(Debug)]
+pub struct WriteHalf {
+    io: Writing,
+    _permit: Option<Arc<Permit>>,
+}
+
+#[derive(Debug)]
+enum Writing {
+    Tcp(tcp::OwnedWriteHalf),
+    #[cfg(unix)]
+    Unix(unix::OwnedWriteHalf),
+    Aborted,
+}
+
+/// Cuts a socket into halves, of which each keeps `permit`.
+pub(super) fn split(socket: Socket, permit: Option<Permit>) -> (ReadHalf, WriteHalf) {
+    let (reading, writing) = match socket {
+        Socket::Tcp(stream) => {
+            let (read, write) = stream.into_split();
+            (Reading::Tcp(read), Writing::Tcp(write))
+        }
+        #[cfg(unix)]
+        Socket::Unix(stream) => {
+            let (read, write) = stream.into_split();
+            (Reading::Unix(read), Writing::Unix(write))
+        }
+    };
+    let permit = permit.map(Arc::new);
+    (ReadHalf { io: reading, _permit: permit.clone() }, WriteHalf { io: writing, _permit: permit })
+}
+
+impl ReadHalf {
+    /// Shuts the read side, the write side or both, without waiting.
+    ///
+    /// Shutting the read side ends this half: it reads what has arrived, then the end. The peer is not told.
+    ///
+    /// # Errors
+    ///
+    /// The connection is gone.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.socket().shutdown(how)
+    }
+
+    /// Returns the socket, for options that have no field in the configuration.
+    pub fn socket(&self) -> SockRef<'_> {
+        match &self.io {
+            Reading::Tcp(half) => SockRef::from(half.as_ref()),
+            #[cfg(unix)]
+            Reading::Unix(half) => SockRef::from(half.as_ref()),
+        }
+    }
+}
+
+impl WriteHalf {
+    /// Cuts the stream: the peer of a TCP connection gets a reset, now, even while the reading half lives, and never
+    /// a clean end. What was written and has not arrived is lost.
+    ///
+    /// Unix-domain sockets know no reset: there the peer reads what was written, and then the end.
+    pub fn abort(&mut self) {
+        match std::mem::replace(&mut self.io, Writing::Aborted) {
+            Writing::Tcp(half) => {
+                // Where the system cannot reset at once, it does when the reading half is dropped too. An error means
+                // that the connection is gone already.
+                let _ = SockRef::from(half.as_ref()).set_linger(Some(Duration::ZERO));
+                #[cfg(target_os = "linux")]
+                let _ = rustix::net::connect_unspec(half.as_ref());
+                // Not a drop: that would send a clean end.
+                half.forget();
+            }
+            #[cfg(unix)]
+            Writing::Unix(half) => drop(half),
+            Writing::Aborted => {}
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Reading::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            #[cfg(unix)]
+            Reading::Unix(half) => Pin::new(half).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    #[inline]
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.io {
+            Writing::Tcp(half) => Pin::new(half).poll_write(cx, buf),
+            #[cfg(unix)]
+            Writing::Unix(half) => poll_send(cx, half.as_ref(), &[IoSlice::new(buf)]),
+            Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        }
+    }
+
+    #[inline]
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &self.io {
+            Writing::Tcp(half) => poll_send(cx, half.as_ref(), slices),
+            #[cfg(unix)]
+            Writing::Unix(half) => poll_send(cx, half.as_ref(), slices),
+            Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Does nothing: what is written is with the kernel.
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Writing::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            #[cfg(unix)]
+            Writing::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+        }
+    }
+}
