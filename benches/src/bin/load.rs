@@ -1,0 +1,28 @@
+//! The load generator as a process of its own; prints what it found as one line of JSON.
+
+use std::io::{self, Write};
+
+use clap::Parser;
+use net_benches::{load, machine};
+
+/// Loads an echo server and verifies every byte that comes back.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  load echo --to 127.0.0.1:9000 --connections 64 --in-flight 16 --payload 1024 --duration 2s
+  load echo --to 127.0.0.1:9000 --format message --watch $(pidof net)
+  load churn --to 127.0.0.1:9000 --count 4000
+  load idle --to 127.0.0.1:9000 --sessions 10000 --hold 1s")]
+struct Options {
+    #[command(subcommand)]
+    load: load::Load,
+}
+
+fn main() -> io::Result<()> {
+    let options = Options::parse();
+    machine::raise_descriptor_limit()?;
+    let outcome = load::run(&options.load)?;
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, &outcome)?;
+    writeln!(out)
+}

@@ -1,0 +1,215 @@
+//! The command line of `bench`: parses it, runs the suite, prints and writes the report.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::machine::{self, Machine};
+use crate::plan::{self, Effort};
+use crate::report::Report;
+use crate::servers::{self, BASELINE, Server, Workshop};
+use crate::suite::Suite;
+use crate::targets;
+
+/// Measures this workspace's servers beside the peers that users would pick instead.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+pub struct Options {
+    #[command(subcommand)]
+    suite: SuiteName,
+}
+
+#[derive(Debug, Subcommand)]
+enum SuiteName {
+    /// Echo over TCP: cost, rate, tails, churn and idle memory against seven peers.
+    #[command(after_help = "\
+Examples:
+  bench tcp --pin                          cost: server CPU per message, everything on one core
+  bench tcp                                rates and tails
+  bench tcp --quick                        half a minute to see that everything works
+  bench tcp --pin --only net,ntex --loads 64B,churn
+  bench tcp --list                         names of servers and loads
+
+Tables, JSON and a plot are written to target/bench/tcp-pinned.* or tcp-unpinned.*.
+A pinned run tells cost, an unpinned one rates and tails; never compare the two.")]
+    Tcp(RunOptions),
+}
+
+/// How a suite is run.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+struct RunOptions {
+    /// Bind servers and load generator to one core, where CPU per message repeats within a few per cent.
+    #[arg(long)]
+    pin: bool,
+    /// The core to pin to; the last allowed one unless given.
+    #[arg(long, requires = "pin")]
+    core: Option<usize>,
+    /// Times that every server meets every load [default: 3, with --quick 1].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
+    /// Measured window of each echo load, as in `2s` [default: 2s, with --quick 200ms].
+    #[arg(long, value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+    /// One short round, enough to see that everything works.
+    #[arg(long)]
+    quick: bool,
+    /// Servers by name, separated by commas; the bare loop always runs, since ratios need it.
+    #[arg(long, value_delimiter = ',', value_name = "PEER")]
+    only: Vec<String>,
+    /// Loads by name or the beginning of one, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "LOAD")]
+    loads: Vec<String>,
+    /// Print the report as JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// The command `net`; the one beside this executable unless given.
+    #[arg(long, value_name = "PATH")]
+    net: Option<PathBuf>,
+    /// Directory of the report; `bench` in cargo's target directory unless given.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Take the peers as they are instead of building them first (only `cargo run` builds them).
+    #[arg(long)]
+    no_build: bool,
+    /// Print the names of servers and loads and stop.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Runs what the command line asks for. The exit status is 0 when every sample was taken.
+///
+/// # Errors
+/// When the suite cannot be set up or the report cannot be written; a server that fails is a row of the report.
+pub fn run(options: &Options) -> io::Result<ExitCode> {
+    match &options.suite {
+        SuiteName::Tcp(run) => tcp(run),
+    }
+}
+
+fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if options.list {
+        return list(&mut out);
+    }
+    let cases = plan::select(plan::tcp(), &options.loads).map_err(|name| unknown("load", &name))?;
+    let chosen = choose(&options.only)?;
+    let executable = std::env::current_exe()?;
+    let siblings = executable.parent().unwrap_or_else(|| Path::new(".")).to_owned();
+    if !options.no_build {
+        servers::build_siblings(&siblings)?;
+    }
+    let directory =
+        options.out.clone().unwrap_or_else(|| siblings.parent().unwrap_or(&siblings).join("bench"));
+    let scratch = directory.join("scratch");
+    std::fs::create_dir_all(&scratch)?;
+    let workshop = Workshop { siblings, net: options.net.clone(), scratch };
+    let machine = Machine::this();
+    machine::raise_descriptor_limit()?;
+    let rows: Vec<_> = chosen.into_iter().map(|server| (server, workshop.invocation(&server))).collect();
+    // After what is built here, which may use every core.
+    let pinned = options.pin.then(|| machine::pin(options.core)).transpose()?;
+
+    let effort = effort(options);
+    let missing: Vec<_> = rows.iter().map(|(server, found)| (*server, found.clone().err())).collect();
+    let servers = rows.into_iter().filter_map(|(server, found)| Some((server, found.ok()?))).collect();
+    let suite = Suite { servers, cases, effort, workshop };
+    let mut report = Report::new("tcp", pinned, machine, &effort);
+    let bar = progress_bar(suite.samples());
+    for case in &suite.cases {
+        let samples = suite.run(case, |server, round| {
+            bar.set_message(format!("{} round {} {}", case.id, round + 1, server.title));
+            bar.inc(1);
+        })?;
+        report.add(case, &missing, samples);
+        if !options.json {
+            bar.suspend(|| writeln!(out, "{}", report.last_table()))?;
+        }
+    }
+    bar.finish_and_clear();
+    report.targets = targets::tcp(&report);
+    let paths = report.write(&directory)?;
+    if options.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        if !report.targets.is_empty() {
+            writeln!(out, "## Targets\n\n{}", report.targets_table())?;
+        }
+        for path in paths {
+            writeln!(out, "wrote {}", path.display())?;
+        }
+    }
+    Ok(if report.failures().next().is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn effort(options: &RunOptions) -> Effort {
+    let base = if options.quick { Effort::QUICK } else { Effort::FULL };
+    Effort {
+        rounds: options.rounds.unwrap_or(base.rounds),
+        duration: options.duration.unwrap_or(base.duration),
+        ..base
+    }
+}
+
+/// The servers to run, in the order of the catalogue.
+fn choose(names: &[String]) -> io::Result<Vec<Server>> {
+    let known = |name: &&String| servers::TCP.iter().any(|server| server.id == name.as_str());
+    if let Some(name) = names.iter().find(|name| !known(name)) {
+        return Err(unknown("server", name));
+    }
+    let wanted = |id: &str| names.is_empty() || id == BASELINE || names.iter().any(|name| name == id);
+    Ok(servers::TCP.into_iter().filter(|server| wanted(server.id)).collect())
+}
+
+fn unknown(what: &str, name: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("no {what} is called {name}; `--list` tells the names"),
+    )
+}
+
+fn list(out: &mut impl Write) -> io::Result<ExitCode> {
+    writeln!(out, "servers:")?;
+    for server in servers::TCP {
+        writeln!(out, "  {:<14} {}", server.id, server.title)?;
+    }
+    writeln!(out, "loads:")?;
+    for case in plan::tcp() {
+        writeln!(out, "  {:<14} {}", case.id, case.title)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A bar on standard error, which shows itself on a terminal only. It has no thread of its own: one that redraws would
+/// run on the core that is measured.
+fn progress_bar(samples: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {eta} left, {msg}");
+    ProgressBar::new(samples).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_bare_loop_is_always_among_the_servers() {
+        let ids = |names: &[&str]| -> Vec<_> {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            choose(&names).unwrap().into_iter().map(|server| server.id).collect()
+        };
+        assert_eq!(ids(&["ntex"]), [BASELINE, "ntex"]);
+        assert_eq!(ids(&[]).len(), servers::TCP.len());
+        assert!(choose(&["nginx".to_owned()]).unwrap_err().to_string().contains("nginx"));
+    }
+}

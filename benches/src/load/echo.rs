@@ -1,0 +1,145 @@
+//! The closed loop: as many messages in flight as asked for, a new one sent for each answer.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::link::Link;
+use super::{Common, Pattern, Shape, exchange};
+use crate::measure::Watch;
+use crate::outcome::{Latency, Outcome};
+
+/// The longest that a server may leave everything unanswered.
+const SILENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// Bytes of one read: a loopback receive buffer holds more, but the more that is read the more of the cache that
+/// the server shares is lost.
+const READ_BUFFER: usize = 128 * 1024;
+
+/// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
+pub(super) fn run(
+    common: &Common,
+    shape: &Shape,
+    duration: Duration,
+    warm_up: Duration,
+) -> io::Result<Outcome> {
+    let pattern = Pattern::new(common.format, common.payload, shape.in_flight);
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    let mut links = Vec::with_capacity(shape.connections);
+    for number in 0..shape.connections {
+        let mut link = Link::connect(common.to, &pattern, number)?;
+        epoll::add(&epoll, link.stream(), EventData::new_u64(number as u64), EventFlags::IN)?;
+        link.allow(shape.in_flight as u64);
+        links.push(Some(link));
+    }
+    let watch = common.watch.map(Watch::new);
+    Generator {
+        pattern,
+        epoll,
+        links,
+        buffer: vec![0; READ_BUFFER],
+        latency: exchange::histogram()?,
+        answers: 0,
+        outcome: Outcome::default(),
+    }
+    .run(watch, duration, warm_up)
+}
+
+struct Generator {
+    pattern: Pattern,
+    epoll: OwnedFd,
+    links: Vec<Option<Link>>,
+    buffer: Vec<u8>,
+    latency: Histogram<u64>,
+    answers: u64,
+    outcome: Outcome,
+}
+
+impl Generator {
+    fn run(mut self, watch: Option<Watch>, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
+        for index in 0..self.links.len() {
+            self.step(index, false, true);
+        }
+        self.pump(Instant::now() + warm_up, true)?;
+        self.latency.reset();
+        self.answers = 0;
+        let cpu_before = watch.map(|watch| watch.cpu_ns()).transpose()?;
+        let began = Instant::now();
+        self.pump(began + duration, true)?;
+        let cpu_after = watch.map(|watch| watch.cpu_ns()).transpose()?;
+        self.outcome.seconds = began.elapsed().as_secs_f64();
+        self.outcome.messages = self.answers;
+        self.outcome.server_cpu_ns = cpu_before.zip(cpu_after).map(|(before, after)| after - before);
+        self.outcome.latency = Latency::from(&self.latency);
+        // What is still in flight must come back too.
+        self.pump(Instant::now() + Duration::from_secs(10), false)?;
+        let lost = self.links.iter().flatten().filter(|link| !link.is_quiet()).count();
+        if lost > 0 {
+            self.fail(&format!("{lost} connections have messages without an answer"));
+        }
+        self.outcome.memory = watch.map(|watch| watch.memory()).transpose()?;
+        Ok(self.outcome)
+    }
+
+    /// Serves events until `end`; with `refill` off it sends nothing new and stops once all is answered.
+    fn pump(&mut self, end: Instant, refill: bool) -> io::Result<()> {
+        let mut events: Vec<Event> = Vec::with_capacity(256);
+        while Instant::now() < end {
+            let open = || self.links.iter().flatten();
+            if open().next().is_none() || (!refill && open().all(Link::is_quiet)) {
+                return Ok(());
+            }
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), Some(&SILENCE)) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer for 5 s")),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in &events {
+                let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+                let flags = event.flags;
+                let readable = flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
+                self.step(index, readable, refill);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads from one connection if it is readable and writes what may be written; a failure closes it.
+    fn step(&mut self, index: usize, readable: bool, refill: bool) {
+        let Some(slot) = self.links.get_mut(index) else { return };
+        let Some(link) = slot else { return };
+        let Self { pattern, epoll, buffer, latency, answers, .. } = self;
+        let mut serve = || {
+            if readable {
+                let count = link.drain(pattern, buffer, |(answers, took)| {
+                    latency.saturating_record_n(exchange::nanos(took), answers);
+                })?;
+                *answers += count;
+                if refill {
+                    link.allow(count);
+                }
+            }
+            let waits = link.fill(pattern)?;
+            if let Some(waits) = waits {
+                let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+                epoll::modify(&*epoll, link.stream(), EventData::new_u64(index as u64), flags)?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        if let Err(error) = serve() {
+            *slot = None;
+            self.fail(&error.to_string());
+        }
+    }
+
+    fn fail(&mut self, what: &str) {
+        self.outcome.errors += 1;
+        self.outcome.first_error.get_or_insert_with(|| what.to_owned());
+    }
+}

@@ -1,0 +1,84 @@
+//! What the load generator is asked to do, as arguments of the binary `load`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// One load.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Load {
+    /// Keeps a number of messages in flight on each connection and counts the answers.
+    Echo {
+        /// Where and what.
+        #[command(flatten)]
+        common: Common,
+        /// How many at once.
+        #[command(flatten)]
+        shape: Shape,
+        /// Length of the measured window.
+        #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+        duration: Duration,
+        /// Load before the window that is not measured.
+        #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
+        warm_up: Duration,
+    },
+    /// Connects, exchanges one message and closes, over and over.
+    Churn {
+        /// Where and what.
+        #[command(flatten)]
+        common: Common,
+        /// Connections in all, after a tenth as many that are not measured.
+        #[arg(long, default_value_t = 4_000)]
+        count: u64,
+    },
+    /// Opens sessions, exchanges one message on each, and holds them while the server's memory is read.
+    Idle {
+        /// Where and what.
+        #[command(flatten)]
+        common: Common,
+        /// Sessions to hold.
+        #[arg(long, default_value_t = 1_000)]
+        sessions: usize,
+        /// How long to hold them before memory is read.
+        #[arg(long, default_value = "1s", value_parser = humantime::parse_duration)]
+        hold: Duration,
+    },
+}
+
+/// What every load needs to know.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Address of the server.
+    #[arg(long)]
+    pub to: SocketAddr,
+    /// Payload of a message in bytes.
+    #[arg(long, default_value_t = 64)]
+    pub payload: usize,
+    /// What a frame holds.
+    #[arg(long, value_enum, default_value_t = Format::Raw)]
+    pub format: Format,
+    /// Process id of the server, whose CPU time and memory are then part of the outcome.
+    #[arg(long)]
+    pub watch: Option<u32>,
+}
+
+/// How many messages are under way at any one time.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Shape {
+    /// Connections.
+    #[arg(long, default_value_t = 1)]
+    pub connections: usize,
+    /// Messages in flight on each of them.
+    #[arg(long, default_value_t = 1)]
+    pub in_flight: usize,
+}
+
+/// What a frame holds behind its four bytes of length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The payload; the answer is the same frame.
+    Raw,
+    /// kind (1 byte), id (8 bytes), payload; the answer to kind 0 has kind 1 and the same id.
+    Message,
+}

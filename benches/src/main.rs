@@ -1,3 +1,0 @@
-//! Benchmarks against the peers that users would pick instead.
-
-fn main() {}

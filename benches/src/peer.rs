@@ -1,0 +1,28 @@
+//! What every peer server does at its start: announces itself, and leaves with the process that started it.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+/// The buffer of one read in the peers that choose it themselves: what a loopback read returns at most under
+/// pipelined load, and small enough to stay in the second-level cache.
+pub const READ_BUFFER: usize = 64 * 1024;
+
+/// Asks the kernel to end this process when the one that started it ends, so that no run leaves a server behind.
+///
+/// # Errors
+/// As the system call gives them.
+pub fn leave_with_parent() -> io::Result<()> {
+    Ok(set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
+/// Prints the line by which a server says that it accepts.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn announce(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening tcp://{address}")?;
+    out.flush()
+}

@@ -1,0 +1,174 @@
+//! Processes that a run starts: each is bounded in time and ends with its handle.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::outcome::Outcome;
+
+/// A server may take this long from its start to its first line.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A program and its arguments.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The executable.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+impl Invocation {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).stdin(Stdio::null());
+        command
+    }
+
+    fn failed(&self, what: &str) -> io::Error {
+        let name = self.program.file_name().unwrap_or_default().to_string_lossy();
+        io::Error::other(format!("{name}: {what}"))
+    }
+}
+
+/// A server under test; killed and waited for when dropped.
+#[derive(Debug)]
+pub struct ServerProcess {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl ServerProcess {
+    /// Starts a server and waits until it says where it listens; its standard error goes to `log`.
+    ///
+    /// # Errors
+    /// When it does not start, or its first line does not come in 10 s or is not `listening tcp://ADDRESS`.
+    pub fn start(invocation: &Invocation, log: &Path) -> io::Result<Self> {
+        let child = invocation.command().stdout(Stdio::piped()).stderr(File::create(log)?).spawn()?;
+        // From here on an early return kills it.
+        let mut server = Self { child, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let stdout = server.child.stdout.take().ok_or_else(|| invocation.failed("no standard output"))?;
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = BufReader::new(stdout);
+            let mut line = String::new();
+            let read = lines.read_line(&mut line).map(|_| line);
+            // The receiver is gone when the time is up; the rest is read so that the server never blocks on it.
+            let _ = tell.send(read);
+            let _ = io::copy(&mut lines, &mut io::sink());
+        });
+        let line =
+            told.recv_timeout(START_TIMEOUT).map_err(|_| invocation.failed("said nothing for 10 s"))??;
+        server.address = line
+            .trim()
+            .strip_prefix("listening tcp://")
+            .and_then(|address| address.parse().ok())
+            .ok_or_else(|| invocation.failed(&format!("first line is {line:?}; see {}", log.display())))?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for ServerProcess {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs the load generator to its end, or kills it when `bound` is over.
+///
+/// # Errors
+/// When it does not start, fails, or takes longer than `bound`.
+pub fn run_load(invocation: &Invocation, bound: Duration) -> io::Result<Outcome> {
+    let mut child = invocation.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (tell, told) = mpsc::channel();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::spawn(move || {
+        let mut texts = (String::new(), String::new());
+        // The outcome is one line, far below the pipe's buffer, so reading one after the other blocks nobody.
+        let read = stdout
+            .map_or(Ok(0), |mut stdout| stdout.read_to_string(&mut texts.0))
+            .and_then(|_| stderr.map_or(Ok(0), |mut stderr| stderr.read_to_string(&mut texts.1)))
+            .map(|_| texts);
+        let _ = tell.send(read);
+    });
+    let texts = told.recv_timeout(bound);
+    if texts.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    let (stdout, stderr) = texts.map_err(|_| invocation.failed(&format!("not done in {bound:?}")))??;
+    if !status.success() {
+        return Err(invocation.failed(stderr.trim()));
+    }
+    serde_json::from_str(&stdout).map_err(|error| invocation.failed(&format!("unreadable outcome: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Invocation {
+        Invocation { program: "/bin/sh".into(), args: vec!["-c".into(), script.into()] }
+    }
+
+    fn log() -> PathBuf {
+        std::env::temp_dir().join(format!(
+            "net-benches-{}-{:?}.log",
+            std::process::id(),
+            thread::current().id()
+        ))
+    }
+
+    #[test]
+    fn a_server_is_known_by_its_first_line_and_killed_with_its_handle() {
+        let log = log();
+        let server =
+            ServerProcess::start(&shell("echo listening tcp://127.0.0.1:9; cat /dev/zero"), &log).unwrap();
+        assert_eq!(server.address(), "127.0.0.1:9".parse().unwrap());
+        let directory = format!("/proc/{}", server.pid());
+        assert!(Path::new(&directory).exists());
+        drop(server);
+        assert!(!Path::new(&directory).exists());
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn another_first_line_is_an_error_that_shows_it() {
+        let log = log();
+        let error = ServerProcess::start(&shell("echo hello"), &log).unwrap_err();
+        assert!(error.to_string().contains("hello"), "{error}");
+        std::fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_load_that_fails_tells_why() {
+        let error = run_load(&shell("echo no route >&2; exit 3"), Duration::from_mins(1)).unwrap_err();
+        assert!(error.to_string().contains("no route"), "{error}");
+    }
+
+    #[test]
+    fn a_load_that_hangs_is_ended() {
+        let error = run_load(&shell("exec sleep 600"), Duration::from_millis(50)).unwrap_err();
+        assert!(error.to_string().contains("not done"), "{error}");
+    }
+}

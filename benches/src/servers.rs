@@ -1,0 +1,196 @@
+//! The servers of `bench tcp`, and how each of their executables comes to be.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::load::Format;
+use crate::process::Invocation;
+
+/// The source of the Boost.Asio peer, so that the orchestrator needs no path into the source tree.
+const ASIO_SOURCE: &str = include_str!("bin/peer_asio.cpp");
+
+/// The server that every ratio is taken against.
+pub const BASELINE: &str = "epoll";
+
+/// One server to be measured.
+#[derive(Debug, Clone, Copy)]
+pub struct Server {
+    /// Name on the command line and in JSON.
+    pub id: &'static str,
+    /// Name in tables.
+    pub title: &'static str,
+    /// What its frames hold.
+    pub format: Format,
+    program: Program,
+    args: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Program {
+    /// A binary of this package.
+    Own(&'static str),
+    /// The command `net` of this workspace.
+    Net,
+    /// Compiled by the orchestrator.
+    Asio,
+}
+
+const fn peer(
+    id: &'static str,
+    title: &'static str,
+    program: &'static str,
+    args: &'static [&'static str],
+) -> Server {
+    Server { id, title, format: Format::Raw, program: Program::Own(program), args }
+}
+
+/// Our server first, then the peers from the barest to the richest.
+pub const TCP: [Server; 9] = [
+    Server {
+        id: "net",
+        title: "net",
+        format: Format::Raw,
+        program: Program::Net,
+        args: &["echo", "server", "tcp://127.0.0.1:0", "--framing", "length", "--format", "raw"],
+    },
+    Server {
+        id: "net-message",
+        title: "net, message format",
+        format: Format::Message,
+        program: Program::Net,
+        args: &["echo", "server", "tcp://127.0.0.1:0", "--framing", "length", "--format", "message"],
+    },
+    peer(BASELINE, "bare epoll loop", "peer_epoll", &[]),
+    peer("tokio", "hand-rolled tokio", "peer_tokio", &[]),
+    Server { id: "asio", title: "Boost.Asio", format: Format::Raw, program: Program::Asio, args: &[] },
+    peer("framed-batch", "tokio Framed, batched flush", "peer_framed", &["--batch"]),
+    peer("ntex", "ntex 3.12 framed", "peer_ntex", &[]),
+    peer("message-io", "message-io", "peer_message_io", &[]),
+    peer("framed", "tokio Framed, send each", "peer_framed", &[]),
+];
+
+/// Where executables are, and where those that are built here go.
+#[derive(Debug)]
+pub struct Workshop {
+    /// The directory of the orchestrator's own executable, where its siblings are.
+    pub siblings: PathBuf,
+    /// The command `net`, where it is not a sibling.
+    pub net: Option<PathBuf>,
+    /// A directory for what is built here and for logs.
+    pub scratch: PathBuf,
+}
+
+impl Workshop {
+    /// How to start `server`, or in words why it cannot be.
+    ///
+    /// # Errors
+    /// The words that go into its row.
+    pub fn invocation(&self, server: &Server) -> Result<Invocation, String> {
+        let program = match server.program {
+            Program::Own(name) => self
+                .sibling(name)
+                .ok_or_else(|| format!("not built: cargo build --release -p net-benches --bin {name}"))?,
+            Program::Net => self
+                .net
+                .clone()
+                .or_else(|| self.sibling("net"))
+                .ok_or("not built: cargo build --release -p net-cli")?,
+            Program::Asio => self.asio()?,
+        };
+        Ok(Invocation { program, args: server.args.iter().map(OsString::from).collect() })
+    }
+
+    /// The load generator.
+    ///
+    /// # Errors
+    /// When it has not been built.
+    pub fn load(&self) -> io::Result<PathBuf> {
+        self.sibling("load").ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                "the load generator is not built: cargo build --release -p net-benches --bins",
+            )
+        })
+    }
+
+    fn sibling(&self, name: &str) -> Option<PathBuf> {
+        Some(self.siblings.join(name)).filter(|path| path.is_file())
+    }
+
+    /// Builds the Boost.Asio peer unless it is there from the same source.
+    fn asio(&self) -> Result<PathBuf, String> {
+        let source = self.scratch.join("peer_asio.cpp");
+        let program = self.scratch.join("peer_asio");
+        if program.is_file() && fs::read_to_string(&source).is_ok_and(|text| text == ASIO_SOURCE) {
+            return Ok(program);
+        }
+        if !Path::new("/usr/include/boost/asio.hpp").is_file() {
+            return Err("not installed: apt-get install libboost-dev".to_owned());
+        }
+        let failed = |error: io::Error| format!("not built: {error}");
+        // An old program beside the new source would pass for its build.
+        let _ = fs::remove_file(&program);
+        fs::write(&source, ASIO_SOURCE).map_err(failed)?;
+        let output = Command::new("g++")
+            .args(["-std=c++17", "-O2", "-pthread", "-o"])
+            .args([&program, &source])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("not installed: apt-get install g++ ({error})"))?;
+        if output.status.success() {
+            Ok(program)
+        } else {
+            let text = String::from_utf8_lossy(&output.stderr);
+            Err(format!("not built: {}", text.lines().next().unwrap_or("g++ failed")))
+        }
+    }
+}
+
+/// Builds the other binaries of this package when the orchestrator itself was started by `cargo run`, which builds
+/// only the one that it runs.
+///
+/// # Errors
+/// When cargo fails.
+pub fn build_siblings(siblings: &Path) -> io::Result<()> {
+    let (Some(cargo), Some(package)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR"))
+    else {
+        return Ok(());
+    };
+    let profile = match siblings.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--bins", "--profile", profile, "--manifest-path"])
+        .arg(PathBuf::from(package).join("Cargo.toml"))
+        .stdin(Stdio::null())
+        .status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other("the peers do not build")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_baseline_is_among_the_servers_and_names_are_unique() {
+        let mut ids: Vec<_> = TCP.iter().map(|server| server.id).collect();
+        assert!(ids.contains(&BASELINE));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), TCP.len());
+    }
+
+    #[test]
+    fn what_is_not_built_says_how_to_build_it() {
+        let nowhere = PathBuf::from("/nonexistent");
+        let workshop = Workshop { siblings: nowhere.clone(), net: None, scratch: nowhere };
+        for server in TCP.iter().filter(|server| server.id != "asio") {
+            let reason = workshop.invocation(server).unwrap_err();
+            assert!(reason.contains("cargo build --release"), "{}: {reason}", server.id);
+        }
+    }
+}
