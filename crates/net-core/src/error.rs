@@ -118,7 +118,7 @@ impl Error {
         let kind = source
             .get_ref()
             .and_then(|inner| inner.downcast_ref::<FrameError>())
-            .map_or_else(|| kind_of(source.kind()), |frame| kind_of_frame(*frame));
+            .map_or_else(|| kind_of_io(&source), |frame| kind_of_frame(*frame));
         Self::new(kind, operation).because(source)
     }
 
@@ -239,6 +239,14 @@ fn kind_of_frame(error: FrameError) -> ErrorKind {
     }
 }
 
+fn kind_of_io(error: &io::Error) -> ErrorKind {
+    // `EMFILE` and `ENFILE`: the standard library has no kind for a shortage of descriptors.
+    match error.raw_os_error() {
+        Some(23 | 24) if cfg!(unix) => ErrorKind::LimitReached,
+        _ => kind_of(error.kind()),
+    }
+}
+
 fn kind_of(kind: io::ErrorKind) -> ErrorKind {
     use io::ErrorKind as Io;
     match kind {
@@ -272,6 +280,15 @@ mod tests {
     fn a_framing_error_keeps_its_kind_through_io() {
         let through = io::Error::other(FrameError::TooLong { len: 9, max: 8 });
         assert_eq!(Error::from_io(through, "receive").kind(), ErrorKind::MessageTooLong);
+    }
+
+    #[test]
+    fn a1_a_shortage_of_descriptors_is_a_limit() {
+        if cfg!(unix) {
+            let error = Error::from_io(io::Error::from_raw_os_error(24), "connect");
+            assert_eq!(error.kind(), ErrorKind::LimitReached);
+            assert!(error.is_retryable());
+        }
     }
 
     #[test]

@@ -66,7 +66,8 @@ impl Attempts {
 
 /// Returns the kind of an error of the system.
 fn kind(error: &io::Error) -> ErrorKind {
-    Error::from_io(error.kind().into(), "").kind()
+    let same = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+    Error::from_io(same, "").kind()
 }
 
 impl fmt::Display for Attempts {

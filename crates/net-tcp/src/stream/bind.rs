@@ -8,7 +8,7 @@ use std::{
 
 use net_core::{Address, Result};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 
 use super::{
     accept::{Source, StreamListener},
@@ -37,7 +37,12 @@ const BALANCES: bool = cfg!(target_os = "linux");
 ///
 /// Dropping the future leaves nothing behind.
 pub async fn listen(at: &Address, config: &TcpConfig) -> Result<StreamListener> {
-    let (listener, local) = bind(at, config).await?;
+    let (listener, local) = first_of(at, config, |address| {
+        let listener = open(config, address)?.listen(config.backlog)?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    })
+    .await?;
     let local = Address::from_socket(at.scheme(), local);
     Ok(StreamListener::new(Source::Tcp { listener, local: local.clone(), config: *config }, local))
 }
@@ -60,7 +65,7 @@ pub async fn listen_many(at: &Address, n: usize, config: &TcpConfig) -> Result<V
     let mut at = at.clone();
     if !config.reuse_port && at.port() != Some(0) {
         // A socket that would share the port starts beside a foreign one without an error. This one does not.
-        drop(bind(&at, config).await?);
+        first_of(&at, config, |address| open(config, address).map(drop)).await?;
     }
     let config = TcpConfig { reuse_port: true, ..*config };
     let mut listeners = Vec::with_capacity(n);
@@ -73,21 +78,27 @@ pub async fn listen_many(at: &Address, n: usize, config: &TcpConfig) -> Result<V
     Ok(listeners)
 }
 
-async fn bind(at: &Address, config: &TcpConfig) -> Result<(TcpListener, SocketAddr)> {
+/// Gives each address of `at` to `attempt` until one succeeds.
+async fn first_of<T>(
+    at: &Address,
+    config: &TcpConfig,
+    attempt: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<T> {
     check_scheme(at, "listen")?;
     let resolver = Resolver::new(Arc::new(SystemResolver));
     let mut attempts = Attempts::default();
     for address in interleave(resolver.bindable(at).await?, config.first_family) {
         let place = attempts.begin(address);
-        match bind_one(config, address) {
-            Ok(bound) => return Ok(bound),
+        match attempt(address) {
+            Ok(success) => return Ok(success),
             Err(error) => attempts.fail(place, error),
         }
     }
     Err(attempts.into_error("listen").at(at))
 }
 
-fn bind_one(config: &TcpConfig, at: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+/// Makes a socket that has the address `at` and does not listen yet.
+fn open(config: &TcpConfig, at: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if at.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
     let options = SockRef::from(&socket);
     if at.ip() == Ipv6Addr::UNSPECIFIED {
@@ -103,7 +114,5 @@ fn bind_one(config: &TcpConfig, at: SocketAddr) -> io::Result<(TcpListener, Sock
     // Accepted sockets inherit these.
     config.apply(&options)?;
     socket.bind(at)?;
-    let listener = socket.listen(config.backlog)?;
-    let local = listener.local_addr()?;
-    Ok((listener, local))
+    Ok(socket)
 }

@@ -1,5 +1,7 @@
 //! The two halves of a byte stream, which share its socket.
 
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::{
     io::{self, IoSlice},
     net::Shutdown,
@@ -89,15 +91,10 @@ impl ReadHalf {
     ///
     /// The connection is gone.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.socket().shutdown(how)
-    }
-
-    /// Returns the socket, for options that have no field in the configuration.
-    pub fn socket(&self) -> SockRef<'_> {
         match &self.io {
-            Reading::Tcp(half) => SockRef::from(half.as_ref()),
+            Reading::Tcp(half) => SockRef::from(half.as_ref()).shutdown(how),
             #[cfg(unix)]
-            Reading::Unix(half) => SockRef::from(half.as_ref()),
+            Reading::Unix(half) => SockRef::from(half.as_ref()).shutdown(how),
         }
     }
 }
@@ -121,6 +118,17 @@ impl WriteHalf {
             #[cfg(unix)]
             Writing::Unix(half) => drop(half),
             Writing::Aborted => {}
+        }
+    }
+}
+
+/// The socket, for options that have no field in the configuration.
+#[cfg(unix)]
+impl AsFd for ReadHalf {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.io {
+            Reading::Tcp(half) => half.as_ref().as_fd(),
+            Reading::Unix(half) => half.as_ref().as_fd(),
         }
     }
 }

@@ -111,11 +111,15 @@ impl Resolver {
     }
 
     async fn ask(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let mut addresses = self.resolve.resolve(name, port).await?;
+        let mut addresses = Vec::new();
+        for address in self.resolve.resolve(name, port).await? {
+            if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
         if addresses.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
         }
-        addresses.truncate(MAX_ADDRESSES);
         Ok(addresses)
     }
 
