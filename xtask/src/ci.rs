@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    process::Command,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
@@ -115,8 +116,13 @@ impl Step {
     fn run(self) -> Result<Option<String>> {
         match self {
             Self::Lock => {
-                run::output(&mut run::cargo(["metadata", "--locked", "--format-version", "1"]))
-                    .context("Cargo.lock is missing or stale: run `cargo check`, then commit Cargo.lock")?;
+                run::output(&mut run::cargo(["metadata", "--locked", "--format-version", "1"]))?;
+                let changed = ["status", "--porcelain", "--", "Cargo.lock", "Cargo.toml", "*/Cargo.toml"];
+                let changed = run::output(Command::new("git").args(changed).current_dir(run::root()))?;
+                ensure!(
+                    !is_stale(&changed),
+                    "the committed Cargo.lock is stale: commit the one that cargo has just written"
+                );
             }
             Self::Fmt => run::run(&mut run::cargo(["fmt", "--all", "--check"]))?,
             Self::Tidy => Tidy::default().run()?,
@@ -146,6 +152,14 @@ impl Step {
         }
         Ok(None)
     }
+}
+
+/// Whether cargo had to change the lock file although no manifest differs from the committed one.
+///
+/// The cargo that started this program has already mended a stale lock file, so `--locked` alone would never complain.
+fn is_stale(status: &str) -> bool {
+    let changed = |name: &str| status.lines().any(|line| line.ends_with(name));
+    changed("Cargo.lock") && !changed("Cargo.toml")
 }
 
 fn table(times: &[(Step, Duration, bool)]) -> String {
@@ -181,6 +195,12 @@ mod tests {
         assert_eq!(ci(&[Step::Tidy, Step::Fmt], &[]).steps(), [Step::Fmt, Step::Tidy]);
         assert_eq!(ci(&[Step::Tidy, Step::Fmt], &[Step::Fmt]).steps(), [Step::Tidy]);
         assert!(!ci(&[], &[Step::Test]).steps().contains(&Step::Test));
+    }
+
+    #[test]
+    fn a_lock_file_that_cargo_had_to_mend_is_stale() {
+        assert!(is_stale(" M Cargo.lock\n") && is_stale("?? Cargo.lock\n"));
+        assert!(!is_stale("") && !is_stale(" M Cargo.lock\n M crates/net-tcp/Cargo.toml\n"));
     }
 
     #[test]
