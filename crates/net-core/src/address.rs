@@ -160,8 +160,8 @@ impl TryFrom<String> for Address {
     }
 }
 
-impl From<&Address> for Address {
-    fn from(address: &Address) -> Self {
+impl From<&Self> for Address {
+    fn from(address: &Self) -> Self {
         address.clone()
     }
 }

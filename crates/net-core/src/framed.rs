@@ -12,14 +12,14 @@ pub use sender::FrameSender;
 
 /// The first error of a half, from which later polls make theirs: an error is final.
 #[derive(Clone, Copy, Debug)]
-enum Failure {
+pub(crate) enum Failure {
     Io(io::ErrorKind),
     Frame(FrameError),
 }
 
 impl Failure {
     #[cold]
-    fn again(self, operation: &'static str) -> Error {
+    pub(crate) fn again(self, operation: &'static str) -> Error {
         match self {
             Self::Io(kind) => Error::from_io(kind.into(), operation),
             Self::Frame(error) => Error::from_frame(error, operation),

@@ -3,7 +3,8 @@
 //! * [`Transport`], [`Listener`], [`Sender`], [`Receiver`], [`Connection`]: what all transports have in common, and
 //!   the laws that each obeys.
 //! * [`Address`]: where a transport connects or listens.
-//! * [`frame`]: how messages are marked in a byte stream; [`framed`] drives that over async streams.
+//! * [`frame`]: how messages are marked in a byte stream; [`framed`] drives that over async streams, [`blocking`] over
+//!   `std::io`.
 //! * [`memory`]: messages between tasks of one process.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Observer`]: what is told to logs and metrics.
@@ -13,6 +14,7 @@
 mod accept;
 mod address;
 mod batch;
+pub mod blocking;
 mod connection;
 mod erased;
 mod error;

@@ -176,10 +176,7 @@ impl FromStr for AnyFraming {
 }
 
 fn length_prefix(width: &str, order: Option<&str>) -> Result<LengthPrefix, FramingSpecError> {
-    let width = match number::<u8>(width) {
-        Some(width @ 1..=8) => width,
-        _ => return Err(FramingSpecError::BadWidth),
-    };
+    let Some(width @ 1..=8) = number::<u8>(width) else { return Err(FramingSpecError::BadWidth) };
     match order {
         None | Some("be") => Ok(LengthPrefix::new(width, ByteOrder::BigEndian)),
         Some("le") => Ok(LengthPrefix::new(width, ByteOrder::LittleEndian)),

@@ -234,7 +234,7 @@ impl Mark {
         if let Some(at) = self.find(head).or_else(|| self.find(body).map(|at| head.len() + at)) {
             return Some(at);
         }
-        let last = body.last().or(head.last());
+        let last = body.last().or_else(|| head.last());
         match self {
             // The receiver would strip the CR with the delimiter.
             Self::Line { crlf: false } if last == Some(&b'\r') => Some(head.len() + body.len() - 1),

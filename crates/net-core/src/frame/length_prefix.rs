@@ -101,7 +101,10 @@ impl Framing for LengthPrefix {
         let len = check_len(head, body, self.max)? as u64;
         match self.order {
             // The default has a length that the compiler knows.
-            ByteOrder::BigEndian if self.width == 4 => out.put_u32(len as u32),
+            ByteOrder::BigEndian if self.width == 4 => {
+                let [_, _, _, _, field @ ..] = len.to_be_bytes();
+                out.put_slice(&field);
+            }
             ByteOrder::BigEndian => out.put_uint(len, self.width()),
             ByteOrder::LittleEndian => out.put_uint_le(len, self.width()),
         }

@@ -64,7 +64,7 @@ impl Framing for Tlv {
 
     fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {
         let len = check_len(head, body, self.max)?;
-        let kind = *head.first().or(body.first()).ok_or(FrameError::Empty)?;
+        let kind = *head.first().or_else(|| body.first()).ok_or(FrameError::Empty)?;
         // The limit is no more than the length can say.
         let [.., high, low] = (len - 1).to_be_bytes();
         out.put_slice(&[kind, high, low]);

@@ -99,10 +99,11 @@ impl FusedIterator for Fields<'_> {}
 
 /// Cuts the first field off `input`, or tells how many bytes it misses.
 fn next_field(input: &[u8]) -> Result<(Field<'_>, &[u8]), usize> {
-    let ([kind, high, low], rest) =
-        input.split_first_chunk::<HEADER_LEN>().ok_or(HEADER_LEN.saturating_sub(input.len()))?;
+    let Some(([kind, high, low], rest)) = input.split_first_chunk::<HEADER_LEN>() else {
+        return Err(HEADER_LEN - input.len());
+    };
     let len = usize::from(u16::from_be_bytes([*high, *low]));
-    let (value, rest) = rest.split_at_checked(len).ok_or(len - rest.len().min(len))?;
+    let Some((value, rest)) = rest.split_at_checked(len) else { return Err(len - rest.len()) };
     Ok((Field { kind: *kind, value }, rest))
 }
 
