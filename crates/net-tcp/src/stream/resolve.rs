@@ -137,3 +137,115 @@ impl Resolver {
 fn failed(error: io::Error, operation: &'static str, address: &Address) -> Error {
     Error::new(ErrorKind::Unresolved, operation).at(address).because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, future::pending};
+
+    use net_core::Scheme;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Gives its answers one after another; when there is none left it is silent.
+    #[derive(Debug, Default)]
+    struct Script(Mutex<VecDeque<io::Result<Vec<SocketAddr>>>>);
+
+    impl Resolve for Script {
+        fn resolve<'a>(&'a self, _: &'a str, _: u16) -> Resolving<'a> {
+            let answer = self.0.lock().expect("unpoisoned").pop_front();
+            Box::pin(async move {
+                match answer {
+                    Some(answer) => answer,
+                    None => pending().await,
+                }
+            })
+        }
+    }
+
+    fn resolver(answers: impl IntoIterator<Item = io::Result<Vec<SocketAddr>>>) -> Resolver {
+        Resolver::new(Arc::new(Script(Mutex::new(answers.into_iter().collect()))))
+    }
+
+    fn ip(last: u8) -> SocketAddr {
+        ([192, 0, 2, last], 80).into()
+    }
+
+    fn name(name: &str) -> Address {
+        Address::from_name(Scheme::Tcp, name).with_port(80)
+    }
+
+    fn no_such_name() -> io::Result<Vec<SocketAddr>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a34_a_name_without_an_address_is_unresolved() {
+        let resolver = resolver([no_such_name(), Ok(Vec::new())]);
+        for _ in 0..2 {
+            let error = resolver.connectable(&name("a"), PATIENCE).await.expect_err("nothing to try");
+            assert_eq!(error.kind(), ErrorKind::Unresolved);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a34_the_last_good_answer_stands_in_for_none() {
+        let resolver = resolver([no_such_name(), Ok(Vec::new())]);
+        resolver.remember(&name("a"), &[ip(1), ip(2)]);
+        for _ in 0..2 {
+            let found = resolver.connectable(&name("a"), PATIENCE).await.expect("the last good answer");
+            assert_eq!(found, [ip(1), ip(2)]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a34_a_slow_answer_is_waited_for_half_of_the_time() {
+        let resolver = resolver([]);
+        resolver.remember(&name("a"), &[ip(1)]);
+        let start = Instant::now();
+        let found = resolver.connectable(&name("a"), PATIENCE).await.expect("the last good answer");
+        assert_eq!((found, start.elapsed()), (vec![ip(1)], PATIENCE / 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a34_a_new_answer_is_preferred_to_the_last_good_one() {
+        let resolver = resolver([Ok(vec![ip(9)])]);
+        resolver.remember(&name("a"), &[ip(1)]);
+        assert_eq!(resolver.connectable(&name("a"), PATIENCE).await.expect("an answer"), [ip(9)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a34_what_was_good_is_forgotten_after_an_hour() {
+        let resolver = resolver([no_such_name()]);
+        resolver.remember(&name("a"), &[ip(1)]);
+        tokio::time::advance(MAX_AGE).await;
+        assert!(resolver.connectable(&name("a"), PATIENCE).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a34_the_memory_is_bounded() {
+        let long = (0..=255).chain(0..=255).map(ip).collect();
+        let resolver = resolver([Ok(long)]);
+        let found = resolver.connectable(&name("a"), PATIENCE).await.expect("an answer");
+        assert_eq!(found.len(), MAX_ADDRESSES);
+        for index in 0..=MAX_NAMES {
+            resolver.remember(&name(&format!("host-{index}")), &found);
+        }
+        assert_eq!(resolver.good().len(), MAX_NAMES);
+        assert!(resolver.recall("host-0", 80).is_none(), "the oldest has made place");
+        assert!(resolver.recall(&format!("host-{MAX_NAMES}"), 80).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wildcards_are_reached_through_loopback() {
+        let resolver = resolver([]);
+        for (text, first) in
+            [("tcp://:7", "[::1]:7"), ("tcp://[::]:7", "[::1]:7"), ("tcp://0.0.0.0:7", "127.0.0.1:7")]
+        {
+            let to = text.parse().expect("an address");
+            let found = resolver.connectable(&to, PATIENCE).await.expect("loopback");
+            assert_eq!(found.first().map(ToString::to_string).as_deref(), Some(first));
+        }
+    }
+}
