@@ -1,5 +1,7 @@
 //! Law 8: futures that are dropped lose nothing.
 
+use std::{future::Future, task::Poll};
+
 use bytes::Bytes;
 
 use super::rig::{Pair, Verdict, connect, ensure, expect_end, judge, message, pair, poll_once, soon, well};
@@ -7,6 +9,8 @@ use crate::{Address, Listener, Receiver, Sender, Transport};
 
 /// How many messages are sent against dropped futures.
 const COUNT: usize = 300;
+/// How many turns futures are polled and dropped before one is waited for.
+const TURNS: usize = 64;
 /// How many connections are made against dropped futures.
 const CONNECTIONS: usize = 8;
 
@@ -37,7 +41,7 @@ pub async fn cancelled_recv_loses_nothing<T: Transport>(transport: &T, at: &Addr
             for index in 0..COUNT {
                 let mut got = None;
                 for _ in 0..index % 4 {
-                    if let std::task::Poll::Ready(ready) = poll_once(far.rx.recv()) {
+                    if let Poll::Ready(ready) = poll_once(far.rx.recv()) {
                         got = Some(ready);
                         break;
                     }
@@ -91,11 +95,11 @@ pub async fn cancelled_send_is_all_or_nothing<T: Transport>(transport: &T, at: &
                     }
                 };
                 match polled {
-                    std::task::Poll::Ready(Ok(())) => *accepted = true,
-                    std::task::Poll::Ready(Err(error)) => {
+                    Poll::Ready(Ok(())) => *accepted = true,
+                    Poll::Ready(Err(error)) => {
                         return Err(format!("send: {}", error.report()).into());
                     }
-                    std::task::Poll::Pending => tokio::task::yield_now().await,
+                    Poll::Pending => tokio::task::yield_now().await,
                 }
             }
             let _ = poll_once(near.tx.finish());
@@ -110,7 +114,7 @@ pub async fn cancelled_send_is_all_or_nothing<T: Transport>(transport: &T, at: &
                     Err(error) => return Err(format!("receive: {}", error.report()).into()),
                 }
             }
-            Err("more messages came than were sent".to_owned().into())
+            Err("more messages came than were sent".into())
         };
         if guarantees.signals_end {
             tokio::try_join!(sending, receiving)?;
@@ -146,30 +150,24 @@ pub async fn cancelled_accept_loses_nothing<T: Transport>(transport: &T, at: &Ad
         let mut listener = well("listen", transport.listen(at)).await?;
         let to = listener.local().clone();
         for index in 0..CONNECTIONS {
-            let mut accepted = None;
             let accepting = async {
-                while accepted.is_none() {
-                    match poll_once(listener.accept()) {
-                        std::task::Poll::Ready(ready) => accepted = Some(ready),
-                        std::task::Poll::Pending if index % 2 == 0 => tokio::task::yield_now().await,
-                        std::task::Poll::Pending => {
-                            let dropped = std::pin::pin!(listener.accept());
-                            let turn = std::pin::pin!(tokio::task::yield_now());
-                            if let Some(ready) = first(dropped, turn).await {
-                                accepted = Some(ready);
-                            }
-                        }
+                // Bounded: under paused time, turns alone let no time pass.
+                for turn in 0..TURNS {
+                    let accepted = if (index + turn) % 2 == 0 {
+                        poll_once(listener.accept())
+                    } else {
+                        let dropped = std::pin::pin!(listener.accept());
+                        first(dropped, std::pin::pin!(tokio::task::yield_now())).await
+                    };
+                    match accepted {
+                        Poll::Ready(accepted) => return accepted,
+                        Poll::Pending => tokio::task::yield_now().await,
                     }
                 }
+                listener.accept().await
             };
             let connecting = well("connect", transport.connect(&to));
-            let accepting = async { soon("a connection", accepting).await };
-            let (mut near, ()) = tokio::try_join!(connecting, accepting)?;
-            let mut far = match accepted {
-                Some(Ok(far)) => far,
-                Some(Err(error)) => return Err(format!("accept: {}", error.report()).into()),
-                None => return Err("no connection was accepted".to_owned().into()),
-            };
+            let (mut near, mut far) = tokio::try_join!(connecting, well("accept", accepting))?;
             greet::<T>(&mut near.tx, &mut far.rx, index).await?;
         }
         // What an abandoned attempt leaves behind must not stop the next.
@@ -199,11 +197,11 @@ pub async fn cancelled_accept_loses_nothing<T: Transport>(transport: &T, at: &Ad
 async fn first<O>(
     future: impl Future<Output = O> + Unpin,
     turn: impl Future<Output = ()> + Unpin,
-) -> Option<O> {
+) -> Poll<O> {
     tokio::select! {
         biased;
-        output = future => Some(output),
-        () = turn => None,
+        output = future => Poll::Ready(output),
+        () = turn => Poll::Pending,
     }
 }
 

@@ -143,7 +143,7 @@ async fn prefix_then_error<T: Transport>(
     loop {
         match soon("the error of an aborted connection", rx.recv()).await? {
             Err(_) => return Ok(()),
-            Ok(None) => return Err("an abort came as a clean end".to_owned().into()),
+            Ok(None) => return Err("an abort came as a clean end".into()),
             Ok(Some(got)) if guarantees.preserves_messages => {
                 let Some(expected) = sent.get(index) else {
                     return Err(format!("{} bytes came that nobody sent", got.len()).into());

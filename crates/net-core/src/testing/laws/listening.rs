@@ -206,7 +206,7 @@ pub async fn nobody_listens_is_an_error<T: Transport>(transport: &T, at: &Addres
         ensure!(closed.is_err(), "a connection was accepted that nobody made");
         drop(listener);
         match soon("an error", transport.connect(&to)).await? {
-            Ok(_) => Err("connected where nobody listens".to_owned().into()),
+            Ok(_) => Err("connected where nobody listens".into()),
             Err(error) => {
                 let told = error.is_retryable();
                 ensure!(told, "it should be retryable, such as Refused, and is {:?}", error.kind());

@@ -65,7 +65,7 @@ async fn every_byte<S: Sender, R: Receiver>(
     while got.len() < bytes.len() {
         match well("receive all values of a byte", far.rx.recv()).await? {
             Some(part) => got.extend_from_slice(&part),
-            None => return Err("the end instead of all values of a byte".to_owned().into()),
+            None => return Err("the end instead of all values of a byte".into()),
         }
     }
     ensure!(got == bytes, "the values of bytes are not carried as they are");

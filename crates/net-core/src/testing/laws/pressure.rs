@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 
-use super::rig::{Bell, Pair, Verdict, ensure, expect, expect_end, judge, message, pair, soon, well};
+use super::rig::{Bell, Breach, Pair, Verdict, ensure, expect, expect_end, judge, message, pair, soon, well};
 use crate::{Address, Receiver, Sender, Transport};
 
 /// What is accepted at the most while the peer does not read, the kernel's buffers on both sides included.
@@ -120,10 +120,10 @@ pub(super) async fn fill<S: Sender>(tx: &mut S, len: usize) -> Verdict<(usize, B
     let waker = Waker::from(bell.clone());
     let mut count = 0;
     loop {
-        ensure!(
-            count * len <= MAX_ACCEPTED,
-            "{count} messages of {len} bytes were accepted and the peer has read none"
-        );
+        if count * len > MAX_ACCEPTED {
+            let seen = format!("{count} messages of {len} bytes were accepted and the peer has read none");
+            return Err(Breach::from(seen).of(3));
+        }
         let whole = message(5, count, len);
         let mut offered = whole.clone();
         match tx.poll_send(&mut Context::from_waker(&waker), &mut offered) {
@@ -133,7 +133,9 @@ pub(super) async fn fill<S: Sender>(tx: &mut S, len: usize) -> Verdict<(usize, B
             }
             Poll::Ready(Err(error)) => return Err(format!("send: {}", error.report()).into()),
             Poll::Pending => {
-                ensure!(offered == whole, "a message was not accepted and is not what it was");
+                if offered != whole {
+                    return Err(Breach::from("a message was not accepted and is not what it was").of(2));
+                }
                 // What is on its way to the peer's buffers makes room yet.
                 for _ in 0..TURNS {
                     tokio::task::yield_now().await;

@@ -26,11 +26,29 @@ const MAX_LEN: usize = 1 << 20;
 const GREETING: &[u8] = b"greeting";
 
 /// What was seen that a law forbids.
-pub(super) struct Breach(pub(super) String);
+#[derive(Debug)]
+pub(super) struct Breach {
+    seen: String,
+    /// The law, where it is another one than that of the check.
+    law: Option<u8>,
+}
+
+impl Breach {
+    /// Names the law that this breaks, whichever is checked.
+    pub(super) fn of(self, law: u8) -> Self {
+        Self { law: Some(law), ..self }
+    }
+}
 
 impl From<String> for Breach {
     fn from(seen: String) -> Self {
-        Self(seen)
+        Self { seen, law: None }
+    }
+}
+
+impl From<&str> for Breach {
+    fn from(seen: &str) -> Self {
+        seen.to_owned().into()
     }
 }
 
@@ -49,8 +67,12 @@ pub(super) use ensure;
 
 /// Panics with the number and the name of the law unless `check` finds that it holds.
 pub(super) async fn judge(number: u8, law: &str, check: impl Future<Output = Verdict>) {
-    if let Err(Breach(seen)) = check.await {
-        panic!("law {number} is broken ({law}): {seen}");
+    match check.await {
+        Ok(()) => {}
+        Err(Breach { seen, law: Some(other) }) if other != number => {
+            panic!("law {other} is broken (while checking: {law}): {seen}")
+        }
+        Err(Breach { seen, .. }) => panic!("law {number} is broken ({law}): {seen}"),
     }
 }
 
@@ -70,7 +92,7 @@ pub(super) async fn well<O>(
     what: impl fmt::Display + Send + Sync,
     event: impl Future<Output = Result<O>>,
 ) -> Verdict<O> {
-    soon(&what, event).await?.map_err(|error| Breach(format!("{what}: {}", error.report())))
+    soon(&what, event).await?.map_err(|error| format!("{what}: {}", error.report()).into())
 }
 
 /// A connection of the transport `T`.
@@ -170,7 +192,7 @@ pub(super) async fn expect<T: Transport>(
             if stream.is_empty() {
                 stream = well(format!("receive bytes of message {index}"), rx.recv())
                     .await?
-                    .ok_or_else(|| Breach(format!("the end inside message {index}")))?;
+                    .ok_or_else(|| format!("the end inside message {index}"))?;
             }
             let part = stream.split_to(stream.len().min(rest.len()));
             let (now, later) = rest.split_at(part.len());
@@ -226,8 +248,8 @@ pub(super) async fn deliver<T: Transport>(
                 let got = match got {
                     Ok(Some(got)) if got == GREETING => continue,
                     Ok(Some(got)) => got,
-                    Ok(None) => return Err(Breach("the end, which nobody sent".to_owned())),
-                    Err(error) => return Err(Breach(format!("receive: {}", error.report()))),
+                    Ok(None) => return Err("the end, which nobody sent".into()),
+                    Err(error) => return Err(format!("receive: {}", error.report()).into()),
                 };
                 let known =
                     sent.iter_mut().find(|(known, times)| *known == got && (*times > 0 || duplicates));
