@@ -78,11 +78,9 @@ impl Batch {
             || (self.bytes >= self.max_bytes && !self.messages.is_empty())
     }
 
-    /// Gives back the memory of an empty batch that sleeps.
-    pub fn shrink(&mut self) {
-        if self.messages.is_empty() {
-            self.messages = VecDeque::new();
-            self.bytes = 0;
-        }
+    /// Drops all messages; the memory for as many stays.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+        self.bytes = 0;
     }
 }

@@ -161,6 +161,34 @@ impl Message {
     }
 }
 
+/// A notification with id 0.
+impl From<Bytes> for Message {
+    fn from(payload: Bytes) -> Self {
+        Self::new(MessageKind::Notification, 0, payload)
+    }
+}
+
+/// A notification with id 0.
+impl From<&'static str> for Message {
+    fn from(payload: &'static str) -> Self {
+        Bytes::from(payload).into()
+    }
+}
+
+/// A notification with id 0.
+impl From<String> for Message {
+    fn from(payload: String) -> Self {
+        Bytes::from(payload).into()
+    }
+}
+
+/// A notification with id 0.
+impl From<Vec<u8>> for Message {
+    fn from(payload: Vec<u8>) -> Self {
+        Bytes::from(payload).into()
+    }
+}
+
 /// Why the content of a frame is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

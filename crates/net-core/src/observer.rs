@@ -61,6 +61,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A server has drained: so many sessions ended by themselves, so many were cut.
     fn drained(&self, finished: usize, cut: usize) {}
 
+    /// The runtime that looks at deadlines was kept from running for `late`: a handler blocks it.
+    fn runtime_blocked(&self, late: Duration) {}
+
     /// A session ended; without an error where the end was clean.
     fn closed(&self, info: &Info, error: Option<&Error>) {}
 }
@@ -81,6 +84,7 @@ macro_rules! forward {
         fn dropped(&$self, info: &Info, messages: u64) { $call(&|$each| $each.dropped(info, messages)); }
         fn reconnecting(&$self, to: &Address, attempt: u32, delay: Duration) { $call(&|$each| $each.reconnecting(to, attempt, delay)); }
         fn drained(&$self, finished: usize, cut: usize) { $call(&|$each| $each.drained(finished, cut)); }
+        fn runtime_blocked(&$self, late: Duration) { $call(&|$each| $each.runtime_blocked(late)); }
         fn closed(&$self, info: &Info, error: Option<&Error>) { $call(&|$each| $each.closed(info, error)); }
     };
 }

@@ -237,6 +237,13 @@ pub trait Sender: Send + Unpin + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns how many bytes are accepted and not yet with the network; 0 where that is not known.
+    ///
+    /// A server that finds it unchanged for too long has a peer that does not read.
+    fn unsent_len(&self) -> usize {
+        0
+    }
+
     /// Queues one message, waiting for room.
     ///
     /// # Errors
@@ -376,6 +383,10 @@ impl<S: Sender + ?Sized> Sender for Box<S> {
 
     fn poll_send_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<()>> {
         (**self).poll_send_many(cx, batch)
+    }
+
+    fn unsent_len(&self) -> usize {
+        (**self).unsent_len()
     }
 }
 

@@ -243,6 +243,10 @@ where
         Poll::Ready(Ok(()))
     }
 
+    fn unsent_len(&self) -> usize {
+        self.buffered()
+    }
+
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match self.state {
             State::Open if !self.dirty => return Poll::Ready(Ok(())),

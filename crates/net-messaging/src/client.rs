@@ -1,0 +1,250 @@
+//! Talks to a server over any transport, and comes back when the connection is lost.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use net_core::{Address, Error, ErrorKind, Message, Result, Transport};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
+
+use crate::{Delivery, Session};
+
+mod builder;
+mod supervisor;
+
+pub use builder::ClientBuilder;
+
+/// Where a client is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientState {
+    /// It is connecting: for the `attempt`th time since the connection was lost, 0 the first time ever.
+    Connecting {
+        /// The number of the attempt.
+        attempt: u32,
+    },
+    /// Messages flow.
+    Connected(Session),
+    /// The connection is lost; it waits before the next attempt.
+    Waiting {
+        /// The number of the attempt that follows.
+        attempt: u32,
+        /// How long it waits.
+        delay: Duration,
+    },
+    /// It was disconnected by its program or by its server, and does not come back by itself.
+    Disconnected,
+    /// All attempts to reconnect have failed.
+    Exhausted,
+}
+
+/// A client of a server. It is a handle: clones mean the same connection, which ends when the last one is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Reconnect, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::default();
+/// let server = Server::builder(memory.clone())
+///     .on_message(|_, message| async move { Ok(message.into_reply()) })
+///     .listen("mem://client")
+///     .await?;
+/// let client = Client::builder(memory).reconnect(Reconnect::default()).connect(server.local()).await?;
+/// assert_eq!(client.request("hello").await?.payload(), "hello");
+/// client.disconnect().await;
+/// assert!(!client.is_connected());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    server: Arc<Address>,
+    state: watch::Receiver<ClientState>,
+    commands: mpsc::Sender<Command>,
+    request_timeout: Duration,
+}
+
+/// What a program wants of the task that keeps the connection.
+#[derive(Clone, Copy, Debug)]
+enum Command {
+    Disconnect,
+    Reconnect,
+}
+
+impl Client {
+    /// Begins to configure a client over `transport`.
+    pub fn builder<T: Transport>(transport: T) -> ClientBuilder<T> {
+        ClientBuilder::new(transport)
+    }
+
+    /// Returns the address of the server.
+    pub fn server(&self) -> &Address {
+        &self.server
+    }
+
+    /// Returns where it is.
+    pub fn state(&self) -> ClientState {
+        self.state.borrow().clone()
+    }
+
+    /// Returns what tells each change of its state.
+    pub fn watch_state(&self) -> watch::Receiver<ClientState> {
+        self.state.clone()
+    }
+
+    /// Tells whether messages flow.
+    pub fn is_connected(&self) -> bool {
+        self.session().is_some()
+    }
+
+    /// Returns the session of the present connection, where there is one.
+    pub fn session(&self) -> Option<Session> {
+        match &*self.state.borrow() {
+            ClientState::Connected(session) if session.is_active() => Some(session.clone()),
+            _ => None,
+        }
+    }
+
+    fn current(&self, operation: &'static str) -> Result<Session> {
+        self.session().ok_or_else(|| Error::new(ErrorKind::Closed, operation).at(&self.server))
+    }
+
+    /// Sends a message without waiting: a notification, unless a [`Message`] says otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] while there is no connection; [`ErrorKind::MessageTooLong`].
+    pub fn send(&self, message: impl Into<Message>) -> Result<Delivery> {
+        self.current("send")?.send(message)
+    }
+
+    /// Queues a message as [`send`](Self::send) does, until [`flush`](Self::flush) or the next `send`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn feed(&self, message: impl Into<Message>) -> Result<Delivery> {
+        self.current("send")?.feed(message)
+    }
+
+    /// Sends what was fed.
+    pub fn flush(&self) {
+        if let Some(session) = self.session() {
+            session.flush();
+        }
+    }
+
+    /// Sends a message, waiting for a connection and for room, for the request time-out at the longest.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TimedOut`]; [`ErrorKind::Closed`] where the client does not come back or the connection was lost;
+    /// [`ErrorKind::MessageTooLong`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the message was accepted whole or not at all.
+    pub async fn send_wait(&self, message: impl Into<Message>) -> Result<()> {
+        let message = message.into();
+        let sending = async { self.connected().await?.send_wait(message).await };
+        timeout(self.request_timeout, sending)
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "send").at(&self.server)))
+    }
+
+    /// Sends a request and waits for its answer, for the configured time at the longest.
+    ///
+    /// # Errors
+    ///
+    /// As [`request_within`](Self::request_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the request.
+    pub async fn request(&self, payload: impl Into<Bytes>) -> Result<Message> {
+        self.request_within(payload.into(), self.request_timeout).await
+    }
+
+    /// Sends a request and waits for its answer, for `limit` at the longest.
+    ///
+    /// While the client reconnects, it waits for the connection first. A request whose connection is lost fails: it
+    /// is not sent again, since the server may have served it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TimedOut`]; [`ErrorKind::Rejected`] where it was answered by an error; [`ErrorKind::Closed`] where
+    /// the connection was lost or the client does not come back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future forgets the request.
+    pub async fn request_within(&self, payload: impl Into<Bytes>, limit: Duration) -> Result<Message> {
+        let payload = payload.into();
+        if let Some(session) = self.session() {
+            return session.request_within(payload, limit).await;
+        }
+        let until = Instant::now() + limit;
+        let session = timeout(limit, self.connected())
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "request").at(&self.server)))?;
+        session.request_within(payload, until.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Waits until there is a connection, and returns its session.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] where the client was disconnected or all attempts have failed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn connected(&self) -> Result<Session> {
+        let mut state = self.state.clone();
+        loop {
+            match &*state.borrow_and_update() {
+                ClientState::Connected(session) if session.is_active() => return Ok(session.clone()),
+                ClientState::Disconnected | ClientState::Exhausted => break,
+                _ => {}
+            }
+            if state.changed().await.is_err() {
+                break;
+            }
+        }
+        Err(Error::new(ErrorKind::Closed, "connect").at(&self.server))
+    }
+
+    /// Disconnects: what was accepted is sent, both sides finish, and the client does not come back by itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it disconnects all the same.
+    pub async fn disconnect(&self) {
+        let mut state = self.state.clone();
+        // The task that keeps the connection lives as long as a client does.
+        if self.commands.send(Command::Disconnect).await.is_ok() {
+            let _ = state.wait_for(|state| matches!(state, ClientState::Disconnected)).await;
+        }
+    }
+
+    /// Connects anew at once: instead of waiting, after a disconnect, or in place of the present connection.
+    pub fn reconnect(&self) {
+        // A full queue already holds a command that has not been looked at.
+        let _ = self.commands.try_send(Command::Reconnect);
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("server", &format_args!("{}", self.server))
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,155 @@
+//! How a client is configured and connected.
+
+use std::{sync::Arc, time::Duration};
+
+use net_core::{Address, Error, ErrorKind, Message, Observer, Result, Transport};
+use tokio::sync::{mpsc, watch};
+
+use super::{Client, ClientState, supervisor::Supervisor};
+use crate::{
+    CloseReason, Handler, HandlerResult, Reconnect, Session, SessionConfig,
+    handler::Callbacks,
+    session::{Role, Settings, activity::Clock},
+};
+
+/// Configures a client: what it does with messages of the server, whether it comes back, who watches it.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::Client;
+///
+/// let builder = Client::builder(Memory::default()).on_message(|_, message| async move {
+///     println!("{message}");
+///     Ok(None)
+/// });
+/// # let _ = builder;
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `connect`"]
+pub struct ClientBuilder<T, H = Callbacks> {
+    transport: T,
+    handler: H,
+    session: SessionConfig,
+    reconnect: Option<Reconnect>,
+    request_timeout: Duration,
+    observer: Option<Arc<dyn Observer>>,
+}
+
+impl<T: Transport> ClientBuilder<T> {
+    pub(super) fn new(transport: T) -> Self {
+        Self {
+            transport,
+            handler: Callbacks::new(),
+            // A server need not say anything first.
+            session: SessionConfig { first_message_timeout: None, ..SessionConfig::default() },
+            reconnect: None,
+            request_timeout: Duration::from_secs(30),
+            observer: None,
+        }
+    }
+}
+
+impl<T: Transport, H> ClientBuilder<T, H> {
+    /// Sets how the session behaves.
+    pub fn session(self, session: SessionConfig) -> Self {
+        Self { session, ..self }
+    }
+
+    /// Makes the client connect again when its connection is lost. Unless set, it does not.
+    pub fn reconnect(self, reconnect: Reconnect) -> Self {
+        Self { reconnect: Some(reconnect), ..self }
+    }
+
+    /// Sets how long a request waits for its answer. Default: 30 s.
+    pub fn request_timeout(self, request_timeout: Duration) -> Self {
+        Self { request_timeout, ..self }
+    }
+
+    /// Sets who watches: logs, metrics, tests.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        Self { observer: Some(Arc::new(observer)), ..self }
+    }
+
+    /// Sets what is done with messages of the server.
+    pub fn handler<G: Handler>(self, handler: G) -> ClientBuilder<T, G> {
+        let Self { transport, session, reconnect, request_timeout, observer, .. } = self;
+        ClientBuilder { transport, handler, session, reconnect, request_timeout, observer }
+    }
+}
+
+impl<T: Transport, F> ClientBuilder<T, Callbacks<F>> {
+    /// Sets what is done with messages of the server: a closure that returns a future of a reply or of none.
+    pub fn on_message<G, Fut, R>(self, on_message: G) -> ClientBuilder<T, Callbacks<G>>
+    where
+        G: Fn(&Session, Message) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult<R>> + Send,
+        R: Into<Option<Message>>,
+    {
+        let Self { transport, handler, session, reconnect, request_timeout, observer } = self;
+        let handler = handler.on_message(on_message);
+        ClientBuilder { transport, handler, session, reconnect, request_timeout, observer }
+    }
+
+    /// Sets what is done with each new connection; an error ends it.
+    pub fn on_connected(mut self, f: impl Fn(&Session) -> HandlerResult<()> + Send + Sync + 'static) -> Self {
+        self.handler = self.handler.on_connected(f);
+        self
+    }
+
+    /// Sets what is done at the end of each connection.
+    pub fn on_disconnected(mut self, f: impl Fn(&Session, &CloseReason) + Send + Sync + 'static) -> Self {
+        self.handler = self.handler.on_disconnected(f);
+        self
+    }
+}
+
+impl<T: Transport, H: Handler> ClientBuilder<T, H> {
+    /// Connects to `address`: returns when connected, or with the reason why not.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidAddress`] and [`ErrorKind::InvalidConfig`]; why there is no connection. The first attempt
+    /// is the only one, whether the client reconnects or not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons the attempt.
+    pub async fn connect<A>(self, address: A) -> Result<Client>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<Error>,
+    {
+        let address = address.try_into().map_err(Into::into)?;
+        let invalid =
+            |what: &'static str| Error::new(ErrorKind::InvalidConfig, "connect").at(&address).because(what);
+        self.session.check().map_err(invalid)?;
+        let connection = self.transport.connect(&address).await?;
+        let request_timeout = self.request_timeout;
+        let server = Arc::new(address);
+        let (state, watched) = watch::channel(ClientState::Connecting { attempt: 0 });
+        let (commands, received) = mpsc::channel(8);
+        let settings = Arc::new(Settings {
+            config: self.session,
+            observer: self.observer,
+            clock: Clock::start(),
+            max_message_len: self.transport.guarantees().max_message_len,
+            role: Role::Client,
+        });
+        let supervisor = Supervisor {
+            transport: self.transport,
+            server: server.clone(),
+            handler: Arc::new(self.handler),
+            settings,
+            reconnect: self.reconnect,
+            state,
+            commands: received,
+        };
+        tokio::spawn(supervisor.run(connection));
+        let client = Client { server, state: watched, commands, request_timeout };
+        // The handler may refuse the connection.
+        client.connected().await?;
+        Ok(client)
+    }
+}

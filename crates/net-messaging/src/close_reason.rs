@@ -1,0 +1,66 @@
+//! Why a session ended.
+
+use std::{fmt, sync::Arc};
+
+use net_core::Error;
+
+/// Why a session ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer finished.
+    ByPeer,
+    /// This side disconnected it.
+    ByUs,
+    /// The server drained or stopped.
+    Drained,
+    /// Nothing arrived from the peer for the idle time-out.
+    Idle,
+    /// The peer missed its heartbeats.
+    HeartbeatMissed,
+    /// The first message did not arrive in time.
+    NoFirstMessage,
+    /// A message began and did not arrive whole in time.
+    MessageTimeout,
+    /// The peer took nothing of what waited for it, or its outbox stayed full, for the stall time-out.
+    Stalled,
+    /// The handler refused the session.
+    Refused,
+    /// A handler panicked.
+    Panicked,
+    /// The connection broke, or the peer broke the protocol.
+    Failed(Arc<Error>),
+}
+
+impl CloseReason {
+    /// Tells whether both sides ended it in an orderly way.
+    pub fn is_clean(&self) -> bool {
+        matches!(self, Self::ByPeer | Self::ByUs | Self::Drained)
+    }
+
+    /// Returns the error that broke the connection, where there is one.
+    pub fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Failed(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ByPeer => f.write_str("the peer finished"),
+            Self::ByUs => f.write_str("disconnected by this side"),
+            Self::Drained => f.write_str("drained"),
+            Self::Idle => f.write_str("idle for too long"),
+            Self::HeartbeatMissed => f.write_str("no heartbeat from the peer"),
+            Self::NoFirstMessage => f.write_str("no first message in time"),
+            Self::MessageTimeout => f.write_str("a message did not arrive whole in time"),
+            Self::Stalled => f.write_str("the peer does not read"),
+            Self::Refused => f.write_str("refused by the handler"),
+            Self::Panicked => f.write_str("a handler panicked"),
+            Self::Failed(error) => error.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The task that drives one connection: input to the handler, replies and pushes to the peer.
+//!
+//! ```text
+//! loop: move the outbox into the sender | receive what is ready, hand each message to the handler in order
+//!       | flush once, when no more input is ready | sleep until input, room or a signal
+//! ```
+//!
+//! Whenever the driver is about to wait, for whatever reason, it has flushed first.
+
+use std::{
+    collections::VecDeque,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context, Waker},
+};
+
+use futures_util::FutureExt;
+use net_core::{Batch, Error, Info, Message, Receiver, Sender};
+use tokio::time::timeout;
+
+use crate::{
+    CloseReason, Format, Handler, HandlerResult, Session,
+    session::{Settings, signal},
+    sessions::Registration,
+};
+
+mod concurrent;
+mod finish;
+mod input;
+mod output;
+mod run;
+mod scratch;
+
+/// A wake-up handles at most so many messages before others have their turn.
+const MAX_MESSAGES_PER_WAKE: usize = 256;
+/// A wake-up handles messages of at most so many bytes before others have their turn.
+const MAX_BYTES_PER_WAKE: usize = 256 * 1024;
+/// Messages that arrive while the handler waits: at most so many.
+const MAX_BACKLOG: usize = 64;
+/// Messages that arrive while the handler waits: at most so many bytes.
+const MAX_BACKLOG_BYTES: usize = 256 * 1024;
+/// A queue that sleeps keeps memory for at most so many messages.
+const KEPT_CAPACITY: usize = 8;
+
+/// What drives one connection.
+pub(crate) struct Driver<S, R> {
+    tx: S,
+    rx: R,
+    session: Session,
+    format: Format,
+    /// Frames that have arrived and were not looked at.
+    input: Batch,
+    /// Messages that wait for the handler.
+    backlog: VecDeque<Message>,
+    backlog_bytes: usize,
+    /// What was taken out of the outbox and waits for room.
+    leaving: VecDeque<Message>,
+    /// Replies that wait for room, behind `leaving`.
+    replies: VecDeque<Message>,
+    /// How the input ended.
+    ended: Option<Ended>,
+    /// The sender has taken something that is not flushed.
+    dirty: bool,
+    /// The task that was registered with the signal.
+    waker: Option<Waker>,
+    /// This wake-up.
+    wake: Wake,
+    /// Bytes handed to the sender so far, and the mark of the peer's progress in taking them.
+    accepted_bytes: usize,
+    taken_mark: usize,
+}
+
+/// What happened since the task was woken.
+#[derive(Debug, Default)]
+struct Wake {
+    /// The task runs.
+    awake: bool,
+    now: u64,
+    /// Messages handed to the handler.
+    handled: usize,
+    handled_bytes: usize,
+    received: u64,
+    received_bytes: u64,
+    sent: u64,
+    sent_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The peer finished.
+    Clean,
+    /// The connection broke; the reason is noted.
+    Broken,
+}
+
+/// Drives a connection from its first message to its end, and returns why it ended.
+pub(crate) async fn drive<S: Sender, R: Receiver, H: Handler>(
+    (tx, rx): (S, R),
+    session: Session,
+    handler: Arc<H>,
+    registration: Option<Registration>,
+) -> CloseReason {
+    let guard = Guard { session: session.clone(), registration };
+    let limit = session.config().handler_timeout;
+    // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
+    let work = AssertUnwindSafe(async {
+        if !admit(&session, &*handler).await {
+            return;
+        }
+        session.activate();
+        session.observe(|observer| observer.opened(session.info()));
+        let mut driver = Driver::new(tx, rx, session.clone());
+        if session.config().max_concurrent > 1 {
+            driver.run_concurrent(&*handler).await;
+        } else {
+            driver.run(&*handler).await;
+        }
+        session.begin_to_end();
+        driver.finish().await;
+    });
+    if work.catch_unwind().await.is_err() {
+        session.set_reason(CloseReason::Panicked);
+    }
+    let reason = session.set_reason(CloseReason::ByPeer).clone();
+    session.begin_to_end();
+    session.requests().close();
+    let told = AssertUnwindSafe(handler.disconnected(&session, &reason)).catch_unwind();
+    // A handler that hangs or panics here has had its chance: the session ends all the same.
+    let _ = match limit {
+        Some(limit) => timeout(limit, told).await.unwrap_or(Ok(())),
+        None => told.await,
+    };
+    drop(guard);
+    reason
+}
+
+/// Asks the handler whether it takes the session.
+async fn admit<H: Handler>(session: &Session, handler: &H) -> bool {
+    let asked = handler.connected(session);
+    let answer: HandlerResult<()> = match session.config().handler_timeout {
+        Some(limit) => timeout(limit, asked).await.unwrap_or_else(|late| Err(late.into())),
+        None => asked.await,
+    };
+    if answer.is_err() {
+        session.set_reason(CloseReason::Refused);
+    }
+    answer.is_ok()
+}
+
+/// Ends the session whatever ends its task: a return, a panic, an abort.
+struct Guard {
+    session: Session,
+    registration: Option<Registration>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let session = &self.session;
+        // A task that is aborted was cut by a drain or a stop.
+        let reason = session.set_reason(CloseReason::Drained).clone();
+        // Whoever learns that it has ended no longer finds it among the sessions.
+        self.registration = None;
+        session.end();
+        let error = reason.error();
+        session.observe(|observer| observer.closed(session.info(), error));
+    }
+}
+
+impl<S: Sender, R: Receiver> Driver<S, R> {
+    fn new(tx: S, rx: R, session: Session) -> Self {
+        Self {
+            tx,
+            rx,
+            format: session.config().format,
+            session,
+            input: Batch::new(0, 0),
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            leaving: VecDeque::new(),
+            replies: VecDeque::new(),
+            ended: None,
+            dirty: false,
+            waker: None,
+            wake: Wake::default(),
+            accepted_bytes: 0,
+            taken_mark: 0,
+        }
+    }
+
+    fn settings(&self) -> &Settings {
+        self.session.settings()
+    }
+
+    fn info(&self) -> &Info {
+        self.session.info()
+    }
+
+    /// Begins a wake-up, where one has not begun.
+    #[inline]
+    fn awake(&mut self, cx: &Context<'_>) {
+        if self.wake.awake {
+            return;
+        }
+        // A task keeps its waker, so one registration usually does.
+        if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.session.signal().register(cx.waker());
+            self.waker = Some(cx.waker().clone());
+        }
+        self.session.signal().start();
+        if self.input.is_empty() {
+            self.input = scratch::lend();
+        }
+        self.wake = Wake { awake: true, now: self.settings().clock.now(), ..Wake::default() };
+    }
+
+    /// Prepares to wait: flushes, tells what happened, sleeps. `false`: something other than `ignored` was raised
+    /// meanwhile, so look again.
+    fn rest(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
+        self.poll_flush(cx);
+        if matches!(self.ended, Some(Ended::Broken)) {
+            return false;
+        }
+        self.report();
+        // What is pushed while there is no room waits in the outbox: room wakes the driver.
+        let blocked = !self.leaving.is_empty() || !self.replies.is_empty();
+        if !self.session.signal().sleep(ignored | signal::DRAIN | if blocked { signal::PUSHED } else { 0 }) {
+            return false;
+        }
+        self.sleep();
+        true
+    }
+
+    /// Holds as little memory as it can while nothing happens.
+    fn sleep(&mut self) {
+        self.wake.awake = false;
+        if self.input.is_empty() {
+            scratch::take_back(std::mem::replace(&mut self.input, Batch::new(0, 0)));
+        }
+        for queue in [&mut self.backlog, &mut self.leaving, &mut self.replies] {
+            if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
+                *queue = VecDeque::new();
+            }
+        }
+    }
+
+    /// Lets other tasks have their turn, and goes on afterwards.
+    fn rest_briefly(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
+        let rests = self.rest(cx, ignored);
+        if rests {
+            cx.waker().wake_by_ref();
+        }
+        rests
+    }
+
+    /// Tells counters, observers and the sweep what happened since the task was woken.
+    fn report(&mut self) {
+        let wake = &mut self.wake;
+        if wake.received > 0 {
+            self.session.count_received(wake.received, wake.received_bytes);
+            self.session.activity().received(wake.now);
+        }
+        if wake.sent > 0 {
+            self.session.count_sent(wake.sent, wake.sent_bytes);
+            self.session.activity().sent(wake.now);
+        }
+        // What arrives whole proves progress, however much has arrived of the message behind it.
+        if wake.received > 0 || self.rx.incomplete_len() == 0 {
+            self.session.activity().complete();
+        }
+        if self.rx.incomplete_len() > 0 {
+            self.session.activity().incomplete(wake.now);
+        }
+        (wake.received, wake.received_bytes, wake.sent, wake.sent_bytes) = (0, 0, 0, 0);
+    }
+
+    /// Notes that the connection broke, and why.
+    #[cold]
+    fn broken(&mut self, error: Error) {
+        self.ended = Some(Ended::Broken);
+        let error = error.at(&self.info().remote);
+        self.session.set_reason(CloseReason::Failed(Arc::new(error)));
+    }
+}

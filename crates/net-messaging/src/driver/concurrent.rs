@@ -1,0 +1,105 @@
+//! Several handlers of one session at once.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use net_core::{Message, MessageKind, Receiver, Sender};
+
+use super::{Driver, output::Origin};
+use crate::{Handler, HandlerResult, session::signal};
+
+/// One running handler and what its reply is to.
+type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Origin, HandlerResult)> + Send + 'a>>>;
+
+enum Step {
+    Start(Message),
+    Stop,
+}
+
+impl<S: Sender, R: Receiver> Driver<S, R> {
+    /// Hands messages to up to `max_concurrent` handlers at once, until the session is to end.
+    pub(super) async fn run_concurrent<H: Handler>(&mut self, handler: &H) {
+        let session = self.session.clone();
+        let mut running: Running<'_> = FuturesUnordered::new();
+        let mut origins: Vec<Origin> = Vec::new();
+        while let Step::Start(message) = poll_fn(|cx| self.poll_step(cx, &mut running, &mut origins)).await {
+            let origin = Origin::of(&message);
+            origins.push(origin);
+            let session = &session;
+            running.push(Box::pin(async move { (origin, handler.message(session, message).await) }));
+        }
+    }
+
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        running: &mut Running<'_>,
+        origins: &mut Vec<Origin>,
+    ) -> Poll<Step> {
+        self.awake(cx);
+        loop {
+            while let Poll::Ready(Some((origin, result))) = running.poll_next_unpin(cx) {
+                if let Some(place) = origins.iter().position(|other| *other == origin) {
+                    origins.swap_remove(place);
+                }
+                self.session.activity().handled();
+                self.reply(cx, origin, result);
+            }
+            let raised = self.session.signal().raised();
+            if raised & signal::OVERDUE != 0 && !running.is_empty() {
+                // The sweep knows one time for all of them: since then none has finished.
+                self.session.signal().lower(signal::OVERDUE);
+                self.session.activity().handled();
+                running.clear();
+                for origin in std::mem::take(origins) {
+                    self.reply_overdue(cx, origin);
+                }
+            } else if raised != 0 {
+                self.heed(cx);
+            }
+            if self.is_stopped() {
+                return Poll::Ready(Step::Stop);
+            }
+            let room = self.poll_output(cx).is_ready();
+            let leaving = self.session.signal().raised() & signal::CLOSE_LATER != 0;
+            if leaving && running.is_empty() {
+                return Poll::Ready(Step::Stop);
+            }
+            let free = !leaving && running.len() < self.settings().config.max_concurrent;
+            if room && free && !self.is_spent() {
+                if let Some(message) = self.take_message() {
+                    self.wake.handled += 1;
+                    self.wake.handled_bytes += message.payload().len();
+                    let origin = Origin::of(&message);
+                    if origin.kind == MessageKind::Request && origins.contains(&origin) {
+                        self.repeated(origin);
+                        continue;
+                    }
+                    return Poll::Ready(Step::Start(message));
+                }
+                if (self.is_exhausted() || self.is_drained()) && running.is_empty() {
+                    return Poll::Ready(Step::Stop);
+                }
+            }
+            if !running.is_empty() {
+                self.session.activity().handling(self.wake.now);
+            }
+            if self.read_on(cx, origins) {
+                continue;
+            }
+            if self.is_stopped() {
+                return Poll::Ready(Step::Stop);
+            }
+            self.fail_what_cannot_be_answered();
+            let later = signal::CLOSE_LATER;
+            let rests = if self.is_spent() { self.rest_briefly(cx, later) } else { self.rest(cx, later) };
+            if rests {
+                return Poll::Pending;
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The end of a connection: what was accepted leaves, both sides finish.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use net_core::{Receiver, Sender};
+use tokio::time::timeout;
+
+use super::{Driver, Ended};
+use crate::session::signal;
+
+impl<S: Sender, R: Receiver> Driver<S, R> {
+    /// Sends what was accepted and finishes, then reads until the peer has finished too, then drops the connection.
+    ///
+    /// Closing a socket with unread input would reset the connection and destroy what was flushed, so the peer's
+    /// input is read first, for the close time-out at the longest. How long the peer may take for what is sent is
+    /// the stall time-out's matter: a slow reader loses nothing.
+    pub(super) async fn finish(mut self) {
+        if !self.may_finish() {
+            return;
+        }
+        let limit = self.settings().config.close_timeout;
+        if !poll_fn(|cx| self.poll_finish(cx)).await || matches!(self.ended, Some(Ended::Clean)) {
+            return;
+        }
+        // A peer that does not finish in time is left to itself.
+        let _ = timeout(limit, poll_fn(|cx| self.poll_discard(cx))).await;
+    }
+
+    /// Tells whether the connection can still carry what was accepted.
+    fn may_finish(&self) -> bool {
+        self.session.signal().raised() & signal::CUT == 0 && !matches!(self.ended, Some(Ended::Broken))
+    }
+
+    /// Empties outbox and replies, flushes and finishes; `false` where the connection broke meanwhile.
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        self.awake(cx);
+        loop {
+            if !self.may_finish() {
+                return Poll::Ready(false);
+            }
+            // Nothing is pushed any more, but what was fed without a signal is still in the outbox.
+            if self.leaving.is_empty() {
+                self.session.take_outbox(&mut self.leaving);
+            }
+            if self.poll_output(cx).is_ready() && self.session.outbox_is_empty() {
+                match self.tx.poll_finish(cx) {
+                    Poll::Ready(finished) => {
+                        self.dirty = false;
+                        self.report();
+                        return Poll::Ready(finished.is_ok());
+                    }
+                    Poll::Pending => self.dirty = true,
+                }
+            }
+            if self.rest_while_finishing(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Sleeps; the sweep's verdict that the peer does not read is the one signal that still counts.
+    fn rest_while_finishing(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_flush(cx);
+        self.report();
+        // Whatever was raised before has had its effect; a cut that is raised from now on wakes the task.
+        self.session.signal().sleep(u32::MAX);
+        self.sleep();
+        self.may_finish()
+    }
+
+    /// Reads and discards until the peer has finished or the connection broke.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(received) = self.rx.poll_recv(cx) {
+            if !matches!(received, Ok(Some(_))) {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+}

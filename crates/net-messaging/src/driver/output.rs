@@ -1,0 +1,207 @@
+//! From the handler and the outbox to the sender.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender};
+
+use super::{Driver, Ended};
+use crate::{
+    Format, HandlerResult,
+    session::{outbox::cost, signal},
+};
+
+/// What a reply is to: kind and id of the message that was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) kind: MessageKind,
+    pub(super) id: u64,
+}
+
+/// What the sender makes of a message.
+enum Offer {
+    Taken,
+    NoRoom(Message),
+    Refused(Error),
+}
+
+impl Origin {
+    pub(super) fn of(message: &Message) -> Self {
+        Self { kind: message.kind(), id: message.id() }
+    }
+}
+
+impl<S: Sender, R: Receiver> Driver<S, R> {
+    /// Offers one message to the sender.
+    #[inline]
+    fn offer(&mut self, cx: &mut Context<'_>, message: Message) -> Offer {
+        let (kind, id, len) = (message.kind(), message.id(), message.payload().len());
+        let head = message.head();
+        let mut payload = message.into_payload();
+        let sent = match self.format {
+            Format::Message => self.tx.poll_send_parts(cx, &head, &mut payload),
+            Format::Raw => self.tx.poll_send(cx, &mut payload),
+        };
+        match sent {
+            Poll::Ready(Ok(())) => {
+                self.dirty = true;
+                self.accepted_bytes = self.accepted_bytes.wrapping_add(len);
+                self.wake.sent += 1;
+                self.wake.sent_bytes += len as u64;
+                Offer::Taken
+            }
+            Poll::Ready(Err(error)) => Offer::Refused(error),
+            Poll::Pending => Offer::NoRoom(Message::new(kind, id, payload)),
+        }
+    }
+
+    /// Moves what was pushed, and then the replies, into the sender. `Pending`: there is no room.
+    #[inline]
+    pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.session.signal().raised() & signal::PUSHED != 0 && self.leaving.is_empty() {
+            self.session.take_outbox(&mut self.leaving);
+        }
+        if !self.leaving.is_empty() && self.poll_leaving(cx).is_pending() {
+            return Poll::Pending;
+        }
+        while let Some(reply) = self.replies.pop_front() {
+            let origin = Origin::of(&reply);
+            match self.offer(cx, reply) {
+                Offer::Taken => {}
+                Offer::Refused(error) => self.refused(error, origin),
+                Offer::NoRoom(reply) => {
+                    self.replies.push_front(reply);
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (mut messages, mut bytes) = (0, 0);
+        let mut room = Poll::Ready(());
+        while let Some(message) = self.leaving.pop_front() {
+            let cost = cost(&message);
+            match self.offer(cx, message) {
+                Offer::Taken => {}
+                // Its length was checked when it was pushed, so the connection is broken.
+                Offer::Refused(error) => self.failed(error),
+                Offer::NoRoom(message) => {
+                    self.leaving.push_front(message);
+                    room = Poll::Pending;
+                    break;
+                }
+            }
+            messages += 1;
+            bytes += cost;
+        }
+        self.session.left(messages, bytes);
+        room
+    }
+
+    /// Sends what a handler gave, behind what was pushed before; it waits where there is no room.
+    #[inline]
+    pub(super) fn reply(&mut self, cx: &mut Context<'_>, origin: Origin, result: HandlerResult) {
+        let reply = match result {
+            Ok(Some(reply)) => reply,
+            Ok(None) => return,
+            Err(error) => match self.error_reply(origin, &*error) {
+                Some(reply) => reply,
+                None => return,
+            },
+        };
+        let nothing_before = self.replies.is_empty()
+            && self.leaving.is_empty()
+            && self.session.signal().raised() & signal::PUSHED == 0;
+        if nothing_before {
+            match self.offer(cx, reply) {
+                Offer::Taken => {}
+                Offer::Refused(error) => self.refused(error, origin),
+                Offer::NoRoom(reply) => self.replies.push_back(reply),
+            }
+            return;
+        }
+        self.replies.push_back(reply);
+        let _ = self.poll_output(cx);
+    }
+
+    /// Returns what the peer is told of a handler's error.
+    fn error_reply(&self, origin: Origin, error: &(dyn std::error::Error + 'static)) -> Option<Message> {
+        if origin.kind != MessageKind::Request {
+            return None;
+        }
+        // What the program did not write for the peer is not for the peer.
+        let unspecific = ErrorReply::new(ErrorCode::Failed, "the handler failed");
+        let reply = error.downcast_ref::<ErrorReply>().unwrap_or(&unspecific);
+        Some(Message::new(MessageKind::Error, origin.id, reply.encode()))
+    }
+
+    /// Answers a request whose handler was dropped because it took too long.
+    pub(super) fn reply_overdue(&mut self, cx: &mut Context<'_>, origin: Origin) {
+        let error = ErrorReply::new(ErrorCode::TimedOut, "the handler did not finish in time");
+        self.reply(cx, origin, Err(error.into()));
+    }
+
+    /// Deals with a reply that the sender refused.
+    #[cold]
+    fn refused(&mut self, error: Error, origin: Origin) {
+        if error.kind() != ErrorKind::MessageTooLong {
+            return self.failed(error);
+        }
+        // The connection is intact; the one who asked learns that the answer cannot be carried.
+        if origin.kind != MessageKind::Notification && self.format == Format::Message {
+            let reply = ErrorReply::new(ErrorCode::Failed, "the answer is longer than a message may be");
+            self.replies.push_front(Message::new(MessageKind::Error, origin.id, reply.encode()));
+        }
+    }
+
+    #[cold]
+    fn failed(&mut self, error: Error) {
+        self.leaving.clear();
+        self.replies.clear();
+        self.broken(error);
+    }
+
+    /// Sends a heartbeat, where nothing else is on its way.
+    pub(super) fn send_heartbeat(&mut self, cx: &mut Context<'_>) {
+        self.session.signal().lower(signal::HEARTBEAT);
+        if self.leaving.is_empty() && self.replies.is_empty() {
+            let heartbeat = Message::new(MessageKind::Heartbeat, 0, Bytes::new());
+            if let Offer::Refused(error) = self.offer(cx, heartbeat) {
+                self.failed(error);
+            }
+        }
+    }
+
+    /// Flushes what the sender has taken, and watches whether the peer takes it.
+    #[inline]
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
+        if !self.dirty {
+            return;
+        }
+        match self.tx.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.dirty = false;
+                self.session.activity().moving();
+            }
+            Poll::Ready(Err(error)) => {
+                self.dirty = false;
+                self.failed(error);
+            }
+            Poll::Pending => {
+                let taken = self.accepted_bytes.wrapping_sub(self.tx.unsent_len());
+                if taken != self.taken_mark {
+                    self.taken_mark = taken;
+                    self.session.activity().moving();
+                }
+                self.session.activity().stalled(self.wake.now);
+            }
+        }
+    }
+
+    /// Tells whether the session is to end now: disconnected, or its connection broke.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.session.signal().raised() & signal::CLOSE != 0 || matches!(self.ended, Some(Ended::Broken))
+    }
+}

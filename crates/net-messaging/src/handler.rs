@@ -1,0 +1,187 @@
+//! What a server or a client does with messages.
+
+use std::{error::Error as StdError, fmt, future::Future, sync::Arc};
+
+use net_core::Message;
+
+use crate::{CloseReason, Session};
+
+/// An error of a handler: any error at all.
+///
+/// A request whose handler fails is answered by an error message. Where the error is an
+/// [`ErrorReply`](net_core::ErrorReply), that is what the peer receives; of any other error it learns only that the
+/// handler failed.
+pub type HandlerError = Box<dyn StdError + Send + Sync>;
+
+/// What a handler gives: a reply, or none.
+pub type HandlerResult<T = Option<Message>> = Result<T, HandlerError>;
+
+/// What a server or a client does with messages.
+///
+/// The messages of one session are handled one after another unless its `max_concurrent` says otherwise. Every
+/// operation of a session is allowed inside every handler. A handler's future is dropped when its connection breaks
+/// or is disconnected; at a clean end of input it completes. A handler that panics ends its session and no other.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::Message;
+/// use net_messaging::{Handler, HandlerResult, Session};
+///
+/// #[derive(Debug)]
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     async fn message(&self, _: &Session, message: Message) -> HandlerResult {
+///         Ok(Some(message.into_reply()))
+///     }
+/// }
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Handles a request or a notification, and returns what is sent back.
+    ///
+    /// The reply goes out behind everything that was sent to the session before. What a handler returns for a
+    /// notification is sent too.
+    fn message(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send;
+
+    /// Is told of a new session, before any message of it. An error refuses the session.
+    fn connected(&self, session: &Session) -> impl Future<Output = HandlerResult<()>> + Send {
+        let _ = session;
+        async { Ok(()) }
+    }
+
+    /// Is told of the end of a session, after its last message.
+    fn disconnected(&self, session: &Session, reason: &CloseReason) -> impl Future<Output = ()> + Send {
+        let _ = (session, reason);
+        async {}
+    }
+}
+
+/// Handles nothing: a client that only asks.
+impl Handler for () {
+    async fn message(&self, _: &Session, _: Message) -> HandlerResult {
+        Ok(None)
+    }
+}
+
+impl<H: Handler> Handler for Arc<H> {
+    fn message(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send {
+        (**self).message(session, message)
+    }
+
+    fn connected(&self, session: &Session) -> impl Future<Output = HandlerResult<()>> + Send {
+        (**self).connected(session)
+    }
+
+    fn disconnected(&self, session: &Session, reason: &CloseReason) -> impl Future<Output = ()> + Send {
+        (**self).disconnected(session, reason)
+    }
+}
+
+type OnConnected = Box<dyn Fn(&Session) -> HandlerResult<()> + Send + Sync>;
+type OnDisconnected = Box<dyn Fn(&Session, &CloseReason) + Send + Sync>;
+
+/// A [`Handler`] made of closures, as builders do.
+pub struct Callbacks<F = ()> {
+    on_message: F,
+    on_connected: Option<OnConnected>,
+    on_disconnected: Option<OnDisconnected>,
+}
+
+impl Callbacks {
+    /// Creates a handler without closures, which handles nothing.
+    pub fn new() -> Self {
+        Self { on_message: (), on_connected: None, on_disconnected: None }
+    }
+}
+
+impl Default for Callbacks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<F> Callbacks<F> {
+    /// Sets what is done with messages.
+    ///
+    /// The closure borrows the session; where its future needs it, it takes a clone, which is cheap.
+    pub fn on_message<G>(self, on_message: G) -> Callbacks<G> {
+        Callbacks { on_message, on_connected: self.on_connected, on_disconnected: self.on_disconnected }
+    }
+
+    /// Sets what is done with a new session; an error refuses it.
+    #[must_use]
+    pub fn on_connected(mut self, f: impl Fn(&Session) -> HandlerResult<()> + Send + Sync + 'static) -> Self {
+        self.on_connected = Some(Box::new(f));
+        self
+    }
+
+    /// Sets what is done at the end of a session.
+    #[must_use]
+    pub fn on_disconnected(mut self, f: impl Fn(&Session, &CloseReason) + Send + Sync + 'static) -> Self {
+        self.on_disconnected = Some(Box::new(f));
+        self
+    }
+
+    fn call_connected(&self, session: &Session) -> HandlerResult<()> {
+        self.on_connected.as_ref().map_or(Ok(()), |f| f(session))
+    }
+
+    fn call_disconnected(&self, session: &Session, reason: &CloseReason) {
+        if let Some(f) = &self.on_disconnected {
+            f(session, reason);
+        }
+    }
+}
+
+impl Handler for Callbacks<()> {
+    async fn message(&self, _: &Session, _: Message) -> HandlerResult {
+        Ok(None)
+    }
+
+    async fn connected(&self, session: &Session) -> HandlerResult<()> {
+        self.call_connected(session)
+    }
+
+    async fn disconnected(&self, session: &Session, reason: &CloseReason) {
+        self.call_disconnected(session, reason);
+    }
+}
+
+/// A closure that handles messages; implemented for all that return a future of what a handler gives.
+pub trait OnMessage: Send + Sync + 'static {
+    /// Handles one message.
+    fn call(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send;
+}
+
+impl<F, Fut, R> OnMessage for F
+where
+    F: Fn(&Session, Message) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = HandlerResult<R>> + Send,
+    R: Into<Option<Message>>,
+{
+    fn call(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send {
+        let future = self(session, message);
+        async move { future.await.map(Into::into) }
+    }
+}
+
+impl<F: OnMessage> Handler for Callbacks<F> {
+    fn message(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send {
+        self.on_message.call(session, message)
+    }
+
+    async fn connected(&self, session: &Session) -> HandlerResult<()> {
+        self.call_connected(session)
+    }
+
+    async fn disconnected(&self, session: &Session, reason: &CloseReason) {
+        self.call_disconnected(session, reason);
+    }
+}
+
+impl<F> fmt::Debug for Callbacks<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Callbacks")
+    }
+}

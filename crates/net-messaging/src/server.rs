@@ -1,0 +1,194 @@
+//! Serves sessions over any transport.
+
+use std::{
+    fmt,
+    ops::{Deref, RangeInclusive},
+    sync::Arc,
+    time::Duration,
+};
+
+use net_core::{Address, Admission, Observer};
+use tokio::{sync::watch, time::timeout};
+
+use crate::{CloseReason, Sessions};
+
+mod builder;
+mod serve;
+
+pub use builder::ServerBuilder;
+
+/// Whether a server accepts connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Accepting,
+    /// The listeners close; sessions go on.
+    Closing,
+}
+
+/// A server that listens. It is a handle: clones mean the same server, and when the last one is dropped, the server
+/// stops and cuts what is active.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::default();
+/// let server = Server::builder(memory.clone())
+///     .on_message(|_, message| async move { Ok(message.into_reply()) })
+///     .listen("mem://server")
+///     .await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// assert_eq!(client.request("hello").await?.payload(), "hello");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "dropping the last handle stops the server"]
+pub struct Server {
+    shared: Arc<Shared>,
+    _stop: Arc<StopOnDrop>,
+}
+
+struct Shared {
+    local: Address,
+    sessions: Sessions,
+    admission: Arc<Admission>,
+    phase: watch::Sender<Phase>,
+    close_timeout: Duration,
+}
+
+struct StopOnDrop(Arc<Shared>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.phase.send_replace(Phase::Closing);
+        self.0.cut();
+    }
+}
+
+impl Shared {
+    /// Cuts all sessions, and returns how many.
+    fn cut(&self) -> usize {
+        let sessions = self.sessions.list();
+        for session in &sessions {
+            session.cut(CloseReason::Drained);
+        }
+        sessions.len()
+    }
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainReport {
+    /// Sessions that were active when it began.
+    pub active: usize,
+    /// Sessions that were cut at the deadline, with messages or running handlers perhaps lost.
+    pub cut: usize,
+}
+
+impl Server {
+    /// Begins to configure a server over `transport`.
+    pub fn builder<T: net_core::Transport>(transport: T) -> ServerBuilder<T> {
+        ServerBuilder::new(transport)
+    }
+
+    /// Returns the address it listens at, with the port that the system chose.
+    pub fn local(&self) -> &Address {
+        &self.shared.local
+    }
+
+    /// Returns its sessions, in no order.
+    pub fn sessions(&self) -> Vec<crate::Session> {
+        self.shared.sessions.list()
+    }
+
+    /// Returns the number of connections, those that are still in their handshake among them.
+    pub fn connections(&self) -> usize {
+        self.shared.admission.active()
+    }
+
+    /// Tells whether it accepts connections.
+    pub fn is_accepting(&self) -> bool {
+        *self.shared.phase.borrow() == Phase::Accepting
+    }
+
+    /// Returns how it waits for the network: `epoll`, `kqueue` or `IOCP`, whichever the platform has.
+    pub fn io_model(&self) -> &'static str {
+        if cfg!(any(target_os = "linux", target_os = "android", target_os = "illumos")) {
+            "epoll"
+        } else if cfg!(windows) {
+            "IOCP"
+        } else {
+            "kqueue"
+        }
+    }
+
+    /// Drains: accepts no more, serves on for the start of `within`, then lets running handlers finish and cuts what
+    /// is left at its end.
+    ///
+    /// First the listeners take what waits in the system's queue, and close. The sessions then have the start of
+    /// `within` to end by themselves, as clients do that see another server. After that no further message is read;
+    /// running handlers complete, what was accepted is sent, and both sides finish. At the end of `within` the
+    /// sessions that are left are cut where they stand.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the server closed to new connections, with those sessions that it had; it may be
+    /// called again.
+    pub async fn drain(&self, within: RangeInclusive<Duration>) -> DrainReport {
+        let sessions = &self.shared.sessions;
+        self.shared.phase.send_replace(Phase::Closing);
+        let active = sessions.len();
+        let (start, end) = within.into_inner();
+        if timeout(start, sessions.emptied()).await.is_err() {
+            for session in sessions.list() {
+                session.drain();
+            }
+        }
+        let mut cut = 0;
+        if timeout(end.saturating_sub(start), sessions.emptied()).await.is_err() {
+            cut = self.shared.cut();
+            // A handler that blocks its runtime cannot be cut; the drain ends all the same.
+            let _ = timeout(CUT_TIMEOUT, sessions.emptied()).await;
+        }
+        if let Some(observer) = self.shared.admission.observer() {
+            observer.drained(active.saturating_sub(cut), cut);
+        }
+        DrainReport { active, cut }
+    }
+
+    /// Stops: accepts no more, and ends every session within the close time-out.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`drain`](Self::drain).
+    pub async fn stop(&self) -> DrainReport {
+        self.drain(Duration::ZERO..=self.shared.close_timeout * 2).await
+    }
+}
+
+/// How long a drain waits for tasks that it has cut.
+const CUT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The operations on its sessions.
+impl Deref for Server {
+    type Target = Sessions;
+
+    fn deref(&self) -> &Sessions {
+        &self.shared.sessions
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("local", &format_args!("{}", self.local()))
+            .field("sessions", &self.shared.sessions.len())
+            .finish_non_exhaustive()
+    }
+}

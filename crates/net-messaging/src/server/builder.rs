@@ -1,0 +1,170 @@
+//! How a server is configured and started.
+
+use std::sync::Arc;
+
+use net_core::{Address, Admission, Error, ErrorKind, Listener, Observer, Result, Transport};
+use tokio::sync::watch;
+
+use super::{Phase, Server, Shared, StopOnDrop, serve};
+use crate::{
+    CloseReason, Handler, HandlerResult, ServerConfig, Session, SessionConfig, Sessions,
+    handler::Callbacks,
+    session::{Role, Settings, activity::Clock},
+};
+
+/// Configures a server: what it does with messages, its limits, who watches it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::memory::Memory;
+/// use net_messaging::{Server, SessionConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let server = Server::builder(Memory::default())
+///     .session(SessionConfig { handler_timeout: Some(Duration::from_secs(5)), ..SessionConfig::default() })
+///     .on_connected(|session| {
+///         println!("{} came", session.info().remote);
+///         Ok(())
+///     })
+///     .on_message(|_, message| async move { Ok(message.into_reply()) })
+///     .listen("mem://configured")
+///     .await?;
+/// # let _ = server;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `listen`"]
+pub struct ServerBuilder<T, H = Callbacks> {
+    transport: T,
+    handler: H,
+    config: ServerConfig,
+    observer: Option<Arc<dyn Observer>>,
+    sessions: Sessions,
+}
+
+impl<T: Transport> ServerBuilder<T> {
+    pub(super) fn new(transport: T) -> Self {
+        Self {
+            transport,
+            handler: Callbacks::new(),
+            config: ServerConfig::default(),
+            observer: None,
+            sessions: Sessions::default(),
+        }
+    }
+}
+
+impl<T: Transport, H> ServerBuilder<T, H> {
+    /// Sets all settings.
+    pub fn config(self, config: ServerConfig) -> Self {
+        Self { config, ..self }
+    }
+
+    /// Sets how each session behaves.
+    pub fn session(mut self, session: SessionConfig) -> Self {
+        self.config.session = session;
+        self
+    }
+
+    /// Sets who watches: logs, metrics, tests.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        Self { observer: Some(Arc::new(observer)), ..self }
+    }
+
+    /// Sets the handler.
+    pub fn handler<G: Handler>(self, handler: G) -> ServerBuilder<T, G> {
+        let Self { transport, config, observer, sessions, .. } = self;
+        ServerBuilder { transport, handler, config, observer, sessions }
+    }
+
+    /// Returns the sessions that the server will have, for a handler that sends to others than its own.
+    pub fn sessions(&self) -> Sessions {
+        self.sessions.clone()
+    }
+}
+
+impl<T: Transport, F> ServerBuilder<T, Callbacks<F>> {
+    /// Sets what is done with messages: a closure that returns a future of a reply or of none.
+    ///
+    /// It borrows the session; where its future needs it, the closure takes a clone, which is cheap.
+    pub fn on_message<G, Fut, R>(self, on_message: G) -> ServerBuilder<T, Callbacks<G>>
+    where
+        G: Fn(&Session, net_core::Message) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = HandlerResult<R>> + Send,
+        R: Into<Option<net_core::Message>>,
+    {
+        let Self { transport, handler, config, observer, sessions } = self;
+        ServerBuilder { transport, handler: handler.on_message(on_message), config, observer, sessions }
+    }
+
+    /// Sets what is done with a new session; an error refuses it.
+    pub fn on_connected(mut self, f: impl Fn(&Session) -> HandlerResult<()> + Send + Sync + 'static) -> Self {
+        self.handler = self.handler.on_connected(f);
+        self
+    }
+
+    /// Sets what is done at the end of a session.
+    pub fn on_disconnected(mut self, f: impl Fn(&Session, &CloseReason) + Send + Sync + 'static) -> Self {
+        self.handler = self.handler.on_disconnected(f);
+        self
+    }
+}
+
+impl<T: Transport, H: Handler> ServerBuilder<T, H> {
+    /// Starts to listen at `address`, and to serve.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidAddress`] and [`ErrorKind::InvalidConfig`]; why the address cannot be listened at.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn listen<A>(self, address: A) -> Result<Server>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<Error>,
+    {
+        let address = address.try_into().map_err(Into::into)?;
+        let Self { transport, handler, config, observer, sessions } = self;
+        let invalid =
+            |what: &'static str| Error::new(ErrorKind::InvalidConfig, "listen").at(&address).because(what);
+        config.session.check().map_err(invalid)?;
+        let threads = config.io_threads.map(|threads| match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        });
+        let mut listeners = match threads {
+            Some(threads) => transport.listen_many(&address, threads).await?,
+            None => vec![transport.listen(&address).await?],
+        };
+        let admission = Arc::new(Admission::new(config.accept, observer.clone()));
+        for listener in &mut listeners {
+            listener.set_admission(admission.clone());
+        }
+        let local = listeners.first().map_or_else(|| address.clone(), |listener| listener.local().clone());
+        let (phase, watched) = watch::channel(Phase::Accepting);
+        let settings = Arc::new(Settings {
+            config: config.session,
+            observer,
+            clock: Clock::start(),
+            max_message_len: transport.guarantees().max_message_len,
+            role: Role::Server,
+        });
+        let serving = serve::Serving {
+            sessions: sessions.clone(),
+            settings,
+            handler: Arc::new(handler),
+            phase: watched,
+        };
+        serve::start(listeners, &serving, threads.is_some())
+            .map_err(|error| Error::from_io(error, "start runtime").at(&local))?;
+        let close_timeout = config.session.close_timeout;
+        let shared = Arc::new(Shared { local, sessions, admission, phase, close_timeout });
+        Ok(Server { _stop: Arc::new(StopOnDrop(shared.clone())), shared })
+    }
+}

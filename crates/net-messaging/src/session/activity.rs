@@ -1,0 +1,145 @@
+//! When what happened last, for the sweep that looks at the deadlines of all sessions.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use crate::{CloseReason, SessionConfig};
+
+use super::signal;
+
+/// Milliseconds since the start of a server or client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns the time now; never 0, which stands for never.
+    #[inline]
+    pub(crate) fn now(self) -> u64 {
+        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+}
+
+/// When what happened last; 0 is never. Written by the driver, read by the sweep.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    opened: AtomicU64,
+    received: AtomicU64,
+    sent: AtomicU64,
+    first_message: AtomicU64,
+    /// Since when a message has been arriving.
+    incomplete: AtomicU64,
+    /// Since when the handler that runs has been running.
+    handling: AtomicU64,
+    /// Since when the peer has taken nothing of what waits.
+    stalled: AtomicU64,
+    /// Since when the outbox has been full.
+    full: AtomicU64,
+}
+
+/// What the sweep finds to do.
+pub(crate) enum Due {
+    Nothing,
+    Raise(u32),
+    Close(CloseReason),
+}
+
+macro_rules! since {
+    ($(#[$doc:meta] $set:ident, $clear:ident, $field:ident;)*) => {$(
+        #[$doc]
+        #[inline]
+        pub(crate) fn $set(&self, now: u64) {
+            if self.$field.load(Ordering::Relaxed) == 0 {
+                self.$field.store(now, Ordering::Relaxed);
+            }
+        }
+
+        #[inline]
+        pub(crate) fn $clear(&self) {
+            if self.$field.load(Ordering::Relaxed) != 0 {
+                self.$field.store(0, Ordering::Relaxed);
+            }
+        }
+    )*};
+}
+
+impl Activity {
+    since! {
+        /// A message has begun to arrive.
+        incomplete, complete, incomplete;
+        /// A handler waits for something.
+        handling, handled, handling;
+        /// The peer takes nothing.
+        stalled, moving, stalled;
+        /// The outbox refuses messages.
+        full, room, full;
+    }
+
+    pub(crate) fn open(&self, now: u64) {
+        self.opened.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns how many milliseconds ago the session began.
+    pub(crate) fn age(&self, now: u64) -> u64 {
+        now.saturating_sub(self.opened.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(crate) fn received(&self, now: u64) {
+        self.received.store(now, Ordering::Relaxed);
+        if self.first_message.load(Ordering::Relaxed) == 0 {
+            self.first_message.store(now, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn sent(&self, now: u64) {
+        self.sent.store(now, Ordering::Relaxed);
+    }
+
+    /// Returns for how many milliseconds nothing was received or sent.
+    pub(crate) fn idle(&self, now: u64) -> u64 {
+        let last =
+            [&self.opened, &self.received, &self.sent].map(|at| at.load(Ordering::Relaxed)).into_iter().max();
+        now.saturating_sub(last.unwrap_or(now))
+    }
+
+    /// Looks at every deadline.
+    pub(crate) fn due(&self, now: u64, config: &SessionConfig, heartbeats: bool) -> Due {
+        let at = |place: &AtomicU64| place.load(Ordering::Relaxed);
+        let passed = |since: u64, limit: Option<std::time::Duration>| {
+            since != 0
+                && limit.is_some_and(|limit| u128::from(now.saturating_sub(since)) >= limit.as_millis())
+        };
+        let opened = at(&self.opened);
+        let received = at(&self.received).max(opened);
+        if passed(at(&self.stalled), config.stall_timeout) || passed(at(&self.full), config.stall_timeout) {
+            return Due::Close(CloseReason::Stalled);
+        }
+        if passed(at(&self.incomplete), config.message_timeout) {
+            return Due::Close(CloseReason::MessageTimeout);
+        }
+        if at(&self.first_message) == 0 && passed(opened, config.first_message_timeout) {
+            return Due::Close(CloseReason::NoFirstMessage);
+        }
+        if passed(received, config.idle_timeout) {
+            return Due::Close(CloseReason::Idle);
+        }
+        if let Some(heartbeat) = config.heartbeat.filter(|_| heartbeats) {
+            if passed(received, Some(heartbeat.interval.saturating_mul(heartbeat.missed.max(1)))) {
+                return Due::Close(CloseReason::HeartbeatMissed);
+            }
+            if passed(at(&self.sent).max(opened), Some(heartbeat.interval)) {
+                return Due::Raise(signal::HEARTBEAT);
+            }
+        }
+        if passed(at(&self.handling), config.handler_timeout) {
+            return Due::Raise(signal::OVERDUE);
+        }
+        Due::Nothing
+    }
+}

@@ -1,0 +1,40 @@
+//! Values that a program attaches to a session, under names.
+
+use std::{
+    any::Any,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use net_core::{Error, ErrorKind, Result};
+
+type Value = Arc<dyn Any + Send + Sync>;
+
+/// Values under names; nothing is allocated until the first is set.
+#[derive(Debug, Default)]
+pub(super) struct Attributes(Mutex<Option<Box<HashMap<Box<str>, Value>>>>);
+
+impl Attributes {
+    pub(super) fn set<T: Any + Send + Sync>(&self, name: &str, value: T) {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.get_or_insert_default().insert(name.into(), Arc::new(value));
+    }
+
+    pub(super) fn get<T: Any + Send + Sync>(&self, name: &str) -> Result<Option<Arc<T>>> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(value) = values.as_ref().and_then(|values| values.get(name)).cloned() else {
+            return Ok(None);
+        };
+        drop(values);
+        let wrong = |_| {
+            let expected = format!("attribute {name:?} is no {}", std::any::type_name::<T>());
+            Error::new(ErrorKind::InvalidConfig, "get attribute").because(expected)
+        };
+        value.downcast().map(Some).map_err(wrong)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> bool {
+        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.as_mut().is_some_and(|values| values.remove(name).is_some())
+    }
+}

@@ -1,0 +1,139 @@
+//! What waits to be sent to one peer.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::{Bytes, BytesMut};
+use net_core::Message;
+
+use crate::{Delivery, Overflow, config::OutboxConfig};
+
+/// Payloads from this length on are kept as they are; shorter ones are copied, since a view of a few bytes may pin
+/// a read buffer of many.
+const KEPT_LEN: usize = 8 * 1024;
+/// How much room is made at once for payloads that are copied.
+const COPIES_LEN: usize = 4 * 1024;
+/// What a message takes besides its payload, for the bounds.
+const OVERHEAD: usize = size_of::<Message>() + 16;
+
+/// Messages in the order they were pushed, not yet taken by the driver.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    messages: VecDeque<Message>,
+    copies: BytesMut,
+}
+
+/// How much waits, in the outbox and in the driver's hands; read without the outbox's lock.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    messages: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// What became of a push.
+pub(super) struct Pushed {
+    pub(super) delivery: Delivery,
+    pub(super) dropped: u64,
+}
+
+pub(crate) fn cost(message: &Message) -> usize {
+    message.payload().len() + OVERHEAD
+}
+
+impl Outbox {
+    /// Appends `message`, or does what `config` says of a full outbox.
+    ///
+    /// `own`: the payload has no other memory behind it, so it needs no copy.
+    pub(super) fn push(
+        &mut self,
+        message: Message,
+        own: bool,
+        waiting: &Waiting,
+        config: &OutboxConfig,
+    ) -> Pushed {
+        let mut dropped = 0;
+        let cost = cost(&message);
+        if !waiting.fits(cost, config) {
+            match config.overflow {
+                Overflow::Disconnect | Overflow::Refuse => {
+                    return Pushed { delivery: Delivery::Full, dropped };
+                }
+                Overflow::DropNewest => return Pushed { delivery: Delivery::Dropped, dropped: 1 },
+                Overflow::DropOldest => {
+                    while !waiting.fits(cost, config)
+                        && let Some(oldest) = self.messages.pop_front()
+                    {
+                        waiting.remove(1, self::cost(&oldest));
+                        dropped += 1;
+                    }
+                    // What is left is in the driver's hands.
+                    if !waiting.fits(cost, config) {
+                        return Pushed { delivery: Delivery::Dropped, dropped: dropped + 1 };
+                    }
+                }
+            }
+        }
+        let message = if own || message.payload().len() >= KEPT_LEN { message } else { self.copy(&message) };
+        self.messages.push_back(message);
+        let bytes = waiting.add(cost);
+        let delivery = if bytes > config.high_water { Delivery::Queued } else { Delivery::Sent };
+        Pushed { delivery, dropped }
+    }
+
+    fn copy(&mut self, message: &Message) -> Message {
+        let payload = message.payload();
+        if self.copies.capacity() < payload.len() {
+            self.copies = BytesMut::with_capacity(COPIES_LEN.max(payload.len()));
+        }
+        self.copies.extend_from_slice(payload);
+        Message::new(message.kind(), message.id(), self.copies.split().freeze())
+    }
+
+    /// Moves everything into `leaving`, which is empty.
+    pub(super) fn take(&mut self, leaving: &mut VecDeque<Message>) {
+        std::mem::swap(&mut self.messages, leaving);
+        // An outbox that sleeps holds nothing.
+        self.copies = BytesMut::new();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+}
+
+impl Waiting {
+    pub(super) fn fits(&self, cost: usize, config: &OutboxConfig) -> bool {
+        let (messages, bytes) = (self.messages.load(Ordering::Acquire), self.bytes.load(Ordering::Acquire));
+        messages == 0 || (messages < config.max_messages && bytes + cost <= config.max_bytes)
+    }
+
+    fn add(&self, cost: usize) -> usize {
+        self.messages.fetch_add(1, Ordering::AcqRel);
+        self.bytes.fetch_add(cost, Ordering::AcqRel) + cost
+    }
+
+    /// Takes off what was sent or dropped, and returns the bytes that waited before and wait now.
+    pub(super) fn remove(&self, messages: usize, cost: usize) -> (usize, usize) {
+        self.messages.fetch_sub(messages, Ordering::AcqRel);
+        let before = self.bytes.fetch_sub(cost, Ordering::AcqRel);
+        (before, before - cost)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.messages.load(Ordering::Acquire)
+    }
+}
+
+/// Copies a payload that many outboxes will share, so that none of them pins what it was a view of.
+pub(crate) fn detach(message: Message) -> Message {
+    if message.payload().len() >= KEPT_LEN {
+        return message;
+    }
+    Message::new(message.kind(), message.id(), Bytes::copy_from_slice(message.payload()))
+}

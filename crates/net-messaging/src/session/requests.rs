@@ -1,0 +1,111 @@
+//! Requests of our own that wait for their answers.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use net_core::{Error, ErrorKind, ErrorReply, Message, MessageKind, Result};
+use tokio::sync::oneshot;
+
+/// What a request waits on.
+pub(crate) type Answer = oneshot::Receiver<Result<Message>>;
+
+/// Requests of our own that wait for their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Requests(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: HashMap<u64, Waiter>,
+    next_id: u64,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    answer: oneshot::Sender<Result<Message>>,
+    /// The request was made while the driver ran, so perhaps by a handler whose session cannot read on.
+    inside: bool,
+}
+
+impl Requests {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters one more request, unless `max` wait already; `Ok(None)` then.
+    pub(crate) fn enter(&self, max: usize, inside: bool) -> Result<Option<(u64, Answer)>> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::new(ErrorKind::Closed, "request"));
+        }
+        if state.waiting.len() >= max {
+            return Ok(None);
+        }
+        let (answer, receiver) = oneshot::channel();
+        loop {
+            let id = state.next_id;
+            state.next_id = state.next_id.wrapping_add(1);
+            // An id comes round again after 2^64 requests; one of that age that still waits keeps its own.
+            if let Entry::Vacant(place) = state.waiting.entry(id) {
+                place.insert(Waiter { answer, inside });
+                return Ok(Some((id, receiver)));
+            }
+        }
+    }
+
+    /// Gives an answer to the request that waits for it; `false` where none does.
+    pub(crate) fn answer(&self, message: Message) -> bool {
+        let waiter = self.lock().waiting.remove(&message.id());
+        let Some(waiter) = waiter else { return false };
+        let result = match message.kind() {
+            MessageKind::Error => {
+                let error = Error::new(ErrorKind::Rejected, "request");
+                Err(match ErrorReply::decode(message.payload()) {
+                    Some(reply) => error.because(reply),
+                    None => error,
+                })
+            }
+            _ => Ok(message),
+        };
+        // Nobody waits any more where the request timed out in this moment.
+        waiter.answer.send(result).is_ok()
+    }
+
+    /// Forgets a request that nobody waits for any more.
+    pub(crate) fn forget(&self, id: u64) {
+        self.lock().waiting.remove(&id);
+    }
+
+    /// Fails those requests that a handler may have made, since its session can read no further.
+    pub(crate) fn fail_inside(&self) {
+        let mut state = self.lock();
+        if !state.waiting.values().any(|waiter| waiter.inside) {
+            return;
+        }
+        let (inside, others) =
+            state.waiting.drain().partition::<HashMap<_, _>, _>(|(_, waiter)| waiter.inside);
+        state.waiting = others;
+        drop(state);
+        for waiter in inside.into_values() {
+            let _ = waiter.answer.send(Err(Error::new(ErrorKind::Overloaded, "request")));
+        }
+    }
+
+    /// Fails all requests and refuses further ones.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        for waiter in waiting.into_values() {
+            let _ = waiter.answer.send(Err(Error::new(ErrorKind::Closed, "request")));
+        }
+    }
+
+    /// Returns how many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().waiting.len()
+    }
+}

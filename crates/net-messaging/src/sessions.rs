@@ -1,0 +1,195 @@
+//! The sessions of a server.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use net_core::{ConnectionId, Message};
+use tokio::sync::Notify;
+
+use crate::{
+    BroadcastReport, CloseReason, Session,
+    session::{
+        activity::{Clock, Due},
+        outbox::detach,
+        signal,
+    },
+};
+
+/// The sessions of a server. It is a handle: clones are cheap and mean the same sessions.
+///
+/// A handler that sends to others than its own session takes one from
+/// [`ServerBuilder::sessions`](crate::ServerBuilder::sessions) before the server listens.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::default();
+/// let builder = Server::builder(memory.clone());
+/// let everyone = builder.sessions();
+/// let server = builder
+///     .on_message(move |_, message| {
+///         let report = everyone.broadcast(message.into_payload());
+///         async move { Ok(net_core::Message::from(format!("told {}", report.sent))) }
+///     })
+///     .listen("mem://everyone")
+///     .await?;
+/// # let _ = Client::builder(memory).connect(server.local()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Default)]
+pub struct Sessions(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// Keyed by numbers of our own, so no peer chooses them.
+    sessions: Mutex<HashMap<ConnectionId, Session>>,
+    changed: Notify,
+}
+
+impl Sessions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, Session>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Tells whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Returns the session with this number, while it lasts.
+    pub fn get(&self, id: ConnectionId) -> Option<Session> {
+        self.lock().get(&id).cloned()
+    }
+
+    /// Returns all of them, in no order.
+    pub fn list(&self) -> Vec<Session> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Sends a message to all of them without waiting for any: a slow one has its outbox's policy applied.
+    ///
+    /// The payload is shared, not copied for each. A session that ends in this moment is not counted.
+    pub fn broadcast(&self, message: impl Into<Message>) -> BroadcastReport {
+        self.broadcast_if(message, |_| true)
+    }
+
+    /// Sends a message to those of them for which `wanted` holds.
+    pub fn broadcast_if(
+        &self,
+        message: impl Into<Message>,
+        wanted: impl Fn(&Session) -> bool,
+    ) -> BroadcastReport {
+        let message = detach(message.into());
+        let mut report = BroadcastReport::default();
+        for session in self.list().iter().filter(|session| wanted(session)) {
+            if let Ok(delivery) = session.send_shared(&message) {
+                report.count(delivery);
+            }
+        }
+        report
+    }
+
+    /// Disconnects one of them; `false` where there is none with this number.
+    pub fn disconnect(&self, id: ConnectionId) -> bool {
+        let session = self.get(id);
+        if let Some(session) = &session {
+            session.disconnect();
+        }
+        session.is_some()
+    }
+
+    /// Disconnects those for which `condition` holds, and returns how many they are.
+    pub fn disconnect_if(&self, condition: impl Fn(&Session) -> bool) -> usize {
+        let chosen: Vec<_> = self.list().into_iter().filter(|session| condition(session)).collect();
+        chosen.iter().for_each(Session::disconnect);
+        chosen.len()
+    }
+
+    /// Enters a session, for as long as what is returned lives.
+    pub(crate) fn register(&self, session: &Session) -> Registration {
+        self.lock().insert(session.id(), session.clone());
+        Registration { sessions: self.clone(), id: session.id() }
+    }
+
+    /// Waits until there is none.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Looks at the deadlines of all of them.
+    pub(crate) fn sweep(&self, clock: Clock) {
+        let now = clock.now();
+        for session in self.list() {
+            session.sweep(now);
+        }
+    }
+}
+
+impl Session {
+    /// Looks at the deadlines of this session.
+    pub(crate) fn sweep(&self, now: u64) {
+        let heartbeats = self.settings().heartbeats();
+        match self.activity().due(now, self.config(), heartbeats) {
+            Due::Nothing => {}
+            Due::Raise(bit) => self.signal().raise(bit),
+            Due::Close(reason) => self.close(reason),
+        }
+    }
+
+    /// Takes no further request, and ends when what runs has finished.
+    pub(crate) fn drain(&self) {
+        self.signal().raise(signal::DRAIN);
+    }
+
+    /// Ends without sending what waits.
+    pub(crate) fn cut(&self, reason: CloseReason) {
+        self.close(reason);
+        self.abort();
+    }
+}
+
+/// A session's place among the sessions.
+pub(crate) struct Registration {
+    sessions: Sessions,
+    id: ConnectionId,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut sessions = self.sessions.lock();
+        sessions.remove(&self.id);
+        // A table that 100 000 sessions have left gives its memory back.
+        if sessions.capacity() > 64 && sessions.len() < sessions.capacity() / 8 {
+            let half = sessions.capacity() / 2;
+            sessions.shrink_to(half);
+        }
+        drop(sessions);
+        self.sessions.0.changed.notify_waiters();
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
