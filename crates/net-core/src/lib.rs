@@ -6,6 +6,7 @@
 //! * [`frame`]: how messages are marked in a byte stream; [`framed`] drives that over async streams, [`blocking`] over
 //!   `std::io`.
 //! * [`memory`]: messages between tasks of one process.
+//! * [`buffer`]: buffers that are used again; [`MessageSink`], [`MessageStream`]: connections for combinators.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Observer`]: what is told to logs and metrics.
 //! * `testing` (feature `testing`): the laws as checks of any transport, and links with faults.
@@ -15,6 +16,7 @@ mod accept;
 mod address;
 mod batch;
 pub mod blocking;
+pub mod buffer;
 mod connection;
 mod erased;
 mod error;
@@ -25,6 +27,7 @@ mod limit;
 pub mod memory;
 mod message;
 mod observer;
+mod sink_stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;
@@ -38,4 +41,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use limit::Limit;
 pub use message::{ErrorCode, ErrorReply, Message, MessageError, MessageKind};
 pub use observer::Observer;
+pub use sink_stream::{MessageSink, MessageStream, Messages};
 pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};

@@ -210,7 +210,7 @@ mod tests {
         });
         let start = Instant::now();
         let deadline = start + Duration::from_millis(60);
-        let error = recv_exact_by(&mut far, &mut [0; 100_000], deadline).expect_err("far too few");
+        let error = recv_exact_by(&mut far, &mut vec![0; 100_000], deadline).expect_err("far too few");
         let elapsed = start.elapsed();
         drop((stop, far));
         trickle.join().expect("no panic");
@@ -235,7 +235,7 @@ mod tests {
         let (mut near, mut far) = pair();
         far.set_read_timeout(Some(Duration::from_secs(7))).expect("set");
         near.write_all(b"ab").expect("write");
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         recv_exact_by(&mut far, &mut [0; 2], deadline).expect("both bytes");
         assert_eq!(far.read_timeout().expect("get"), Some(Duration::from_secs(7)));
         assert_eq!(far.write_timeout().expect("get"), None);
@@ -253,7 +253,7 @@ mod tests {
         far.set_nonblocking(true).expect("set");
         let error = recv_exact(&mut far, &mut [0; 1000]).expect_err("not ready");
         assert!(matches!(error.fault(), TransferFault::WouldBlock), "{error}");
-        let deadline = Instant::now() + Duration::from_secs(3600);
+        let deadline = Instant::now() + Duration::from_hours(1);
         let error = recv_exact_by(&mut far, &mut [0; 1000], deadline).expect_err("not ready");
         assert!(matches!(error.fault(), TransferFault::WouldBlock), "{error}");
     }
@@ -266,6 +266,6 @@ mod tests {
         (&near).write_all(b"a").expect("write");
         let error = recv_exact_by(&mut &far, &mut [0; 2], deadline).expect_err("one byte only");
         assert_eq!(error.transferred(), 1);
-        send_all_by(&mut near, b"b", Instant::now() + Duration::from_secs(60)).expect("room");
+        send_all_by(&mut near, b"b", Instant::now() + Duration::from_mins(1)).expect("room");
     }
 }
