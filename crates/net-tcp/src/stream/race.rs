@@ -112,7 +112,7 @@ mod tests {
                 }
             }
         };
-        let addresses = (0..hosts.len()).map(|place| ([192, 0, 2, 1], place as u16).into()).collect();
+        let addresses = (0_u16..).zip(hosts).map(|(place, _)| ([192, 0, 2, 1], place).into()).collect();
         let won = race(addresses, DELAY, connect, &mut attempts).await;
         let elapsed = start.elapsed().as_millis();
         (won, elapsed, begun.into_inner(), attempts)
@@ -171,9 +171,9 @@ mod tests {
             let held = held.clone();
             async move {
                 if address.port() == 0 {
-                    pending().await
+                    pending::<()>().await;
                 } else {
-                    drop(held)
+                    drop(held);
                 }
                 Ok(())
             }

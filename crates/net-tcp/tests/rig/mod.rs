@@ -34,10 +34,8 @@ pub(crate) fn socket(address: &Address) -> SocketAddr {
 
 /// Waits for `event`, 10 s at the longest.
 pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(10), event).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited for {what} in vain"),
-    }
+    let waited = tokio::time::timeout(Duration::from_secs(10), event).await;
+    waited.unwrap_or_else(|_| panic!("waited for {what} in vain"))
 }
 
 /// Sends back what arrives on every connection, until the listener is dropped or closed.
