@@ -148,7 +148,9 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     /// next one then starts in a fresh buffer, and no part of it has to be moved there.
     fn read_limit(&self) -> usize {
         let room = self.input.capacity() - self.input.len();
-        if self.missing >= LARGE_REST && room < 2 * self.missing + self.input.len() {
+        if self.missing >= LARGE_REST
+            && room < self.missing.saturating_mul(2).saturating_add(self.input.len())
+        {
             return self.missing.min(room);
         }
         if self.input.is_empty() && (LARGE_REST..=room).contains(&self.stride) {
