@@ -64,8 +64,8 @@ pub async fn pending_leaves_the_message_and_wakes<T: Transport>(transport: &T, a
                 expect_end(transport, &mut far.rx).await
             };
             tokio::try_join!(rest, receiving)?;
-            let sent = (0..=count).flat_map(|index| message(5, index, len));
-            ensure!(got.iter().copied().eq(sent), "other bytes arrived than were sent");
+            let sent: Vec<Bytes> = (0..=count).map(|index| message(5, index, len)).collect();
+            ensure!(got == sent.concat(), "other bytes arrived than were sent");
         }
         Ok(())
     })
@@ -126,7 +126,9 @@ pub(super) async fn fill<S: Sender>(tx: &mut S, len: usize) -> Verdict<(usize, B
         }
         let whole = message(5, count, len);
         let mut offered = whole.clone();
-        match tx.poll_send(&mut Context::from_waker(&waker), &mut offered) {
+        // Not in the scrutinee, where the context would live on over the awaits.
+        let polled = tx.poll_send(&mut Context::from_waker(&waker), &mut offered);
+        match polled {
             Poll::Ready(Ok(())) => {
                 ensure!(offered.is_empty(), "a message was accepted and not taken");
                 count += 1;

@@ -4,14 +4,14 @@ use std::{
     fmt,
     future::Future,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{Address, Connection, Listener, Receiver, Result, Sender, Transport};
@@ -22,6 +22,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(50);
 /// The longest message that is tried, where the transport carries longer ones.
 const MAX_LEN: usize = 1 << 20;
+/// How many random letters there are, a prime: no power of two that a buffer has repeats them.
+const LETTERS_LEN: usize = 65_521;
 /// What a connection of an unreliable transport is opened with, since only a message tells its peer of it.
 const GREETING: &[u8] = b"greeting";
 
@@ -138,17 +140,24 @@ pub(super) async fn connect<T: Transport>(
     Ok((near, far))
 }
 
-/// The message `index` of the series `tag`: letters that no other message of the same length has.
+/// The message `index` of the series `tag`: its first ten letters are a number of its own, the others random.
 pub(super) fn message(tag: u8, index: usize, len: usize) -> Bytes {
-    let mut state = (u64::from(tag) << 56 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut bytes = BytesMut::zeroed(len);
-    for eight in bytes.chunks_mut(8) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        for (byte, random) in eight.iter_mut().zip(state.to_le_bytes()) {
-            *byte = b'a' + random % 26;
-        }
+    static LETTERS: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut rng = fastrand::Rng::with_seed(26);
+        (0..LETTERS_LEN).map(|_| rng.u8(b'a'..=b'z')).collect()
+    });
+    let mut number = (u64::from(tag) << 32) | index as u64;
+    let mut bytes = BytesMut::with_capacity(len);
+    for _ in 0..len.min(10) {
+        bytes.put_u8(b'a' + (number % 26) as u8);
+        number /= 26;
+    }
+    // Where the letters begin is another place for each, so that no part can stand for another.
+    let mut from = index.wrapping_mul(40_503).wrapping_add(usize::from(tag)) % LETTERS_LEN;
+    while bytes.len() < len {
+        let letters = LETTERS.get(from..).unwrap_or_default();
+        bytes.extend_from_slice(letters.get(..len - bytes.len()).unwrap_or(letters));
+        from = 0;
     }
     bytes.freeze()
 }
@@ -206,14 +215,13 @@ pub(super) async fn expect<T: Transport>(
 
 /// Compares a message with the one that should have come.
 pub(super) fn same(index: usize, got: &[u8], expected: &[u8]) -> Verdict {
-    let differs = got.iter().zip(expected).position(|(got, expected)| got != expected);
-    ensure!(
-        got.len() == expected.len() && differs.is_none(),
-        "message {index} of {} bytes came with {} bytes, different from byte {differs:?} on",
-        expected.len(),
-        got.len(),
-    );
-    Ok(())
+    if got == expected {
+        return Ok(());
+    }
+    let differs = got.iter().zip(expected).take_while(|(got, expected)| got == expected).count();
+    let (got, expected) = (got.len(), expected.len());
+    Err(format!("message {index} of {expected} bytes came with {got}, and is another from byte {differs} on")
+        .into())
 }
 
 /// Receives until the clean end, which is due now.
