@@ -2,6 +2,7 @@
 //!
 //! * [`Tcp`] carries messages at `tcp://host:port`, [`Unix`] at `unix:///path`; both frame them by any
 //!   [`Framing`](net_core::frame::Framing), a [length prefix](net_core::frame::LengthPrefix) unless set.
+//! * `TcpStats` (feature `stats`, Linux) tells what the kernel knows of a connection: round-trip time, losses, queues.
 //! * [`stream`] gives the byte streams below: what WebSocket, HTTP and gRPC stand on.
 //!
 //! # Examples
@@ -25,6 +26,8 @@
 
 mod config;
 mod listener;
+#[cfg(all(feature = "stats", target_os = "linux"))]
+mod stats;
 pub mod stream;
 mod tcp;
 #[cfg(unix)]
@@ -32,6 +35,8 @@ mod unix;
 
 pub use config::{Family, Keepalive, TcpConfig};
 pub use listener::FrameListener;
+#[cfg(all(feature = "stats", target_os = "linux"))]
+pub use stats::TcpStats;
 pub use tcp::{Tcp, TcpListener, TcpReceiver, TcpSender};
 #[cfg(unix)]
 pub use unix::{Unix, UnixConfig, UnixListener, UnixReceiver, UnixSender};
