@@ -94,7 +94,7 @@ impl TcpStats {
             return Err(failed(ErrorKind::Unsupported));
         };
         let answer =
-            ask(question(local, remote, scope(&info.remote))).map_err(|error| match error.kind() {
+            ask(&question(local, remote, scope(&info.remote))).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => failed(ErrorKind::Closed),
                 _ => Error::from_io(error, OPERATION).at(&info.remote),
             })?;
