@@ -30,7 +30,8 @@ enum SuiteName {
 Examples:
   bench tcp --pin                          cost: server CPU per message, everything on one core
   bench tcp                                rates and tails
-  bench tcp --quick                        half a minute to see that everything works
+  bench tcp --pin --patience 30s           the same on a machine that others use too
+  bench tcp --quick                        two minutes to see that everything works
   bench tcp --pin --only net,ntex --loads 64B,churn
   bench tcp --list                         names of servers and loads
 
@@ -55,6 +56,9 @@ struct RunOptions {
     /// Measured window of each echo load, as in `2s` [default: 2s, with --quick 200ms].
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Let each sample wait, or be taken again, for up to this long until nothing else uses the machine, as in `30s`.
+    #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
+    patience: Duration,
     /// One short round, enough to see that everything works.
     #[arg(long)]
     quick: bool,
@@ -152,6 +156,7 @@ fn effort(options: &RunOptions) -> Effort {
     Effort {
         rounds: options.rounds.unwrap_or(base.rounds),
         duration: options.duration.unwrap_or(base.duration),
+        patience: options.patience,
         ..base
     }
 }

@@ -1,7 +1,8 @@
-//! What another process has cost so far: CPU time and memory, read from `/proc`.
+//! What another process costs: CPU time and memory, read from `/proc`, and what else the machine did meanwhile.
 
 use std::fs;
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::outcome::Memory;
 
@@ -56,6 +57,70 @@ impl Watch {
     }
 }
 
+/// The stretch over which a server and the generator are measured, and how much else ran meanwhile.
+#[derive(Debug)]
+pub struct Window {
+    server: Option<(Watch, u64)>,
+    own: u64,
+    machine: u64,
+    began: Instant,
+}
+
+/// What a window found.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    /// Length in seconds.
+    pub seconds: f64,
+    /// CPU time of the server in nanoseconds.
+    pub server_cpu_ns: Option<u64>,
+    /// Cores' worth of CPU that other processes used; one that shares a core or its cache spoils the figures.
+    pub others: f64,
+}
+
+impl Window {
+    /// Begins now, for this process and `server`.
+    ///
+    /// # Errors
+    /// As reading `/proc` gives them.
+    pub fn begin(server: Option<Watch>) -> io::Result<Self> {
+        let machine = machine_cpu_ns()?;
+        let own = Watch::new(std::process::id()).cpu_ns()?;
+        let server = server.map(|watch| Ok::<_, io::Error>((watch, watch.cpu_ns()?))).transpose()?;
+        Ok(Self { server, own, machine, began: Instant::now() })
+    }
+
+    /// Ends now.
+    ///
+    /// # Errors
+    /// As reading `/proc` gives them.
+    pub fn end(self) -> io::Result<Measured> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let server =
+            self.server.map(|(watch, before)| Ok::<_, io::Error>(watch.cpu_ns()? - before)).transpose()?;
+        let own = Watch::new(std::process::id()).cpu_ns()? - self.own;
+        let all = machine_cpu_ns()?.saturating_sub(self.machine);
+        let others = Duration::from_nanos(all.saturating_sub(own + server.unwrap_or(0)));
+        Ok(Measured {
+            seconds,
+            server_cpu_ns: server,
+            others: others.as_secs_f64() / seconds.max(f64::MIN_POSITIVE),
+        })
+    }
+}
+
+/// CPU time that all cores together have been busy, from `/proc/stat`, to the tick of 10 ms a core.
+fn machine_cpu_ns() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().ok_or_else(|| missing("stat"))?;
+    // user nice system idle iowait irq softirq steal; the guests' time that follows is in user's already.
+    let ticks = line.split_ascii_whitespace().skip(1).take(8).enumerate();
+    let busy: u64 = ticks
+        .filter(|(field, _)| *field != 3 && *field != 4)
+        .filter_map(|(_, word)| word.parse::<u64>().ok())
+        .sum();
+    Ok(busy * 1_000_000_000 / rustix::param::clock_ticks_per_second())
+}
+
 /// The value of a line `Name:   123 kB`.
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
@@ -81,6 +146,18 @@ mod tests {
             }
         }
         assert!(watch.cpu_ns().unwrap() > before);
+    }
+
+    #[test]
+    fn what_this_process_does_is_not_other_work() {
+        let window = Window::begin(None).unwrap();
+        let watch = Watch::new(std::process::id());
+        let began = watch.cpu_ns().unwrap();
+        while watch.cpu_ns().unwrap() < began + 50_000_000 {}
+        let measured = window.end().unwrap();
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert!(measured.seconds >= 0.05);
+        assert!(measured.others >= 0.0 && measured.others <= f64::from(u32::try_from(cores).unwrap()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use crate::measure::Measured;
+
 /// The result of one run of the load generator against one server.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Outcome {
@@ -18,6 +20,8 @@ pub struct Outcome {
     pub connect: Option<Latency>,
     /// Memory of the server.
     pub memory: Option<Memory>,
+    /// Cores' worth of CPU that processes other than the server and the generator used inside the window.
+    pub others: f64,
     /// What the sessions of the idle load cost.
     pub idle: Option<Idle>,
     /// Answers that were wrong, connections that broke.
@@ -27,6 +31,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Takes over what the window found.
+    pub const fn measured(&mut self, measured: Measured) {
+        self.seconds = measured.seconds;
+        self.server_cpu_ns = measured.server_cpu_ns;
+        self.others = measured.others;
+    }
+
     /// Messages a second over the window; 0 when the window is empty.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]

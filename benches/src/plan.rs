@@ -48,6 +48,8 @@ pub struct Effort {
     pub churn: u64,
     /// How long idle sessions are held.
     pub hold: Duration,
+    /// How long each sample may wait for the machine to be quiet, or be repeated since it was not.
+    pub patience: Duration,
 }
 
 impl Effort {
@@ -58,6 +60,7 @@ impl Effort {
         warm_up: Duration::from_millis(300),
         churn: 4_000,
         hold: Duration::from_secs(1),
+        patience: Duration::ZERO,
     };
 
     /// What shows that everything works: one round of 0.2 s.
@@ -67,6 +70,7 @@ impl Effort {
         warm_up: Duration::from_millis(50),
         churn: 300,
         hold: Duration::from_millis(100),
+        patience: Duration::ZERO,
     };
 }
 

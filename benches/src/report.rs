@@ -48,6 +48,8 @@ pub struct Table {
     pub title: String,
     /// Figures of the columns, in order.
     pub columns: &'static [Figure],
+    /// The most CPU, in cores, that other processes used during any of its samples.
+    pub others: f64,
     /// One row for each server.
     pub rows: Vec<Row>,
 }
@@ -95,7 +97,10 @@ impl Report {
                 None => Row::new(server, &samples),
             })
             .collect();
+        let others =
+            samples.iter().filter_map(|sample| sample.outcome.as_ref()).map(|outcome| outcome.others);
         self.tables.push(Table {
+            others: others.fold(0.0, f64::max),
             case: case.id.clone(),
             title: case.title.clone(),
             columns: Figure::columns(case.kind),

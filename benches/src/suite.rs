@@ -3,14 +3,23 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use crate::load::Format;
+use crate::measure::Window;
 use crate::outcome::Outcome;
 use crate::plan::{Case, Effort};
 use crate::process::{Invocation, ServerProcess, run_load};
 use crate::servers::{Server, Workshop};
+
+/// Cores' worth of other work up to which the machine counts as quiet.
+pub const QUIET: f64 = 0.15;
+
+/// How long one look at the machine takes; its clock ticks every 10 ms.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// A suite: its servers, its loads, and how much of each.
 #[derive(Debug)]
@@ -62,7 +71,7 @@ impl Suite {
             let first = usize::try_from(round).unwrap_or(0) % self.servers.len().max(1);
             for (server, invocation) in self.servers.iter().cycle().skip(first).take(self.servers.len()) {
                 progress(server, round);
-                let result = self.sample(case, server, invocation, &load);
+                let result = self.quiet_sample(case, server, invocation, &load);
                 let (outcome, failure) = match result {
                     Ok(Outcome { first_error: Some(error), .. }) => (None, Some(error)),
                     Ok(outcome) => (Some(outcome), None),
@@ -72,6 +81,30 @@ impl Suite {
             }
         }
         Ok(samples)
+    }
+
+    /// Takes a sample while nothing else uses the machine, as far as patience goes.
+    fn quiet_sample(
+        &self,
+        case: &Case,
+        server: &Server,
+        invocation: &Invocation,
+        load: &std::path::Path,
+    ) -> io::Result<Outcome> {
+        let give_up = Instant::now() + self.effort.patience;
+        loop {
+            while Instant::now() < give_up {
+                let glance = Window::begin(None)?;
+                thread::sleep(GLANCE);
+                if glance.end()?.others <= QUIET {
+                    break;
+                }
+            }
+            let outcome = self.sample(case, server, invocation, load)?;
+            if outcome.others <= QUIET || Instant::now() >= give_up {
+                return Ok(outcome);
+            }
+        }
     }
 
     fn sample(

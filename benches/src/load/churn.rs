@@ -1,10 +1,9 @@
 //! Connect, exchange one message, close, over and over.
 
 use std::io;
-use std::time::Instant;
 
 use super::{Common, Pattern, exchange};
-use crate::measure::Watch;
+use crate::measure::{Watch, Window};
 use crate::outcome::{Latency, Outcome};
 
 /// One connection after another, `count` measured ones after a tenth as many that only warm up.
@@ -19,22 +18,20 @@ pub(super) fn run(common: &Common, count: u64) -> io::Result<Outcome> {
     }
     let mut whole = exchange::histogram()?;
     let mut connect = exchange::histogram()?;
-    let cpu_before = watch.map(|watch| watch.cpu_ns()).transpose()?;
-    let began = Instant::now();
+    let window = Window::begin(watch)?;
     for _ in 0..count {
         let cycle = exchange::cycle(common, &pattern)?;
         whole.saturating_record(exchange::nanos(cycle.whole));
         connect.saturating_record(exchange::nanos(cycle.connect));
     }
-    let seconds = began.elapsed().as_secs_f64();
-    let cpu_after = watch.map(|watch| watch.cpu_ns()).transpose()?;
-    Ok(Outcome {
+    let measured = window.end()?;
+    let mut outcome = Outcome {
         messages: count,
-        seconds,
-        server_cpu_ns: cpu_before.zip(cpu_after).map(|(before, after)| after - before),
         latency: Latency::from(&whole),
         connect: Some(Latency::from(&connect)),
         memory: watch.map(|watch| watch.memory()).transpose()?,
         ..Outcome::default()
-    })
+    };
+    outcome.measured(measured);
+    Ok(outcome)
 }

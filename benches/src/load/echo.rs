@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::link::Link;
 use super::{Common, Pattern, Shape, exchange};
-use crate::measure::Watch;
+use crate::measure::{Watch, Window};
 use crate::outcome::{Latency, Outcome};
 
 /// The longest that a server may leave everything unanswered.
@@ -68,13 +68,10 @@ impl Generator {
         self.pump(Instant::now() + warm_up, true)?;
         self.latency.reset();
         self.answers = 0;
-        let cpu_before = watch.map(|watch| watch.cpu_ns()).transpose()?;
-        let began = Instant::now();
-        self.pump(began + duration, true)?;
-        let cpu_after = watch.map(|watch| watch.cpu_ns()).transpose()?;
-        self.outcome.seconds = began.elapsed().as_secs_f64();
+        let window = Window::begin(watch)?;
+        self.pump(Instant::now() + duration, true)?;
+        self.outcome.measured(window.end()?);
         self.outcome.messages = self.answers;
-        self.outcome.server_cpu_ns = cpu_before.zip(cpu_after).map(|(before, after)| after - before);
         self.outcome.latency = Latency::from(&self.latency);
         // What is still in flight must come back too.
         self.pump(Instant::now() + Duration::from_secs(10), false)?;

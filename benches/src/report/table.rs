@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Figure, Report, Row, Spread, Table};
+use crate::suite::QUIET;
 use crate::targets::Verdict;
 
 /// The whole report.
@@ -50,7 +51,12 @@ pub(super) fn markdown(table: &Table) -> String {
         }));
         cells.push(line);
     }
-    format!("## {} (`{}`)\n\n{}", table.title, table.case, align(&cells))
+    let disturbed = if table.others > QUIET {
+        format!("\nDisturbed: other processes used up to {:.2} cores during a sample.\n", table.others)
+    } else {
+        String::new()
+    };
+    format!("## {} (`{}`)\n\n{}{disturbed}", table.title, table.case, align(&cells))
 }
 
 /// The verdicts.
