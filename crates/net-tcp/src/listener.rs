@@ -75,7 +75,7 @@ pub(crate) fn frame<F: Framing>(
 ) -> Connection<FrameSender<WriteHalf, F>, FrameReceiver<ReadHalf, F>> {
     let (read, write, info) = stream.into_split();
     let tx =
-        FrameSender::new(write, framing.clone()).with_max_buffered(max_buffered).with_abort(WriteHalf::abort);
+        FrameSender::new(write, framing.clone()).with_max_buffered(max_buffered).with_abort(WriteHalf::cut);
     Connection::new(tx, FrameReceiver::new(read, framing.clone()), info)
 }
 

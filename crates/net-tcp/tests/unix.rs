@@ -169,3 +169,35 @@ async fn half_close_and_errors_are_those_of_tcp() {
     assert!(error.is_closed(), "{error}");
     assert!(far.tx.send("x").await.is_err());
 }
+
+#[tokio::test]
+async fn an_abort_ends_inside_a_frame() {
+    let (_directory, _, at) = place();
+    let mut listener = Unix::default().listen(&at).await.expect("listening");
+    // With nothing, a part, and several frames before the cut; with small messages and with large ones.
+    for (flushed, unflushed) in [(0, 1), (1, 1), (2, 3), (0, 200)] {
+        for len in [0, 100, 20_000] {
+            let mut near = Unix::default().connect(&at).await.expect("connecting");
+            let mut far = listener.accept().await.expect("a connection");
+            for _ in 0..flushed {
+                near.send(vec![1; len]).await.expect("sent");
+            }
+            for _ in 0..unflushed {
+                let fed = futures_util::FutureExt::now_or_never(near.tx.feed(vec![1; len]));
+                fed.unwrap_or(Ok(())).expect("accepted, or no room");
+            }
+            drop(near.tx);
+            let mut received = 0;
+            let error = loop {
+                match far.recv().await {
+                    Ok(Some(message)) => assert_eq!(message.len(), len),
+                    Ok(None) => panic!("a clean end after {received} messages"),
+                    Err(error) => break error,
+                }
+                received += 1;
+            };
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEnd);
+            assert!((flushed..flushed + unflushed).contains(&received), "{received}");
+        }
+    }
+}

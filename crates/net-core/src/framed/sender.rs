@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    iter,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -56,7 +57,7 @@ pub struct FrameSender<W, F> {
     /// Something is accepted that the byte stream below has not been asked to flush.
     dirty: bool,
     state: State,
-    on_abort: fn(&mut W),
+    on_abort: fn(&mut W, &[IoSlice<'_>]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +82,7 @@ impl<W, F> FrameSender<W, F> {
             max_buffered: Self::DEFAULT_MAX_BUFFERED,
             dirty: false,
             state: State::Open,
-            on_abort: |_| {},
+            on_abort: |_, _| {},
         }
     }
 
@@ -94,8 +95,11 @@ impl<W, F> FrameSender<W, F> {
 
     /// Sets what tells the peer that the stream is cut, not ended: called when this sender is dropped while
     /// something that it accepted is not flushed.
+    ///
+    /// It is given the beginning of what was not written, up to the end of a frame at the most: a stream without a
+    /// reset can be cut inside of it.
     #[must_use]
-    pub fn with_abort(mut self, on_abort: fn(&mut W)) -> Self {
+    pub fn with_abort(mut self, on_abort: fn(&mut W, &[IoSlice<'_>])) -> Self {
         self.on_abort = on_abort;
         self
     }
@@ -283,7 +287,9 @@ where
 impl<W, F> Drop for FrameSender<W, F> {
     fn drop(&mut self) {
         if self.dirty && matches!(self.state, State::Open) {
-            (self.on_abort)(&mut self.io);
+            let unsent = self.pieces.iter().map(|piece| &piece[..]).chain(iter::once(&self.tail[..]));
+            let unsent: Vec<_> = unsent.take(SLICES).map(IoSlice::new).collect();
+            (self.on_abort)(&mut self.io, &unsent);
         }
         if self.tail.capacity() >= LENT_LEN / 2 {
             take_back(std::mem::take(&mut self.tail));

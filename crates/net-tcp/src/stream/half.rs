@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpStream, tcp},
 };
 
-use super::send::poll_send;
+use super::send::{Writable, poll_send};
 
 /// A connected socket. TLS becomes one more kind of it.
 #[derive(Debug)]
@@ -103,7 +103,8 @@ impl WriteHalf {
     /// Cuts the stream: the peer of a TCP connection gets a reset, now, even while the reading half lives, and never
     /// a clean end. What was written and has not arrived is lost.
     ///
-    /// Unix-domain sockets know no reset: there the peer reads what was written, and then the end.
+    /// Unix-domain sockets know no reset: there the peer reads what was written, and then the end. A message sender that
+    /// is dropped with something unflushed leaves the stream inside a frame there, where there is room for a part of it.
     pub fn abort(&mut self) {
         match std::mem::replace(&mut self.io, Writing::Aborted) {
             Writing::Tcp(half) => {
@@ -119,6 +120,27 @@ impl WriteHalf {
             Writing::Unix(half) => drop(half),
             Writing::Aborted => {}
         }
+    }
+
+    /// Aborts where `unsent` is what would have been written next; it ends with a frame.
+    ///
+    /// Where there is no reset, all but its last byte is written as far as there is room: the peer then sees that the
+    /// stream ends inside a frame.
+    #[cfg_attr(not(unix), allow(unused_variables, reason = "every stream has a reset there"))]
+    pub(crate) fn cut(&mut self, unsent: &[IoSlice<'_>]) {
+        #[cfg(unix)]
+        if let Writing::Unix(half) = &self.io {
+            let all: usize = unsent.iter().map(|slice| slice.len()).sum();
+            let mut room = all.saturating_sub(1);
+            let part = unsent.iter().map(|slice| {
+                let taken = slice.get(..room.min(slice.len())).unwrap_or_default();
+                room -= taken.len();
+                IoSlice::new(taken)
+            });
+            // A peer that is gone needs no sign.
+            let _ = half.as_ref().send(&part.collect::<Vec<_>>());
+        }
+        self.abort();
     }
 }
 
