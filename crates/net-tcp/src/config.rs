@@ -4,6 +4,11 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
 
+/// The longest time that Linux takes for keep-alive (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`), about nine hours.
+const LONGEST: Duration = Duration::from_secs(32_767);
+/// The most questions that it takes (`MAX_TCP_KEEPCNT`).
+const MOST: u32 = 127;
+
 /// How TCP connections are made and accepted.
 ///
 /// # Examples
@@ -39,7 +44,8 @@ pub struct TcpConfig {
     pub recv_buffer_len: Option<usize>,
     /// The address that clients connect from; port 0 lets the system choose one. Default: the system's choice.
     pub bind: Option<SocketAddr>,
-    /// How long connecting may take, name resolution and every address included. Default: 10 s.
+    /// How long connecting may take, name resolution and every address included; a listener's name resolution, too.
+    /// Default: 10 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub connect_timeout: Duration,
     /// How long one address is tried alone before the next one is tried beside it. Default: 250 ms.
@@ -67,13 +73,13 @@ pub struct TcpConfig {
     serde(default, deny_unknown_fields)
 )]
 pub struct Keepalive {
-    /// Silence before the first question; whole seconds, at least one. Default: 60 s.
+    /// Silence before the first question; whole seconds, from 1 to 32 767. Default: 60 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle: Duration,
-    /// Time between two questions; whole seconds, at least one. Default: 15 s.
+    /// Time between two questions; whole seconds, from 1 to 32 767. Default: 15 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub interval: Duration,
-    /// Questions without an answer before the connection is broken. Default: 4.
+    /// Questions without an answer before the connection is broken, from 1 to 127. Default: 4.
     pub retries: u32,
 }
 
@@ -123,8 +129,10 @@ impl TcpConfig {
             socket.set_tcp_keepalive(&keepalive.to_socket())?;
         }
         #[cfg(target_os = "linux")]
-        if self.user_timeout.is_some() {
-            socket.set_tcp_user_timeout(self.user_timeout)?;
+        if let Some(timeout) = self.user_timeout {
+            // The kernel counts milliseconds in a signed number.
+            let longest = Duration::from_millis(i32::MAX.unsigned_abs().into());
+            socket.set_tcp_user_timeout(Some(timeout.min(longest)))?;
         }
         if let Some(len) = self.send_buffer_len {
             socket.set_send_buffer_size(len)?;
@@ -138,11 +146,10 @@ impl TcpConfig {
 
 impl Keepalive {
     fn to_socket(self) -> TcpKeepalive {
-        // The system counts whole seconds and refuses none of them.
-        let whole = |time: Duration| time.max(Duration::from_secs(1));
+        let whole = |time: Duration| time.clamp(Duration::from_secs(1), LONGEST);
         let keepalive = TcpKeepalive::new().with_time(whole(self.idle)).with_interval(whole(self.interval));
         #[cfg(not(windows))]
-        let keepalive = keepalive.with_retries(self.retries.max(1));
+        let keepalive = keepalive.with_retries(self.retries.clamp(1, MOST));
         keepalive
     }
 }

@@ -55,6 +55,29 @@ async fn settings_hold_on_both_sides() {
 }
 
 #[tokio::test]
+async fn settings_beyond_what_the_system_takes_are_cut_to_it() {
+    let keepalive = Keepalive { idle: Duration::MAX, interval: Duration::ZERO, retries: u32::MAX };
+    let config = TcpConfig {
+        keepalive: Some(keepalive),
+        user_timeout: Some(Duration::MAX),
+        send_buffer_len: Some(0),
+        recv_buffer_len: Some(usize::MAX),
+        connect_timeout: Duration::MAX,
+        attempt_delay: Duration::MAX,
+        backlog: u32::MAX,
+        max_buffered: 0,
+        ..TcpConfig::default()
+    };
+    let tcp = Tcp::new(config);
+    let mut listener = tcp.listen(&at("tcp://127.0.0.1:0")).await.expect("listening");
+    let mut near = tcp.connect(listener.local()).await.expect("connecting");
+    let mut far = listener.accept().await.expect("a connection");
+    assert_eq!(SockRef::from(far.rx.get_ref()).tcp_keepalive_interval().expect("read").as_secs(), 1);
+    near.send("hello").await.expect("sent");
+    assert!(far.recv().await.expect("received").is_some());
+}
+
+#[tokio::test]
 async fn keep_alive_is_on_unless_it_is_switched_off() {
     let (near, far) = pair().await;
     for side in [&near, &far] {
@@ -326,4 +349,37 @@ async fn a_byte_stream_can_be_cut_too() {
     far.write_all(b"HTTP/1.1 200 OK").await.expect("written");
     far.abort();
     expect_reset(peer, b"HTTP/1.1 200 OK").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_wake_up_is_lost_when_writes_are_partial() {
+    let config = TcpConfig {
+        send_buffer_len: Some(4 * 1024),
+        recv_buffer_len: Some(4 * 1024),
+        max_buffered: 64 * 1024,
+        ..TcpConfig::default()
+    };
+    let tcp = Tcp::new(config);
+    let mut listener = tcp.listen(&at("tcp://127.0.0.1:0")).await.expect("listening");
+    let mut running = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut near = tcp.connect(listener.local()).await.expect("connecting");
+        let mut far = listener.accept().await.expect("a connection");
+        running.spawn(async move {
+            for index in 0..400_usize {
+                // Large ones leave by vectored writes, small ones do not.
+                let len = [100, 20_000, 8 * 1024, 50_000][index % 4];
+                near.tx.feed(vec![7; len]).await.expect("accepted");
+            }
+            near.tx.finish().await.expect("finished");
+        });
+        running.spawn(async move {
+            let mut received = 0;
+            while let Some(message) = far.rx.recv().await.expect("a message") {
+                received += message.len();
+            }
+            assert_eq!(received, 100 * (100 + 20_000 + 8 * 1024 + 50_000));
+        });
+    }
+    tokio::time::timeout(Duration::from_secs(30), running.join_all()).await.expect("nobody waits for ever");
 }

@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use net_core::{Address, Result};
+use net_core::{Address, Error, ErrorKind, Result};
 use socket2::SockRef;
-use tokio::net::TcpSocket;
+use tokio::{net::TcpSocket, time::timeout};
 
 use super::{
     accept::{Source, StreamListener},
@@ -31,7 +31,7 @@ const BALANCES: bool = cfg!(target_os = "linux");
 /// # Errors
 ///
 /// Why nothing can be listened at, with the [`Attempts`] as its source: every address that was tried, and why it
-/// failed. [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported) for a scheme that needs TLS.
+/// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS.
 ///
 /// # Cancel safety
 ///
@@ -87,7 +87,10 @@ async fn first_of<T>(
     check_scheme(at, "listen")?;
     let resolver = Resolver::new(Arc::new(SystemResolver));
     let mut attempts = Attempts::default();
-    for address in interleave(resolver.bindable(at).await?, config.first_family) {
+    let resolved = timeout(config.connect_timeout, resolver.bindable(at))
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "listen").at(at)))?;
+    for address in interleave(resolved, config.first_family) {
         let place = attempts.begin(address);
         match attempt(address) {
             Ok(success) => return Ok(success),
