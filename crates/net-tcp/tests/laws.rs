@@ -2,7 +2,7 @@
 
 use net_core::{
     Address, Scheme, Transport,
-    frame::{Delimiter, LengthPrefix},
+    frame::{AnyFraming, ByteOrder, Delimiter, LengthPrefix, Raw},
     testing::laws::conformance,
 };
 use net_tcp::{Tcp, TcpConfig, Unix, UnixConfig};
@@ -72,6 +72,25 @@ async fn tcp_obeys_with_small_buffers() {
 #[tokio::test]
 async fn tcp_obeys_with_lines() {
     conformance(Tcp::with_framing(*tcp().config(), Delimiter::lines()), at("tcp://127.0.0.1:0")).await;
+}
+
+#[tokio::test]
+async fn tcp_obeys_with_other_lengths() {
+    for (width, order) in [(2, ByteOrder::LittleEndian), (8, ByteOrder::BigEndian)] {
+        let framing = LengthPrefix::new(width, order).with_max_message_len(60_000);
+        conformance(Tcp::with_framing(*tcp().config(), framing), at("tcp://127.0.0.1:0")).await;
+    }
+}
+
+#[tokio::test]
+async fn tcp_obeys_without_boundaries() {
+    conformance(Tcp::with_framing(*tcp().config(), Raw::default()), at("tcp://127.0.0.1:0")).await;
+}
+
+#[tokio::test]
+async fn tcp_obeys_with_a_framing_chosen_at_run_time() {
+    conformance(Tcp::with_framing(*tcp().config(), AnyFraming::default()).boxed(), at("tcp://127.0.0.1:0"))
+        .await;
 }
 
 #[tokio::test]
