@@ -1,0 +1,70 @@
+//! What a server tells while it runs, for people and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a server tells while it runs.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event<'a> {
+    Bound { address: &'a str, framing: &'a str, format: &'a str, io_threads: usize, io_model: &'a str },
+    Accepted { peer: &'a str },
+    Rejected { peer: &'a str, limit: &'a str },
+    AcceptFailed { error: &'a str },
+    HandshakeFailed { peer: &'a str, error: &'a str },
+    Echoed { peer: &'a str, bytes: usize },
+    Closed { peer: &'a str, messages: u64, bytes: u64, clean: bool, reason: &'a str },
+    Blocked { milliseconds: u128 },
+    Draining { sessions: usize, seconds: f64 },
+    Drained { sessions: usize, cut: usize },
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bound { address, framing, format, io_threads, io_model } => write!(
+                f,
+                "bound {address}: framing {framing}, format {format}, {} by {io_model}; Ctrl-C drains",
+                Count(*io_threads as u64, "I/O thread")
+            ),
+            Self::Accepted { peer } => write!(f, "accepted {peer}"),
+            Self::Rejected { peer, limit } => {
+                write!(f, "rejected {peer}: {limit} is reached; raise --{}", limit.replace('_', "-"))
+            }
+            Self::AcceptFailed { error } => write!(f, "could not accept: {error}; going on"),
+            Self::HandshakeFailed { peer, error } => write!(f, "handshake of {peer} failed: {error}"),
+            Self::Echoed { peer, bytes } => write!(f, "{peer}: echoed {}", Count(*bytes as u64, "byte")),
+            Self::Closed { peer, messages, bytes, reason, .. } => {
+                write!(
+                    f,
+                    "{peer}: echoed {}, {}; {reason}",
+                    Count(*messages, "message"),
+                    Count(*bytes, "byte")
+                )
+            }
+            Self::Blocked { milliseconds } => write!(f, "a handler blocked its thread for {milliseconds} ms"),
+            Self::Draining { sessions, seconds } => write!(
+                f,
+                "draining {} for at most {seconds} s; Ctrl-C again cuts",
+                Count(*sessions as u64, "session")
+            ),
+            Self::Drained { sessions, cut: 0 } => {
+                write!(f, "drained {}, none cut", Count(*sessions as u64, "session"))
+            }
+            Self::Drained { sessions, cut } => {
+                write!(f, "drained {}, {cut} of them cut", Count(*sessions as u64, "session"))
+            }
+        }
+    }
+}
+
+/// A number and what it counts, in the singular or the plural.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(pub(crate) u64, pub(crate) &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}

@@ -1,0 +1,105 @@
+//! Flags that several commands share, and how their values are written.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use bytesize::ByteSize;
+
+mod limits;
+mod serving;
+mod sockets;
+mod wire;
+
+pub(crate) use limits::Limits;
+pub(crate) use serving::Serving;
+pub(crate) use sockets::{Connecting, Listening, Socket};
+pub(crate) use wire::{Wire, WireFormat};
+
+/// A time such as `10s` or `1m 30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text);
+        time.map(Self).map_err(|error| format!("{error}; write 10s, 500ms or 1m 30s"))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// A time, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Timeout(pub(crate) Option<Duration>);
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|Time(time)| Self(Some(time))).map_err(|error| format!("{error}, or off"))
+    }
+}
+
+impl fmt::Display for Timeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(time) => Time(time).fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
+/// A size in bytes such as `65536`, `64KiB` or `1.5MB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) usize);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = text.parse::<ByteSize>().map_err(|_| "write 65536, 64KiB or 64MiB".to_owned())?;
+        let bytes =
+            usize::try_from(bytes.as_u64()).map_err(|_| "more than this machine can address".to_owned())?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ByteSize::b(self.0 as u64).display().iec().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_in_powers_of_two_and_of_ten() {
+        for (text, bytes) in
+            [("65536", 65_536), ("64KiB", 65_536), ("64 KiB", 65_536), ("64MiB", 64 << 20), ("1.5kB", 1500)]
+        {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "-1", "64 apples", "99999999999 TiB"] {
+            assert!(text.parse::<Size>().is_err(), "{text}");
+        }
+        assert_eq!(Size(64 << 20).to_string(), "64.0 MiB");
+    }
+
+    #[test]
+    fn times_have_units_and_may_be_off() {
+        assert_eq!("1m 30s".parse(), Ok(Time(Duration::from_secs(90))));
+        assert_eq!("off".parse(), Ok(Timeout(None)));
+        assert_eq!(Timeout(Some(Duration::from_millis(1500))).to_string(), "1s 500ms");
+        assert!("10".parse::<Time>().is_err_and(|error| error.contains("10s")));
+    }
+}

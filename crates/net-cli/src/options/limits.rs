@@ -1,0 +1,78 @@
+//! The limits of a server.
+
+use clap::Args;
+use net_core::AcceptLimits;
+use net_messaging::{Heartbeat, ServerConfig, SessionConfig};
+
+use super::{Serving, Time, Timeout, Wire};
+
+/// The limits of a server: all on unless switched off.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct Limits {
+    /// Connections in all
+    #[arg(long, value_name = "N", default_value_t = AcceptLimits::default().max_connections)]
+    max_connections: usize,
+
+    /// Connections from one IPv4 address or one IPv6 /56 network; loopback is not counted
+    #[arg(long, value_name = "N", default_value_t = AcceptLimits::default().max_connections_per_prefix)]
+    max_connections_per_prefix: usize,
+
+    /// Closes a connection of which nothing arrived for this long
+    #[arg(long, value_name = "TIME|off", default_value_t = Timeout(SessionConfig::default().idle_timeout))]
+    idle_timeout: Timeout,
+
+    /// The first message must have arrived within this time
+    #[arg(long, value_name = "TIME|off", default_value_t = Timeout(SessionConfig::default().first_message_timeout))]
+    first_message_timeout: Timeout,
+
+    /// A message that has begun must be whole within this time
+    #[arg(long, value_name = "TIME|off", default_value_t = Timeout(SessionConfig::default().message_timeout))]
+    message_timeout: Timeout,
+
+    /// A message must be handled within this time
+    #[arg(long, value_name = "TIME|off", default_value_t = Timeout(SessionConfig::default().handler_timeout))]
+    handler_timeout: Timeout,
+
+    /// Closes a connection whose peer takes nothing of what waits for it for this long
+    #[arg(long, value_name = "TIME|off", default_value_t = Timeout(SessionConfig::default().stall_timeout))]
+    stall_timeout: Timeout,
+
+    /// How long a closing connection waits for the peer to finish
+    #[arg(long, value_name = "TIME", default_value_t = Time(SessionConfig::default().close_timeout))]
+    close_timeout: Time,
+
+    /// In the message format, a heartbeat is sent when nothing was sent for this long
+    #[arg(long, value_name = "TIME|off", default_value_t = Timeout(Some(Heartbeat::default().interval)))]
+    heartbeat_interval: Timeout,
+
+    /// A peer of which nothing arrived for so many intervals is dead
+    #[arg(long, value_name = "N", default_value_t = Heartbeat::default().missed)]
+    heartbeat_missed: u32,
+}
+
+impl Limits {
+    /// What all flags of a server make of it.
+    pub(crate) fn config(&self, wire: &Wire, serving: &Serving) -> ServerConfig {
+        let interval = self.heartbeat_interval.0.filter(|_| wire.carries_heartbeats());
+        ServerConfig {
+            session: SessionConfig {
+                format: wire.format.into(),
+                heartbeat: interval.map(|interval| Heartbeat { interval, missed: self.heartbeat_missed }),
+                idle_timeout: self.idle_timeout.0,
+                first_message_timeout: self.first_message_timeout.0,
+                message_timeout: self.message_timeout.0,
+                handler_timeout: self.handler_timeout.0,
+                stall_timeout: self.stall_timeout.0,
+                close_timeout: self.close_timeout.0,
+                ..SessionConfig::default()
+            },
+            accept: AcceptLimits {
+                max_connections: self.max_connections,
+                max_connections_per_prefix: self.max_connections_per_prefix,
+                ..AcceptLimits::default()
+            },
+            io_threads: Some(serving.io_threads()),
+        }
+    }
+}

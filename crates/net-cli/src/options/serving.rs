@@ -1,0 +1,53 @@
+//! How a server runs and how it ends.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use clap::Args;
+
+use super::Time;
+use crate::failure::Failure;
+
+/// How a server runs and how it ends.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Serving")]
+pub(crate) struct Serving {
+    /// Threads that serve, each with a runtime and, on TCP, a listener of its own; 0 is one for each core that the
+    /// process may use
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    io_threads: usize,
+
+    /// After Ctrl-C or SIGTERM no connection is accepted; those there are may go on for this long
+    #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(1)))]
+    drain_min: Time,
+
+    /// After this long, what has not ended is cut
+    #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(10)))]
+    drain_max: Time,
+
+    /// Tell nothing but where it listens
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Tell of every message
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+impl Serving {
+    pub(crate) fn io_threads(&self) -> usize {
+        match self.io_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+
+    /// How long draining may take, at least and at most.
+    pub(crate) fn drain(&self) -> Result<RangeInclusive<Duration>, Failure> {
+        if self.drain_min.0 > self.drain_max.0 {
+            let what =
+                format!("--drain-min {} is longer than --drain-max {}", self.drain_min, self.drain_max);
+            return Err(Failure::usage(what).hint("what is left at --drain-max is cut, so it comes last"));
+        }
+        Ok(self.drain_min.0..=self.drain_max.0)
+    }
+}

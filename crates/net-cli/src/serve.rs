@@ -1,0 +1,145 @@
+//! Serves until it is told to end: listens, says where, and drains.
+
+use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
+
+use clap::Args;
+use net_core::{Address, Message, Transport, frame::AnyFraming};
+use net_messaging::{CloseReason, DrainReport, Handler, HandlerResult, Server, ServerConfig, Session};
+
+use crate::{
+    event::Event,
+    failure::Failure,
+    log::Log,
+    options::{Limits, Listening, Serving, Socket, Wire},
+    output,
+    target::Target,
+    transport::{self, Sockets, With},
+};
+
+mod signals;
+
+use signals::Signals;
+
+/// The flags of every server.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    wire: Wire,
+    #[command(flatten)]
+    serving: Serving,
+    #[command(flatten)]
+    limits: Limits,
+    #[command(flatten)]
+    socket: Socket,
+    #[command(flatten)]
+    listening: Listening,
+}
+
+impl Serve {
+    /// Serves until a signal, drains, and says what was cut.
+    pub(crate) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
+        let address = self.target.address()?;
+        let framing = self.wire.framing()?;
+        let drain = self.serving.drain()?;
+        let config = self.limits.config(&self.wire, &self.serving);
+        // Kept until everything is told.
+        let (log, _writer) = if self.serving.quiet {
+            (Log::silent(), None)
+        } else {
+            let (log, writer) = Log::start(json).map_err(Failure::runtime)?;
+            (log, Some(writer))
+        };
+        let mut signals = Signals::listen().map_err(Failure::runtime)?;
+        let echo = Echo { log: log.clone(), verbose: self.serving.verbose };
+        let sockets = self.socket.listening(&self.listening);
+        let shown = framing.to_string();
+        let server = listen(address, framing, &sockets, config, echo).await?;
+        output::line(format_args!("listening {}", server.local()));
+        log.tell(&Event::Bound {
+            address: &server.local().to_string(),
+            framing: &shown,
+            format: self.wire.format.as_str(),
+            io_threads: self.serving.io_threads(),
+            io_model: server.io_model(),
+        });
+
+        signals.next().await;
+        log.tell(&Event::Draining { sessions: server.len(), seconds: drain.end().as_secs_f64() });
+        let (report, status) = tokio::select! {
+            biased;
+            // The second signal: no more time for anybody.
+            number = signals.next() => (cut(&server).await, ExitCode::from(128 + number)),
+            report = server.drain(drain) => (report, ExitCode::SUCCESS),
+        };
+        log.tell(&Event::Drained { sessions: report.active, cut: report.cut });
+        Ok(status)
+    }
+}
+
+async fn cut(server: &Server) -> DrainReport {
+    server.drain(Duration::ZERO..=Duration::ZERO).await
+}
+
+/// Sends every message back.
+#[derive(Debug)]
+pub(crate) struct Echo {
+    pub(crate) log: Log,
+    pub(crate) verbose: bool,
+}
+
+impl Handler for Echo {
+    async fn message(&self, session: &Session, message: Message) -> HandlerResult {
+        if self.verbose {
+            let peer = session.info().remote.to_string();
+            self.log.tell(&Event::Echoed { peer: &peer, bytes: message.payload().len() });
+        }
+        Ok(Some(message.into_reply()))
+    }
+
+    async fn disconnected(&self, session: &Session, reason: &CloseReason) {
+        if self.log.is_silent() {
+            return;
+        }
+        // What the engine counts anyway: nothing is counted for the log.
+        let stats = session.stats();
+        let told = reason.error().map_or_else(|| reason.to_string(), net_core::Error::report);
+        self.log.tell(&Event::Closed {
+            peer: &session.info().remote.to_string(),
+            messages: stats.sent_messages,
+            bytes: stats.sent_bytes,
+            clean: reason.is_clean(),
+            reason: &told,
+        });
+    }
+}
+
+/// Starts a server that echoes.
+pub(crate) async fn listen(
+    address: Address,
+    framing: AnyFraming,
+    sockets: &Sockets,
+    config: ServerConfig,
+    echo: Echo,
+) -> Result<Server, Failure> {
+    let listen = Listen { address: address.clone(), config, echo };
+    transport::choose(&address, framing, sockets, listen)?.await.map_err(Failure::start)
+}
+
+/// Starts a server that echoes over a transport of any type; the server that comes of it has none.
+pub(crate) struct Listen {
+    pub(crate) address: Address,
+    pub(crate) config: ServerConfig,
+    pub(crate) echo: Echo,
+}
+
+impl With for Listen {
+    type Output = Pin<Box<dyn Future<Output = net_core::Result<Server>>>>;
+
+    fn with<T: Transport + Clone>(self, transport: T) -> Self::Output {
+        let Self { address, config, echo } = self;
+        let builder = Server::builder(transport).config(config).observer(echo.log.clone()).handler(echo);
+        Box::pin(builder.listen(address))
+    }
+}

@@ -1,0 +1,76 @@
+//! The transport that an address and a framing mean, chosen in one place.
+
+use net_core::{
+    Address, BoxTransport, Scheme, Transport,
+    frame::{AnyFraming, Framing},
+};
+use net_tcp::{Tcp, TcpConfig};
+#[cfg(unix)]
+use net_tcp::{Unix, UnixConfig};
+
+use crate::failure::Failure;
+
+/// How sockets are configured, whichever kind they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) tcp: TcpConfig,
+    #[cfg(unix)]
+    pub(crate) unix: UnixConfig,
+}
+
+/// Something to be done with a transport of any type.
+pub(crate) trait With {
+    type Output;
+
+    fn with<T: Transport + Clone>(self, transport: T) -> Self::Output;
+}
+
+/// Does it with the transport that carries messages of this framing at this address.
+pub(crate) fn choose<W: With>(
+    address: &Address,
+    framing: AnyFraming,
+    sockets: &Sockets,
+    with: W,
+) -> Result<W::Output, Failure> {
+    match framing {
+        // The framing of nearly all traffic has code of its own, without a choice at every message.
+        AnyFraming::LengthPrefix(length) => framed(address, length, sockets, with),
+        other => framed(address, other, sockets, with),
+    }
+}
+
+fn framed<F: Framing, W: With>(
+    address: &Address,
+    framing: F,
+    sockets: &Sockets,
+    with: W,
+) -> Result<W::Output, Failure> {
+    match address.scheme() {
+        Scheme::Tcp => Ok(with.with(Tcp::with_framing(sockets.tcp, framing))),
+        #[cfg(unix)]
+        Scheme::Unix => Ok(with.with(Unix::with_framing(sockets.unix, framing))),
+        Scheme::Mem => Err(Failure::usage(format_args!("{address}: mem:// joins tasks of one process only"))
+            .hint("between processes use unix:///path or tcp://host:port")),
+        scheme => Err(Failure::usage(format_args!("{address}: this command does not speak {scheme}:// yet"))
+            .hint("use tcp://host:port or unix:///path")),
+    }
+}
+
+/// Chooses a transport for a client, whose costs of a virtual call a batch do not matter.
+pub(crate) fn boxed(
+    address: &Address,
+    framing: AnyFraming,
+    sockets: &Sockets,
+) -> Result<BoxTransport, Failure> {
+    choose(address, framing, sockets, Boxing)
+}
+
+struct Boxing;
+
+impl With for Boxing {
+    type Output = BoxTransport;
+
+    fn with<T: Transport + Clone>(self, transport: T) -> BoxTransport {
+        transport.boxed()
+    }
+}
