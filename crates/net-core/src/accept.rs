@@ -3,16 +3,17 @@
 use std::{
     collections::VecDeque,
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use tokio::{
-    task::{AbortHandle, JoinSet},
+    runtime::Handle,
+    task::{AbortHandle, JoinSet, unconstrained},
     time::{Sleep, sleep, timeout},
 };
 
@@ -45,6 +46,19 @@ pub trait Accept: Send + Unpin + 'static {
     /// Polls for the next raw connection and the address of its peer.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>>;
 
+    /// Takes a raw connection that waits as the listener closes; `None` where none waits any more.
+    ///
+    /// What waits and is not taken is lost. So a source that learns of connections by events asks the system itself:
+    /// one may wait of which no event has told yet.
+    fn accept_waiting(&mut self) -> Option<io::Result<(Self::Socket, Address)>> {
+        // A task's used-up budget would look like an empty queue.
+        let mut accepting = unconstrained(poll_fn(|cx| self.poll_accept(cx)));
+        match Pin::new(&mut accepting).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(accepted) => Some(accepted),
+            Poll::Pending => None,
+        }
+    }
+
     /// Makes a raw connection usable. It keeps `permit` for as long as it is open.
     fn handshake(&self, socket: Self::Socket, peer: Address, permit: Permit) -> Handshake<Self::Output>;
 }
@@ -72,12 +86,16 @@ impl<T> fmt::Debug for Handshake<T> {
 /// * A connection over a limit is refused before its handshake and told to the observer.
 /// * Handshakes run as tasks with a deadline; when the set is full, the oldest one is dropped, and one prefix of
 ///   addresses may hold a quarter of it.
+/// * The observer is told of each raw connection either that it was rejected or that it was accepted; of one that was
+///   accepted and is not given, that its handshake failed.
 /// * A shortage of descriptors is survived: a reserved one is given up to refuse the peer that waits, and accepting
 ///   pauses for 10 ms, longer when it goes on.
 pub struct Acceptor<A: Accept> {
     source: Option<A>,
     local: Address,
     admission: Arc<Admission>,
+    /// Ready for use, taken as the source was closed.
+    rest: VecDeque<A::Output>,
     handshakes: JoinSet<Result<A::Output>>,
     /// The running handshakes, oldest first.
     running: VecDeque<Running>,
@@ -99,6 +117,7 @@ impl<A: Accept> Acceptor<A> {
             source: Some(source),
             local,
             admission: Arc::default(),
+            rest: VecDeque::new(),
             handshakes: JoinSet::new(),
             running: VecDeque::new(),
             reserve: Reserve::new(),
@@ -121,6 +140,9 @@ impl<A: Accept> Acceptor<A> {
     ///
     /// An error means that it is closed and nothing is left.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<A::Output>> {
+        if let Some(output) = self.rest.pop_front() {
+            return Poll::Ready(Ok(output));
+        }
         for _ in 0..MAX_REFUSED_PER_POLL {
             if let Poll::Ready(Some(output)) = self.poll_handshakes(cx) {
                 return Poll::Ready(Ok(output));
@@ -140,20 +162,24 @@ impl<A: Accept> Acceptor<A> {
 
     /// Stops listening: what waits in the system's queue is taken, then the source is dropped.
     ///
-    /// Handshakes go on; [`poll_accept`](Self::poll_accept) gives what they make.
+    /// [`poll_accept`](Self::poll_accept) gives what was taken and what the handshakes make of it.
     pub fn close(&mut self) {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
         self.pause = None;
         // Bounded: a peer that connects without end must not keep a server from closing.
         for _ in 0..self.admission.limits().max_connections {
-            match self.source.as_mut().map(|source| source.poll_accept(&mut cx)) {
-                Some(Poll::Ready(Ok((socket, peer)))) => match self.admit(socket, peer) {
-                    Some(Handshake::Done(output)) => {
-                        self.handshakes.spawn(std::future::ready(output));
+            match self.source.as_mut().and_then(A::accept_waiting) {
+                Some(Ok((socket, peer))) => {
+                    if let Some(output) = self.admit(socket, peer) {
+                        self.rest.push_back(output);
                     }
-                    Some(Handshake::Running(_)) | None => {}
-                },
-                Some(Poll::Ready(Err(_)) | Poll::Pending) | None => break,
+                }
+                Some(Err(error)) => {
+                    self.admission.observe(|observer| observer.accept_failed(&error));
+                    if !is_of_one_peer(&error) {
+                        break;
+                    }
+                }
+                None => break,
             }
         }
         self.source = None;
@@ -162,17 +188,14 @@ impl<A: Accept> Acceptor<A> {
     /// Takes one raw connection. `Ready(None)`: it was disposed of, or its handshake runs.
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
         if let Some(pause) = &mut self.pause {
-            std::task::ready!(pause.as_mut().poll(cx));
+            ready!(pause.as_mut().poll(cx));
             self.pause = None;
         }
         let Some(source) = &mut self.source else { return Poll::Pending };
-        match std::task::ready!(source.poll_accept(cx)) {
+        match ready!(source.poll_accept(cx)) {
             Ok((socket, peer)) => {
                 self.next_pause = MIN_PAUSE;
-                match self.admit(socket, peer) {
-                    Some(Handshake::Done(Ok(output))) => Poll::Ready(Some(output)),
-                    Some(Handshake::Done(Err(_)) | Handshake::Running(_)) | None => Poll::Ready(None),
-                }
+                Poll::Ready(self.admit(socket, peer))
             }
             Err(error) => {
                 self.survive(&error, cx);
@@ -181,8 +204,9 @@ impl<A: Accept> Acceptor<A> {
         }
     }
 
-    /// Refuses or begins the handshake of one raw connection. A handshake that runs is taken over.
-    fn admit(&mut self, socket: A::Socket, peer: Address) -> Option<Handshake<A::Output>> {
+    /// Refuses one raw connection, or begins its handshake. Gives it where it is ready for use at once.
+    fn admit(&mut self, socket: A::Socket, peer: Address) -> Option<A::Output> {
+        let source = self.source.as_ref()?;
         let permit = match self.admission.admit(peer.ip()) {
             Ok(permit) => permit,
             Err(limit) => {
@@ -190,47 +214,62 @@ impl<A: Accept> Acceptor<A> {
                 return None;
             }
         };
-        self.admission.observe(|observer| observer.accepted(&peer));
-        match self.source.as_ref()?.handshake(socket, peer.clone(), permit) {
-            Handshake::Done(Err(error)) => {
-                self.admission.observe(|observer| observer.handshake_failed(&peer, &error));
-                None
+        match source.handshake(socket, peer.clone(), permit) {
+            Handshake::Done(output) => {
+                self.admission.observe(|observer| observer.accepted(&peer));
+                output
+                    .inspect_err(|error| {
+                        self.admission.observe(|observer| observer.handshake_failed(&peer, error));
+                    })
+                    .ok()
             }
             Handshake::Running(handshake) => {
                 self.start(handshake, peer);
                 None
             }
-            done @ Handshake::Done(Ok(_)) => Some(done),
         }
     }
 
     fn start(&mut self, handshake: Pin<Box<dyn Future<Output = Result<A::Output>> + Send>>, peer: Address) {
         let limits = *self.admission.limits();
         let prefix = peer.ip().and_then(Prefix::of);
-        if prefix.is_some() {
-            let held = self.running.iter().filter(|one| one.prefix == prefix).count();
-            if held >= (limits.max_handshakes / 4).max(1) {
-                self.admission.observe(|observer| observer.rejected(&peer, Limit::HandshakesPerPrefix));
-                return;
-            }
+        let held = self.running.iter().filter(|one| prefix.is_some() && one.prefix == prefix).count();
+        if held >= (limits.max_handshakes / 4).max(1) {
+            self.admission.observe(|observer| observer.rejected(&peer, Limit::HandshakesPerPrefix));
+            return;
         }
-        if self.running.len() >= limits.max_handshakes
-            && let Some(oldest) = self.running.pop_front()
-        {
-            oldest.task.abort();
-            self.admission.observe(|observer| observer.rejected(&oldest.peer, Limit::Handshakes));
+        self.admission.observe(|observer| observer.accepted(&peer));
+        if self.running.len() >= limits.max_handshakes {
+            self.drop_oldest();
         }
-        let task = self.handshakes.spawn(async move {
+        let within_deadline = async move {
             timeout(limits.handshake_timeout, handshake)
                 .await
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "handshake")))
-        });
+        };
+        // A listener may be closed where no runtime is any more.
+        let Ok(runtime) = Handle::try_current() else {
+            let error = Error::new(ErrorKind::Closed, "handshake");
+            self.admission.observe(|observer| observer.handshake_failed(&peer, &error));
+            return;
+        };
+        let task = self.handshakes.spawn_on(within_deadline, &runtime);
         self.running.push_back(Running { task, peer, prefix });
+    }
+
+    /// Drops the oldest handshake, but none that is over and waits to be taken.
+    fn drop_oldest(&mut self) {
+        let oldest = self.running.iter().position(|one| !one.task.is_finished());
+        if let Some(oldest) = oldest.and_then(|oldest| self.running.remove(oldest)) {
+            oldest.task.abort();
+            let error = Error::new(ErrorKind::LimitReached, "handshake").because(Limit::Handshakes.as_str());
+            self.admission.observe(|observer| observer.handshake_failed(&oldest.peer, &error));
+        }
     }
 
     /// Takes the next finished handshake; failed ones are told and skipped.
     fn poll_handshakes(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
-        while let Some(joined) = std::task::ready!(self.handshakes.poll_join_next_with_id(cx)) {
+        while let Some(joined) = ready!(self.handshakes.poll_join_next_with_id(cx)) {
             let id = match &joined {
                 Ok((id, _)) => *id,
                 Err(error) => error.id(),
@@ -254,7 +293,7 @@ impl<A: Accept> Acceptor<A> {
     /// Deals with an error of the system: the peer's fault is skipped, a shortage makes a pause.
     fn survive(&mut self, error: &io::Error, cx: &mut Context<'_>) {
         self.admission.observe(|observer| observer.accept_failed(error));
-        if error.kind() == io::ErrorKind::Interrupted || is_of_one_peer(error) {
+        if is_of_one_peer(error) {
             return;
         }
         if reserve::is_shortage(error)
@@ -268,21 +307,25 @@ impl<A: Accept> Acceptor<A> {
     }
 }
 
-/// Tells whether `accept` failed because of one peer alone.
+/// Tells whether `accept` failed because of one peer alone, or of a signal, and is to be tried again at once.
 ///
 /// Linux passes network errors of a new connection on as errors of `accept`; they say nothing of the listener.
+/// Source: accept(2), "Error handling".
 fn is_of_one_peer(error: &io::Error) -> bool {
     use io::ErrorKind as Io;
+    /// `EPROTO`, `ENOPROTOOPT`, `EOPNOTSUPP`, `ENONET`, `EHOSTDOWN`, which have no kind of their own.
+    const LINUX: [i32; 5] = [71, 92, 95, 64, 112];
     matches!(
         error.kind(),
-        Io::ConnectionAborted
+        Io::Interrupted
+            | Io::ConnectionAborted
             | Io::ConnectionReset
             | Io::ConnectionRefused
             | Io::NetworkDown
             | Io::NetworkUnreachable
             | Io::HostUnreachable
             | Io::TimedOut
-    )
+    ) || (cfg!(target_os = "linux") && error.raw_os_error().is_some_and(|code| LINUX.contains(&code)))
 }
 
 impl<A: Accept> fmt::Debug for Acceptor<A> {

@@ -301,7 +301,7 @@ async fn invariants(seed: u64) -> Result<()> {
     let (near, far) = ends(&link).await;
     let Connection { tx: mut near_tx, rx: mut near_rx, .. } = near;
     let Connection { tx: mut far_tx, rx: mut far_rx, .. } = far;
-    let content = |index: usize| vec![index as u8; index * 13 % 300];
+    let content = |index: u8| vec![index; usize::from(index) * 13 % 300];
     let asking = async {
         for index in 0..20 {
             near_tx.send(content(index)).await?;

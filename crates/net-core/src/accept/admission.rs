@@ -96,11 +96,11 @@ impl Admission {
         let mut permit = Permit { admission: self.clone(), prefix: None };
         if let Some(prefix) = peer.and_then(Prefix::of) {
             let mut prefixes = self.prefixes();
-            let held = prefixes.entry(prefix).or_insert(0);
-            if *held >= self.limits.max_connections_per_prefix {
+            let held = prefixes.get(&prefix).copied().unwrap_or(0);
+            if held >= self.limits.max_connections_per_prefix {
                 return Err(Limit::ConnectionsPerPrefix);
             }
-            *held += 1;
+            prefixes.insert(prefix, held + 1);
             permit.prefix = Some(prefix);
         }
         Ok(permit)
@@ -187,19 +187,20 @@ mod tests {
         Arc::new(Admission::new(limits, None))
     }
 
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().expect("an address"))
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
     }
 
     #[test]
     fn a2_one_prefix_cannot_take_the_place_of_others() {
         let admission = admission(10, 2);
-        let held = [admission.admit(ip("10.0.0.1")), admission.admit(ip("10.0.0.1"))];
-        assert_eq!(admission.admit(ip("10.0.0.1")).err(), Some(Limit::ConnectionsPerPrefix));
-        assert!(admission.admit(ip("10.0.0.2")).is_ok());
-        let v6 = [admission.admit(ip("2001:db8:0:1::1")), admission.admit(ip("2001:db8:0:ff::1"))];
-        assert_eq!(admission.admit(ip("2001:db8:0:2::9")).err(), Some(Limit::ConnectionsPerPrefix));
-        assert!(admission.admit(ip("2001:db8:0:100::1")).is_ok());
+        let held = [admission.admit(Some(ip("10.0.0.1"))), admission.admit(Some(ip("10.0.0.1")))];
+        assert_eq!(admission.admit(Some(ip("10.0.0.1"))).err(), Some(Limit::ConnectionsPerPrefix));
+        assert!(admission.admit(Some(ip("10.0.0.2"))).is_ok());
+        let v6 =
+            [admission.admit(Some(ip("2001:db8:0:1::1"))), admission.admit(Some(ip("2001:db8:0:ff::1")))];
+        assert_eq!(admission.admit(Some(ip("2001:db8:0:2::9"))).err(), Some(Limit::ConnectionsPerPrefix));
+        assert!(admission.admit(Some(ip("2001:db8:0:100::1"))).is_ok());
         assert_eq!(admission.active(), 4);
         drop((held, v6));
         assert_eq!(admission.active(), 0);
@@ -210,9 +211,9 @@ mod tests {
     fn a2_the_limit_of_all_connections_is_exact() {
         let admission = admission(2, 200);
         let first = admission.admit(None);
-        let _second = admission.admit(ip("127.0.0.1")).expect("a place");
+        let _second = admission.admit(Some(ip("127.0.0.1"))).expect("a place");
         assert_eq!(admission.admit(None).err(), Some(Limit::Connections));
         drop(first);
-        assert!(admission.admit(ip("::1")).is_ok());
+        assert!(admission.admit(Some(ip("::1"))).is_ok());
     }
 }

@@ -113,7 +113,7 @@ impl Fault {
                 laws::pending_leaves_the_message_and_wakes(broken, at).await;
             }
             Self::AcceptsWithoutBound | Self::LosesWhatWaited => {
-                laws::acceptance_is_bounded(broken, at).await
+                laws::acceptance_is_bounded(broken, at).await;
             }
             Self::FlushKeepsTheLast => laws::flushed_needs_no_further_call(broken, at).await,
             Self::LosesOnFinish | Self::FinishIsSilent | Self::SendsAfterFinish => {
@@ -216,7 +216,7 @@ impl BrokenSender {
 
     fn poll_queue(&mut self, cx: &mut Context<'_>, keep: usize) -> Poll<Result<()>> {
         while self.queue.len() > keep {
-            let mut message = self.queue[0].clone();
+            let Some(mut message) = self.queue.front().cloned() else { break };
             ready!(self.inner().poll_send(cx, &mut message))?;
             self.queue.pop_front();
         }
@@ -227,7 +227,7 @@ impl BrokenSender {
     fn change(&mut self, message: &mut Bytes) -> bool {
         self.count += 1;
         match self.fault {
-            Fault::DropsMessages => self.count % 10 == 0,
+            Fault::DropsMessages => self.count.is_multiple_of(10),
             Fault::LosesUnderLoad => self.count == 1_999,
             Fault::DropsEmptyMessages => message.is_empty(),
             Fault::Truncates if message.len() > 100_000 => {
@@ -236,7 +236,9 @@ impl BrokenSender {
             }
             Fault::CorruptsLongMessages if message.len() > 65_536 => {
                 let mut bytes = message.to_vec();
-                bytes[65_536] ^= 1;
+                if let Some(byte) = bytes.get_mut(65_536) {
+                    *byte ^= 1;
+                }
                 *message = bytes.into();
                 false
             }
@@ -275,7 +277,7 @@ impl Sender for BrokenSender {
                 self.queue.push_back(std::mem::take(&mut offered));
                 Poll::Ready(Ok(()))
             }
-            Fault::Reorders if self.count % 2 == 1 => {
+            Fault::Reorders if !self.count.is_multiple_of(2) => {
                 self.queue.push_back(std::mem::take(&mut offered));
                 Poll::Ready(Ok(()))
             }
