@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, time::Duration};
 
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{Socket, TcpKeepalive};
 
 /// The longest time that Linux takes for keep-alive (`MAX_TCP_KEEPIDLE`, `MAX_TCP_KEEPINTVL`), about nine hours.
 const LONGEST: Duration = Duration::from_secs(32_767);
@@ -121,7 +121,7 @@ impl Default for Keepalive {
 
 impl TcpConfig {
     /// Sets the options of a connection on `socket`: one that connects, listens, or was accepted.
-    pub(crate) fn apply(&self, socket: &SockRef<'_>) -> io::Result<()> {
+    pub(crate) fn apply(&self, socket: &Socket) -> io::Result<()> {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
         }

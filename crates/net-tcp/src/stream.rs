@@ -30,15 +30,17 @@ mod half;
 mod race;
 mod resolve;
 mod send;
+mod source;
 #[cfg(unix)]
 mod unix;
 
 pub use accept::StreamListener;
 pub use attempts::{Attempt, Attempts};
-pub use bind::{listen, listen_many};
+pub use bind::{bind, bind_many, listen, listen_many};
 pub use bytes::ByteStream;
 pub use connect::{Connector, connect};
 pub use half::{ReadHalf, WriteHalf};
 pub use resolve::{Resolve, Resolving};
+pub use source::{Accepted, StreamSource};
 #[cfg(unix)]
-pub use unix::{connect_unix, listen_unix};
+pub use unix::{bind_unix, connect_unix, listen_unix};

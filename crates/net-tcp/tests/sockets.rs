@@ -383,3 +383,61 @@ async fn no_wake_up_is_lost_when_writes_are_partial() {
     }
     tokio::time::timeout(Duration::from_secs(30), running.join_all()).await.expect("nobody waits for ever");
 }
+
+#[test]
+fn a_listener_belongs_to_the_runtime_that_polls_it() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let maker = runtime();
+    let tcp = Tcp::default();
+    let listeners = maker.block_on(tcp.listen_many(&at("tcp://127.0.0.1:0"), 2)).expect("listening");
+    let to = listeners[0].local().clone();
+    // Who made them is gone, and with it whatever waited for its events.
+    drop(maker);
+    let servers: Vec<_> = listeners
+        .into_iter()
+        .map(|mut listener| {
+            std::thread::spawn(move || {
+                let server = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                server.expect("a runtime").block_on(async move {
+                    loop {
+                        let mut far = listener.accept().await.expect("a connection");
+                        let Some(message) = far.recv().await.expect("received") else { return };
+                        far.send(message).await.expect("sent");
+                        if far.recv().await.expect("received").is_some() {
+                            return;
+                        }
+                    }
+                });
+            })
+        })
+        .collect();
+    runtime().block_on(async {
+        // The system chooses who serves; each ends when it is told so by a second message.
+        while !servers.iter().all(std::thread::JoinHandle::is_finished) {
+            let Ok(mut near) = tcp.connect(&to).await else { continue };
+            if near.send("hello").await.is_ok()
+                && soon("an answer", near.recv()).await.is_ok_and(|got| got.is_some())
+            {
+                near.send("enough").await.expect("sent");
+                let _ = near.recv().await;
+            }
+        }
+    });
+    for server in servers {
+        server.join().expect("served without a panic");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_in_the_queue_is_taken_although_no_event_has_told_of_it() {
+    let (mut listener, to) = loopback().await;
+    // Nothing has been polled yet, and nothing runs between the connections and the end.
+    let peers: Vec<_> =
+        (0..5).map(|_| std::net::TcpStream::connect(socket(&to)).expect("connecting")).collect();
+    listener.close();
+    for peer in peers {
+        let far = listener.accept().await.expect("one that waited");
+        assert_eq!(far.info.remote.socket(), peer.local_addr().ok());
+    }
+    assert_eq!(listener.accept().await.expect_err("closed").kind(), ErrorKind::Closed);
+}

@@ -2,21 +2,13 @@
 
 use std::{
     future::poll_fn,
-    io,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
-#[cfg(unix)]
-use net_core::Scheme;
-use net_core::{Accept, Acceptor, Address, Admission, Handshake, Info, Permit, Result};
-use socket2::SockRef;
-use tokio::net::TcpListener;
+use net_core::{Acceptor, Address, Admission, Result};
 
-#[cfg(unix)]
-use super::unix::SocketFile;
-use super::{bytes::ByteStream, half::Socket};
-use crate::TcpConfig;
+use super::{bytes::ByteStream, source::StreamSource};
 
 /// Accepts byte streams over TCP or a Unix-domain socket, under limits.
 ///
@@ -36,10 +28,12 @@ use crate::TcpConfig;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct StreamListener(Acceptor<Source>);
+pub struct StreamListener(Acceptor<StreamSource>);
 
 impl StreamListener {
-    pub(super) fn new(source: Source, local: Address) -> Self {
+    /// Accepts from `source`, under the default limits.
+    pub fn new(source: StreamSource) -> Self {
+        let local = source.local().clone();
         Self(Acceptor::new(source, local))
     }
 
@@ -74,67 +68,5 @@ impl StreamListener {
     /// Puts it under the limits of `admission`, which several listeners may share.
     pub fn set_admission(&mut self, admission: Arc<Admission>) {
         self.0.set_admission(admission);
-    }
-}
-
-/// A listening socket.
-#[derive(Debug)]
-pub(super) enum Source {
-    Tcp {
-        listener: TcpListener,
-        local: Address,
-        config: TcpConfig,
-    },
-    #[cfg(unix)]
-    Unix {
-        listener: tokio::net::UnixListener,
-        local: Address,
-        send_buffer_len: Option<usize>,
-        _file: SocketFile,
-    },
-}
-
-impl Accept for Source {
-    /// The socket, and the address of this side.
-    type Socket = (Socket, Address);
-    type Output = ByteStream;
-
-    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Self::Socket, Address)>> {
-        match self {
-            Self::Tcp { listener, local, config } => {
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                // Linux copies the listener's options to what it accepts, which spares five calls a connection.
-                if !cfg!(target_os = "linux") {
-                    config.apply(&SockRef::from(&stream))?;
-                }
-                let scheme = local.scheme();
-                let near = match local.ip() {
-                    // Only the socket knows which of the machine's addresses the peer has chosen.
-                    Some(ip) if ip.is_unspecified() => stream.local_addr().ok(),
-                    _ => None,
-                };
-                let near = near.map_or_else(|| local.clone(), |near| Address::from_socket(scheme, near));
-                Poll::Ready(Ok(((Socket::Tcp(stream), near), Address::from_socket(scheme, peer))))
-            }
-            #[cfg(unix)]
-            Self::Unix { listener, local, send_buffer_len, .. } => {
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                if let Some(len) = send_buffer_len {
-                    SockRef::from(&stream).set_send_buffer_size(*len)?;
-                }
-                let peer = Address::from_path(Scheme::Unix, "");
-                Poll::Ready(Ok(((Socket::Unix(stream), local.clone()), peer)))
-            }
-        }
-    }
-
-    fn handshake(
-        &self,
-        (socket, local): Self::Socket,
-        peer: Address,
-        permit: Permit,
-    ) -> Handshake<ByteStream> {
-        // A TLS handshake becomes `Running` here.
-        Handshake::Done(Ok(ByteStream::new(socket, Info::new(local, peer), Some(permit))))
     }
 }

@@ -2,20 +2,21 @@
 
 use std::{
     io,
-    net::{Ipv6Addr, SocketAddr},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
     sync::Arc,
 };
 
 use net_core::{Address, Error, ErrorKind, Result};
-use socket2::SockRef;
-use tokio::{net::TcpSocket, time::timeout};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::timeout;
 
 use super::{
-    accept::{Source, StreamListener},
+    accept::StreamListener,
     attempts::Attempts,
     connect::check_scheme,
     race::interleave,
     resolve::{Resolver, SystemResolver},
+    source::StreamSource,
 };
 use crate::TcpConfig;
 
@@ -37,30 +38,59 @@ const BALANCES: bool = cfg!(target_os = "linux");
 ///
 /// Dropping the future leaves nothing behind.
 pub async fn listen(at: &Address, config: &TcpConfig) -> Result<StreamListener> {
-    let (listener, local) = first_of(at, config, |address| {
-        let listener = open(config, address)?.listen(config.backlog)?;
-        let local = listener.local_addr()?;
-        Ok((listener, local))
-    })
-    .await?;
-    let local = Address::from_socket(at.scheme(), local);
-    Ok(StreamListener::new(Source::Tcp { listener, local: local.clone(), config: *config }, local))
+    Ok(StreamListener::new(bind(at, config).await?))
 }
 
-/// Listens at `at` with `n` sockets that share one port (`SO_REUSEPORT`), one for each runtime of a server.
-///
-/// The system spreads connections over them; where it does not, there is only one. Port 0 is chosen once.
+/// Listens at `at` with `n` sockets that share one port, as [`bind_many`] does.
 ///
 /// # Errors
 ///
-/// As [`listen`]; another server at the address is an error here too.
+/// As [`bind_many`].
 ///
 /// # Cancel safety
 ///
 /// Dropping the future leaves nothing behind.
 pub async fn listen_many(at: &Address, n: usize, config: &TcpConfig) -> Result<Vec<StreamListener>> {
+    Ok(bind_many(at, n, config).await?.into_iter().map(StreamListener::new).collect())
+}
+
+/// Listens as [`listen`] does, for a protocol with a handshake of its own.
+///
+/// # Errors
+///
+/// As [`listen`].
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn bind(at: &Address, config: &TcpConfig) -> Result<StreamSource> {
+    let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
+    let (listener, local) = first_of(at, config, |address| {
+        let socket = open(config, address)?;
+        socket.listen(backlog)?;
+        let listener = TcpListener::from(socket);
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    })
+    .await?;
+    Ok(StreamSource::tcp(listener, Address::from_socket(at.scheme(), local), *config))
+}
+
+/// Listens at `at` with `n` sockets that share one port (`SO_REUSEPORT`), one for each runtime of a server.
+///
+/// The system spreads connections over them; where it does not, there is only one. Port 0 is chosen once. Each belongs
+/// to the runtime in which it is first polled.
+///
+/// # Errors
+///
+/// As [`bind`]; another server at the address is an error here too.
+///
+/// # Cancel safety
+///
+/// Dropping the future leaves nothing behind.
+pub async fn bind_many(at: &Address, n: usize, config: &TcpConfig) -> Result<Vec<StreamSource>> {
     if n <= 1 || !BALANCES {
-        return Ok(vec![listen(at, config).await?]);
+        return Ok(vec![bind(at, config).await?]);
     }
     let mut at = at.clone();
     if !config.reuse_port && at.port() != Some(0) {
@@ -68,14 +98,14 @@ pub async fn listen_many(at: &Address, n: usize, config: &TcpConfig) -> Result<V
         first_of(&at, config, |address| open(config, address).map(drop)).await?;
     }
     let config = TcpConfig { reuse_port: true, ..*config };
-    let mut listeners = Vec::with_capacity(n);
+    let mut sources = Vec::with_capacity(n);
     for _ in 0..n {
-        let listener = listen(&at, &config).await?;
+        let source = bind(&at, &config).await?;
         // The others join the first one, whatever name or port it was made from.
-        at = listener.local().clone();
-        listeners.push(listener);
+        at = source.local().clone();
+        sources.push(source);
     }
-    Ok(listeners)
+    Ok(sources)
 }
 
 /// Gives each address of `at` to `attempt` until one succeeds.
@@ -85,12 +115,12 @@ async fn first_of<T>(
     attempt: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> Result<T> {
     check_scheme(at, "listen")?;
-    let resolver = Resolver::new(Arc::new(SystemResolver));
+    let names = Resolver::new(Arc::new(SystemResolver));
     let mut attempts = Attempts::default();
-    let resolved = timeout(config.connect_timeout, resolver.bindable(at))
+    let addresses = timeout(config.connect_timeout, names.bindable(at))
         .await
         .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "listen").at(at)))?;
-    for address in interleave(resolved, config.first_family) {
+    for address in interleave(addresses, config.first_family) {
         let place = attempts.begin(address);
         match attempt(address) {
             Ok(success) => return Ok(success),
@@ -101,21 +131,21 @@ async fn first_of<T>(
 }
 
 /// Makes a socket that has the address `at` and does not listen yet.
-fn open(config: &TcpConfig, at: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if at.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
-    let options = SockRef::from(&socket);
+fn open(config: &TcpConfig, at: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
     if at.ip() == Ipv6Addr::UNSPECIFIED {
-        options.set_only_v6(false)?;
+        socket.set_only_v6(false)?;
     }
     // On Windows the option means another thing: to take an address away from who has it.
     #[cfg(not(windows))]
-    socket.set_reuseaddr(true)?;
+    socket.set_reuse_address(true)?;
     #[cfg(unix)]
     if config.reuse_port {
-        socket.set_reuseport(true)?;
+        socket.set_reuse_port(true)?;
     }
     // Accepted sockets inherit these.
-    config.apply(&options)?;
-    socket.bind(at)?;
+    config.apply(&socket)?;
+    socket.bind(&at.into())?;
     Ok(socket)
 }

@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
+    os::unix::{
+        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -10,15 +13,11 @@ use std::{
 use net_core::{Address, Error, ErrorKind, Info, Result, Scheme};
 use socket2::{Domain, SockAddr, SockRef, Type};
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::UnixStream,
     time::{sleep, timeout},
 };
 
-use super::{
-    accept::{Source, StreamListener},
-    bytes::ByteStream,
-    half::Socket,
-};
+use super::{accept::StreamListener, bytes::ByteStream, half::Socket, source::StreamSource};
 use crate::UnixConfig;
 
 /// The first pause of a client that finds the server's queue full; each later one is twice as long.
@@ -63,17 +62,20 @@ pub async fn connect_unix(to: &Address, config: &UnixConfig) -> Result<ByteStrea
 ///
 /// # Errors
 ///
-/// [`ErrorKind::AddressInUse`] where somebody answers at the path, or a file there is no socket.
-///
-/// # Panics
-///
-/// Outside of a tokio runtime.
+/// [`ErrorKind::AddressInUse`] where somebody answers at the path, or the file there is no socket.
 pub fn listen_unix(at: &Address, config: &UnixConfig) -> Result<StreamListener> {
+    Ok(StreamListener::new(bind_unix(at, config)?))
+}
+
+/// Listens as [`listen_unix`] does, for a protocol with a handshake of its own.
+///
+/// # Errors
+///
+/// As [`listen_unix`].
+pub fn bind_unix(at: &Address, config: &UnixConfig) -> Result<StreamSource> {
     let path = path(at, "listen")?;
-    let (listener, file) = bind(path, config).map_err(|error| Error::from_io(error, "listen").at(at))?;
-    let source =
-        Source::Unix { listener, local: at.clone(), send_buffer_len: config.send_buffer_len, _file: file };
-    Ok(StreamListener::new(source, at.clone()))
+    let (listener, file) = open(path, config).map_err(|error| Error::from_io(error, "listen").at(at))?;
+    Ok(StreamSource::unix(listener, file, at.clone(), config.send_buffer_len))
 }
 
 fn path<'a>(address: &'a Address, operation: &'static str) -> Result<&'a Path> {
@@ -83,7 +85,7 @@ fn path<'a>(address: &'a Address, operation: &'static str) -> Result<&'a Path> {
     }
 }
 
-fn bind(path: &Path, config: &UnixConfig) -> io::Result<(UnixListener, SocketFile)> {
+fn open(path: &Path, config: &UnixConfig) -> io::Result<(UnixListener, SocketFile)> {
     let name = SockAddr::unix(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -100,7 +102,7 @@ fn bind(path: &Path, config: &UnixConfig) -> io::Result<(UnixListener, SocketFil
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
     socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
-    Ok((UnixListener::from_std(socket.into())?, file))
+    Ok((socket.into(), file))
 }
 
 /// Tells whether the file at `path` is a socket that nobody serves any more.

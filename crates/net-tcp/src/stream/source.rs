@@ -1,0 +1,234 @@
+//! Where raw connections come from: listening sockets, known to whichever runtime polls them first.
+
+use std::{
+    io,
+    task::{Context, Poll, ready},
+};
+
+use net_core::{Accept, Address, Handshake, Info, Permit, Scheme};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+#[cfg(unix)]
+use super::unix::SocketFile;
+use super::{bytes::ByteStream, half::Socket};
+use crate::TcpConfig;
+
+/// Where raw connections come from: what a protocol with a handshake of its own puts under its
+/// [`Acceptor`](net_core::Acceptor), so that limits act before that handshake.
+///
+/// It belongs to the runtime in which it is first polled, whichever made it.
+///
+/// # Examples
+///
+/// ```
+/// use std::{io, task::{Context, Poll}};
+/// use net_core::{Accept, Acceptor, Address, Handshake, Permit};
+/// use net_tcp::{TcpConfig, stream::{self, Accepted, ByteStream, StreamSource}};
+/// use tokio::io::AsyncReadExt;
+///
+/// /// Accepts streams that begin with a byte of greeting.
+/// struct Greeted(StreamSource);
+///
+/// impl Accept for Greeted {
+///     type Socket = Accepted;
+///     type Output = ByteStream;
+///
+///     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Accepted, Address)>> {
+///         self.0.poll_accept(cx)
+///     }
+///
+///     fn accept_waiting(&mut self) -> Option<io::Result<(Accepted, Address)>> {
+///         self.0.accept_waiting()
+///     }
+///
+///     fn handshake(&self, socket: Accepted, peer: Address, permit: Permit) -> Handshake<ByteStream> {
+///         let below = self.0.handshake(socket, peer, permit);
+///         Handshake::Running(Box::pin(async move {
+///             let mut stream = match below {
+///                 Handshake::Done(stream) => stream?,
+///                 Handshake::Running(stream) => stream.await?,
+///             };
+///             let greeting = stream.read_u8().await;
+///             greeting.map_err(|error| net_core::Error::from_io(error, "handshake"))?;
+///             Ok(stream)
+///         }))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let source = stream::bind(&"tcp://127.0.0.1:0".parse()?, &TcpConfig::default()).await?;
+/// let local = source.local().clone();
+/// let acceptor = Acceptor::new(Greeted(source), local);
+/// # let _ = acceptor;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct StreamSource {
+    kind: Kind,
+    local: Address,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp {
+        listener: Registered<std::net::TcpListener, TcpListener>,
+        config: TcpConfig,
+    },
+    #[cfg(unix)]
+    Unix {
+        listener: Registered<std::os::unix::net::UnixListener, UnixListener>,
+        send_buffer_len: Option<usize>,
+        _file: SocketFile,
+    },
+}
+
+/// A connection as the system gives it, before any handshake.
+#[derive(Debug)]
+pub struct Accepted {
+    socket: Socket,
+    local: Address,
+}
+
+impl StreamSource {
+    pub(super) fn tcp(listener: std::net::TcpListener, local: Address, config: TcpConfig) -> Self {
+        Self { kind: Kind::Tcp { listener: Registered::new(listener), config }, local }
+    }
+
+    #[cfg(unix)]
+    pub(super) fn unix(
+        listener: std::os::unix::net::UnixListener,
+        file: SocketFile,
+        local: Address,
+        send_buffer_len: Option<usize>,
+    ) -> Self {
+        let listener = Registered::new(listener);
+        Self { kind: Kind::Unix { listener, send_buffer_len, _file: file }, local }
+    }
+
+    /// Returns the address it listens at, with the port that the system chose.
+    pub fn local(&self) -> &Address {
+        &self.local
+    }
+
+    /// Makes of a socket what is told of it.
+    fn accepted(
+        &self,
+        socket: Socket,
+        peer: Option<std::net::SocketAddr>,
+    ) -> io::Result<(Accepted, Address)> {
+        let scheme = self.local.scheme();
+        let mut local = None;
+        match (&self.kind, &socket) {
+            (Kind::Tcp { config, .. }, Socket::Tcp(stream)) => {
+                // Linux copies the listener's options to what it accepts, which spares five calls a connection.
+                if !cfg!(target_os = "linux") {
+                    config.apply(&SockRef::from(stream))?;
+                }
+                // Only the socket knows which of the machine's addresses the peer has chosen.
+                if self.local.ip().is_none_or(|ip| ip.is_unspecified()) {
+                    local = stream.local_addr().ok().map(|local| Address::from_socket(scheme, local));
+                }
+            }
+            #[cfg(unix)]
+            (Kind::Unix { send_buffer_len: Some(len), .. }, Socket::Unix(stream)) => {
+                SockRef::from(stream).set_send_buffer_size(*len)?;
+            }
+            #[cfg(unix)]
+            _ => {}
+        }
+        let local = local.unwrap_or_else(|| self.local.clone());
+        let peer = peer
+            .map_or_else(|| Address::from_path(Scheme::Unix, ""), |peer| Address::from_socket(scheme, peer));
+        Ok((Accepted { socket, local }, peer))
+    }
+}
+
+impl Accept for StreamSource {
+    type Socket = Accepted;
+    type Output = ByteStream;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Accepted, Address)>> {
+        let (socket, peer) = match &mut self.kind {
+            Kind::Tcp { listener, .. } => {
+                let listener = listener.get(TcpListener::from_std)?;
+                let (stream, peer) = ready!(listener.poll_accept(cx))?;
+                (Socket::Tcp(stream), Some(peer))
+            }
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => {
+                let listener = listener.get(UnixListener::from_std)?;
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
+                (Socket::Unix(stream), None)
+            }
+        };
+        Poll::Ready(self.accepted(socket, peer))
+    }
+
+    fn accept_waiting(&mut self) -> Option<io::Result<(Accepted, Address)>> {
+        // The runtime knows what events have told; the system knows what waits.
+        let waiting = match &self.kind {
+            Kind::Tcp { listener, .. } => listener.socket()?.accept(),
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => listener.socket()?.accept(),
+        };
+        let (socket, peer) = match waiting {
+            Ok(accepted) => accepted,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) => return Some(Err(error)),
+        };
+        let registered = socket.set_nonblocking(true).and_then(|()| match &self.kind {
+            Kind::Tcp { .. } => TcpStream::from_std(socket.into()).map(Socket::Tcp),
+            #[cfg(unix)]
+            Kind::Unix { .. } => UnixStream::from_std(socket.into()).map(Socket::Unix),
+        });
+        Some(registered.and_then(|socket| self.accepted(socket, peer.as_socket())))
+    }
+
+    fn handshake(&self, accepted: Accepted, peer: Address, permit: Permit) -> Handshake<ByteStream> {
+        // A TLS handshake becomes `Running` here.
+        let info = Info::new(accepted.local, peer);
+        Handshake::Done(Ok(ByteStream::new(accepted.socket, info, Some(permit))))
+    }
+}
+
+/// A listening socket that becomes known to the runtime in which it is polled first: the listeners of a server are made
+/// by one runtime and each served by another, which must not wait for the first one's events.
+#[derive(Debug)]
+enum Registered<S, L> {
+    NotYet(Option<S>),
+    Now(L),
+}
+
+impl<S, L> Registered<S, L>
+where
+    for<'a> SockRef<'a>: From<&'a S> + From<&'a L>,
+{
+    fn new(socket: S) -> Self {
+        Self::NotYet(Some(socket))
+    }
+
+    #[inline]
+    fn get(&mut self, register: fn(S) -> io::Result<L>) -> io::Result<&mut L> {
+        if let Self::NotYet(socket) = self {
+            // Gone only where an earlier attempt failed.
+            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
+            *self = Self::Now(register(socket)?);
+        }
+        match self {
+            Self::Now(listener) => Ok(listener),
+            Self::NotYet(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn socket(&self) -> Option<SockRef<'_>> {
+        match self {
+            Self::NotYet(socket) => socket.as_ref().map(SockRef::from),
+            Self::Now(listener) => Some(SockRef::from(listener)),
+        }
+    }
+}
