@@ -5,6 +5,13 @@
 //! 10 s, which is a failure; nothing sleeps, so that the checks run on real sockets and under tokio's paused time
 //! alike. Each check listens anew at the address it is given, so that is one with port 0 where ports are used.
 //!
+//! What tests with them asks for the feature:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! net-core = { version = "0.1", features = ["testing"] }
+//! ```
+//!
 //! Contents are lower-case letters wherever a law does not ask for others, so that a framing with a delimiter can
 //! carry them. A framing that carries one length alone cannot run the checks.
 //!
@@ -43,7 +50,8 @@ pub use listening::{
 };
 pub use messages::{batches_agree_with_single_messages, both_directions_at_once, messages_arrive_whole};
 pub use pressure::{
-    acceptance_is_bounded, flushed_needs_no_further_call, pending_leaves_the_message_and_wakes,
+    a_peer_that_leaves_wakes_who_waits, acceptance_is_bounded, flushed_needs_no_further_call,
+    pending_leaves_the_message_and_wakes,
 };
 
 /// Runs every law that the guarantees of `transport` promise, listening at `at`.
@@ -61,6 +69,7 @@ pub async fn conformance<T: Transport>(transport: T, at: Address) {
     both_directions_at_once(transport, at).await;
     batches_agree_with_single_messages(transport, at).await;
     pending_leaves_the_message_and_wakes(transport, at).await;
+    a_peer_that_leaves_wakes_who_waits(transport, at).await;
     acceptance_is_bounded(transport, at).await;
     flushed_needs_no_further_call(transport, at).await;
     finish_delivers_all_then_ends(transport, at).await;

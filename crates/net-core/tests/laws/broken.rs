@@ -34,6 +34,7 @@ pub(crate) enum Fault {
     NeverWakes,
     KeepsTheFirstWaker,
     TakesWhatIsPending,
+    WaitsForTheDead,
     AcceptsWithoutBound,
     LosesWhatWaited,
     FlushKeepsTheLast,
@@ -60,7 +61,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every fault with the law that it breaks.
-    pub(crate) const ALL: [(Self, u8); 33] = [
+    pub(crate) const ALL: [(Self, u8); 34] = [
         (Self::DropsMessages, 1),
         (Self::Reorders, 1),
         (Self::Truncates, 1),
@@ -72,6 +73,7 @@ impl Fault {
         (Self::NeverWakes, 2),
         (Self::KeepsTheFirstWaker, 2),
         (Self::TakesWhatIsPending, 2),
+        (Self::WaitsForTheDead, 2),
         (Self::AcceptsWithoutBound, 3),
         (Self::LosesWhatWaited, 3),
         (Self::FlushKeepsTheLast, 4),
@@ -112,6 +114,7 @@ impl Fault {
             Self::NeverWakes | Self::KeepsTheFirstWaker | Self::TakesWhatIsPending => {
                 laws::pending_leaves_the_message_and_wakes(broken, at).await;
             }
+            Self::WaitsForTheDead => laws::a_peer_that_leaves_wakes_who_waits(broken, at).await,
             Self::AcceptsWithoutBound | Self::LosesWhatWaited => {
                 laws::acceptance_is_bounded(broken, at).await;
             }
@@ -302,6 +305,11 @@ impl Sender for BrokenSender {
             Poll::Ready(Ok(())) => {
                 self.flushed = false;
                 *message = Bytes::new();
+            }
+            Poll::Ready(Err(error))
+                if fault == Fault::WaitsForTheDead && error.kind() == ErrorKind::Reset =>
+            {
+                return Poll::Pending;
             }
             Poll::Ready(Err(_)) if fault == Fault::AcceptsALongMessage => {
                 *message = Bytes::new();

@@ -82,6 +82,43 @@ async fn read_more<R: Receiver>(rx: &mut R, got: &mut BytesMut) -> Verdict {
     Ok(())
 }
 
+/// Law 2: a sender that waits for room is woken when its peer leaves, and learns that it is gone.
+///
+/// # Panics
+///
+/// The law is broken.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the check.
+pub async fn a_peer_that_leaves_wakes_who_waits<T: Transport>(transport: &T, at: &Address) {
+    if !transport.guarantees().reliable {
+        return;
+    }
+    judge(2, "a peer that leaves wakes who waits", async {
+        let Pair { mut near, far, listener: _listening } = pair(transport, at).await?;
+        let len = transport.guarantees().max_message_len.min(64 * 1024);
+        let (_, blocked) = fill(&mut near.tx, len).await?;
+        let leaving = async {
+            // The sender waits by now: it is polled first.
+            drop(far);
+            Ok(())
+        };
+        let waiting = async {
+            // What was on its way may still make room, for as much as was accepted before.
+            for _ in 0..=MAX_ACCEPTED / len {
+                let offered = near.tx.feed(blocked.clone());
+                if soon("the error of a peer that is gone", offered).await?.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(format!("{MAX_ACCEPTED} bytes were accepted for a peer that is gone").into())
+        };
+        tokio::try_join!(biased; waiting, leaving).map(drop)
+    })
+    .await;
+}
+
 /// Law 3: while the peer does not read, a bounded amount is accepted; and nothing of it is lost.
 ///
 /// # Panics
