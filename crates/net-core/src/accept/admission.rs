@@ -216,4 +216,14 @@ mod tests {
         drop(first);
         assert!(admission.admit(Some(ip("::1"))).is_ok());
     }
+
+    #[test]
+    fn a2_refused_prefixes_take_no_memory() {
+        let admission = admission(10, 0);
+        for last in 0..=u8::MAX {
+            assert!(admission.admit(Some([10, 0, 0, last].into())).is_err());
+        }
+        assert!(admission.prefixes().is_empty());
+        assert_eq!(admission.active(), 0);
+    }
 }

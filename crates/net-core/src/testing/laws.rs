@@ -1,4 +1,4 @@
-//! The laws of [`Transport`](crate::Transport) as checks that run on any transport, concrete or boxed.
+//! The laws of [`Transport`] as checks that run on any transport, concrete or boxed.
 //!
 //! [`conformance`] runs every law that the transport's [`Guarantees`](crate::Guarantees) promise; each check is a
 //! function of its own as well. A broken law panics with its number and what was seen. Every wait is bounded by
