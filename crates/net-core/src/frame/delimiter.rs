@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr, memmem::Finder};
 
 use super::{Decoded, FrameError, Framing, check_len};
@@ -149,8 +149,8 @@ impl Framing for Delimiter {
             return Err(self.too_long(len));
         }
         self.scanned = 0;
-        let mut message = input.split_to(at + self.mark.len()).freeze();
-        message.truncate(len);
+        let message = input.split_to(len).freeze();
+        input.advance(at + self.mark.len() - len);
         Ok(Decoded::Message(message))
     }
 
@@ -170,8 +170,8 @@ impl Framing for Delimiter {
             return Err(self.too_long(len));
         }
         self.scanned = 0;
-        let mut message = input.split().freeze();
-        message.truncate(len);
+        let message = input.split_to(len).freeze();
+        input.clear();
         Ok(Some(message))
     }
 }

@@ -111,7 +111,8 @@ impl Framing for LengthPrefix {
         Ok(0)
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "moving its large result through memory costs half as much again")]
     fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, FrameError> {
         let Some(len) = self.peek(input) else {
             return Ok(Decoded::Incomplete { missing: self.width() - input.len() });
@@ -125,9 +126,8 @@ impl Framing for LengthPrefix {
         if input.len() < end {
             return Ok(Decoded::Incomplete { missing: end - input.len() });
         }
-        let mut message = input.split_to(end).freeze();
-        message.advance(self.width());
-        Ok(Decoded::Message(message))
+        input.advance(self.width());
+        Ok(Decoded::Message(input.split_to(len).freeze()))
     }
 }
 
