@@ -112,7 +112,10 @@ impl Framing for LengthPrefix {
     }
 
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "moving its large result through memory costs half as much again")]
+    #[allow(
+        clippy::inline_always,
+        reason = "moving its large result through memory costs half as much again"
+    )]
     fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, FrameError> {
         let Some(len) = self.peek(input) else {
             return Ok(Decoded::Incomplete { missing: self.width() - input.len() });
