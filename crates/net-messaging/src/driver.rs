@@ -15,7 +15,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use net_core::{Batch, Error, Info, Message, Receiver, Sender};
+use net_core::{Error, Info, Message, Receiver, Sender};
 use tokio::time::timeout;
 
 use crate::{
@@ -29,12 +29,11 @@ mod finish;
 mod input;
 mod output;
 mod run;
-mod scratch;
 
 /// A wake-up handles at most so many messages before others have their turn.
-const MAX_MESSAGES_PER_WAKE: usize = 256;
+const MAX_MESSAGES_PER_WAKE: u64 = 256;
 /// A wake-up handles messages of at most so many bytes before others have their turn.
-const MAX_BYTES_PER_WAKE: usize = 256 * 1024;
+const MAX_BYTES_PER_WAKE: u64 = 256 * 1024;
 /// Messages that arrive while the handler waits: at most so many.
 const MAX_BACKLOG: usize = 64;
 /// Messages that arrive while the handler waits: at most so many bytes.
@@ -48,8 +47,6 @@ pub(crate) struct Driver<S, R> {
     rx: R,
     session: Session,
     format: Format,
-    /// Frames that have arrived and were not looked at.
-    input: Batch,
     /// Messages that wait for the handler.
     backlog: VecDeque<Message>,
     backlog_bytes: usize,
@@ -63,22 +60,20 @@ pub(crate) struct Driver<S, R> {
     dirty: bool,
     /// The task that was registered with the signal.
     waker: Option<Waker>,
-    /// This wake-up.
+    /// This wake-up, and how much of it was told.
     wake: Wake,
+    reported: Wake,
     /// Bytes handed to the sender so far, and the mark of the peer's progress in taking them.
-    accepted_bytes: usize,
-    taken_mark: usize,
+    accepted_bytes: u64,
+    taken_mark: u64,
 }
 
 /// What happened since the task was woken.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Wake {
     /// The task runs.
     awake: bool,
     now: u64,
-    /// Messages handed to the handler.
-    handled: usize,
-    handled_bytes: usize,
     received: u64,
     received_bytes: u64,
     sent: u64,
@@ -173,7 +168,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             rx,
             format: session.config().format,
             session,
-            input: Batch::new(0, 0),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             leaving: VecDeque::new(),
@@ -182,6 +176,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             dirty: false,
             waker: None,
             wake: Wake::default(),
+            reported: Wake::default(),
             accepted_bytes: 0,
             taken_mark: 0,
         }
@@ -198,31 +193,32 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Begins a wake-up, where one has not begun.
     #[inline]
     fn awake(&mut self, cx: &Context<'_>) {
-        if self.wake.awake {
-            return;
+        if !self.wake.awake {
+            self.begin(cx);
         }
+    }
+
+    fn begin(&mut self, cx: &Context<'_>) {
         // A task keeps its waker, so one registration usually does.
         if !self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             self.session.signal().register(cx.waker());
             self.waker = Some(cx.waker().clone());
         }
         self.session.signal().start();
-        if self.input.is_empty() {
-            self.input = scratch::lend();
-        }
+        self.reported = Wake::default();
         self.wake = Wake { awake: true, now: self.settings().clock.now(), ..Wake::default() };
     }
 
     /// Prepares to wait: flushes, tells what happened, sleeps. `false`: something other than `ignored` was raised
     /// meanwhile, so look again.
     fn rest(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
+        self.report();
         self.poll_flush(cx);
         if matches!(self.ended, Some(Ended::Broken)) {
             return false;
         }
-        self.report();
         // What is pushed while there is no room waits in the outbox: room wakes the driver.
-        let blocked = !self.leaving.is_empty() || !self.replies.is_empty();
+        let blocked = self.is_blocked();
         if !self.session.signal().sleep(ignored | signal::DRAIN | if blocked { signal::PUSHED } else { 0 }) {
             return false;
         }
@@ -233,9 +229,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Holds as little memory as it can while nothing happens.
     fn sleep(&mut self) {
         self.wake.awake = false;
-        if self.input.is_empty() {
-            scratch::take_back(std::mem::replace(&mut self.input, Batch::new(0, 0)));
-        }
         for queue in [&mut self.backlog, &mut self.leaving, &mut self.replies] {
             if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
                 *queue = VecDeque::new();
@@ -252,25 +245,37 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         rests
     }
 
-    /// Tells counters, observers and the sweep what happened since the task was woken.
+    /// Tells counters, observers and the sweep what happened since the task was woken, or since the last report.
     fn report(&mut self) {
-        let wake = &mut self.wake;
-        if wake.received > 0 {
-            self.session.count_received(wake.received, wake.received_bytes);
-            self.session.activity().received(wake.now);
+        let Wake { now, received, received_bytes, sent, sent_bytes, .. } = self.wake;
+        let news = received > self.reported.received;
+        if news {
+            let (messages, bytes) =
+                (received - self.reported.received, received_bytes - self.reported.received_bytes);
+            self.session.count_received(messages, bytes);
+            self.session.activity().received(now);
         }
-        if wake.sent > 0 {
-            self.session.count_sent(wake.sent, wake.sent_bytes);
-            self.session.activity().sent(wake.now);
+        if sent > self.reported.sent {
+            let bytes = sent_bytes - self.reported.sent_bytes;
+            self.session.count_sent(sent - self.reported.sent, bytes);
+            self.session.activity().sent(now);
+            self.accepted_bytes = self.accepted_bytes.wrapping_add(bytes);
         }
+        self.reported = self.wake;
         // What arrives whole proves progress, however much has arrived of the message behind it.
-        if wake.received > 0 || self.rx.incomplete_len() == 0 {
+        let incomplete = self.rx.incomplete_len() > 0;
+        if news || !incomplete {
             self.session.activity().complete();
         }
-        if self.rx.incomplete_len() > 0 {
-            self.session.activity().incomplete(wake.now);
+        if incomplete {
+            self.session.activity().incomplete(now);
         }
-        (wake.received, wake.received_bytes, wake.sent, wake.sent_bytes) = (0, 0, 0, 0);
+    }
+
+    /// Tells whether something waits for room in the sender.
+    #[inline]
+    fn is_blocked(&self) -> bool {
+        !self.leaving.is_empty() || !self.replies.is_empty()
     }
 
     /// Notes that the connection broke, and why.

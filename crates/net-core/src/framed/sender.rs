@@ -47,17 +47,51 @@ const SLICES: usize = 64;
 pub struct FrameSender<W, F> {
     io: W,
     framing: F,
-    /// Whole pieces that stand before `tail` on the wire.
-    pieces: VecDeque<Bytes>,
-    /// The bytes in `pieces`.
-    pieces_len: usize,
+    /// Large messages, and where among the small ones they stand.
+    large: VecDeque<Large>,
+    /// The bytes of the large ones.
+    large_len: usize,
+    /// The bytes of `small` that stand before the last of the large ones.
+    small_before_large: usize,
     /// Where small messages are gathered.
-    tail: BytesMut,
+    small: BytesMut,
     max_buffered: usize,
     /// Something is accepted that the byte stream below has not been asked to flush.
     dirty: bool,
     state: State,
     on_abort: fn(&mut W, &[IoSlice<'_>]),
+}
+
+/// A message that keeps its own memory.
+#[derive(Debug)]
+struct Large {
+    /// How many bytes of the gathered small ones stand before it, behind the large one before.
+    before: usize,
+    piece: Bytes,
+}
+
+/// Returns what is gathered in the order of the wire.
+fn pieces<'a>(mut small: &'a [u8], large: &'a VecDeque<Large>) -> impl Iterator<Item = &'a [u8]> {
+    let mut large = large.iter();
+    let mut next = None;
+    let mut ended = false;
+    iter::from_fn(move || {
+        if let Some(piece) = next.take() {
+            return Some(piece);
+        }
+        if ended {
+            return None;
+        }
+        let Some(Large { before, piece }) = large.next() else {
+            ended = true;
+            return Some(small);
+        };
+        let (first, rest) = small.split_at_checked(*before).unwrap_or((small, &[]));
+        small = rest;
+        next = Some(&piece[..]);
+        Some(first)
+    })
+    .filter(|piece| !piece.is_empty())
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,9 +110,10 @@ impl<W, F> FrameSender<W, F> {
         Self {
             io,
             framing,
-            pieces: VecDeque::new(),
-            pieces_len: 0,
-            tail: BytesMut::new(),
+            large: VecDeque::new(),
+            large_len: 0,
+            small_before_large: 0,
+            small: BytesMut::new(),
             max_buffered: Self::DEFAULT_MAX_BUFFERED,
             dirty: false,
             state: State::Open,
@@ -111,7 +146,7 @@ impl<W, F> FrameSender<W, F> {
 
     /// Returns how many bytes are accepted and not yet written.
     pub fn buffered(&self) -> usize {
-        self.pieces_len + self.tail.len()
+        self.large_len + self.small.len()
     }
 
     #[cold]
@@ -127,69 +162,77 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
     /// Appends one message to what is gathered. The caller has made room.
     #[inline]
     fn accept(&mut self, head: &[u8], body: &mut Bytes) -> Result<()> {
-        if self.tail.capacity() == 0 {
-            self.tail = lend();
+        if self.small.capacity() == 0 {
+            self.small = lend();
         }
-        let taken = match self.framing.encode_prefix(head, body, &mut self.tail) {
+        let taken = match self.framing.encode_prefix(head, body, &mut self.small) {
             Ok(taken) => taken,
             Err(error) => return Err(Error::from_frame(error, "send")),
         };
-        let (head, rest) = without_first(taken, head, body);
-        self.tail.extend_from_slice(head);
-        let taken = body.len() - rest.len();
-        body.advance(taken);
+        if taken == 0 {
+            self.small.extend_from_slice(head);
+        } else {
+            let (head, rest) = without_first(taken, head, body);
+            self.small.extend_from_slice(head);
+            let taken = body.len() - rest.len();
+            body.advance(taken);
+        }
+        self.dirty = true;
         if body.len() < WHOLE_LEN {
-            self.tail.extend_from_slice(body);
+            self.small.extend_from_slice(body);
             *body = Bytes::new();
         } else {
-            self.seal();
-            self.pieces_len += body.len();
-            self.pieces.push_back(std::mem::take(body));
+            let before = self.small.len() - self.small_before_large;
+            self.small_before_large += before;
+            self.large_len += body.len();
+            self.large.push_back(Large { before, piece: std::mem::take(body) });
         }
-        self.framing.encode_suffix(&mut self.tail);
-        self.dirty = true;
+        self.framing.encode_suffix(&mut self.small);
         Ok(())
-    }
-
-    /// Closes the gathered small messages into a piece.
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            self.pieces_len += self.tail.len();
-            self.pieces.push_back(self.tail.split().freeze());
-        }
     }
 
     /// Writes everything that is gathered.
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while !self.pieces.is_empty() {
-            self.seal();
+        while !self.large.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.pieces.len().min(SLICES);
-            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(pieces(&self.small, &self.large)) {
                 *slice = IoSlice::new(piece);
+                count += 1;
             }
             let slices = slices.get(..count).unwrap_or_default();
             let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-            let mut written = ready!(self.check(written))?;
-            self.pieces_len -= written;
-            while let Some(front) = self.pieces.front_mut() {
-                if front.len() > written {
-                    front.advance(written);
-                    break;
-                }
-                written -= front.len();
-                self.pieces.pop_front();
-            }
-        }
-        while !self.tail.is_empty() {
-            let written = Pin::new(&mut self.io).poll_write(cx, &self.tail);
             let written = ready!(self.check(written))?;
-            self.tail.advance(written);
+            self.take_off(written);
         }
-        if self.tail.capacity() > 0 {
-            take_back(std::mem::take(&mut self.tail));
+        while !self.small.is_empty() {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.small);
+            let written = ready!(self.check(written))?;
+            self.small.advance(written);
+        }
+        if self.small.capacity() > 0 {
+            take_back(std::mem::take(&mut self.small));
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Takes what was written off what is gathered.
+    fn take_off(&mut self, mut written: usize) {
+        while let Some(front) = self.large.front_mut() {
+            let small = written.min(front.before);
+            self.small.advance(small);
+            front.before -= small;
+            self.small_before_large -= small;
+            written -= small;
+            let large = written.min(front.piece.len());
+            self.large_len -= large;
+            written -= large;
+            if large < front.piece.len() {
+                return front.piece.advance(large);
+            }
+            self.large.pop_front();
+        }
+        self.small.advance(written);
     }
 
     fn check(&mut self, written: Poll<io::Result<usize>>) -> Poll<Result<usize>> {
@@ -205,9 +248,9 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
     #[cold]
     fn fail(&mut self, error: io::Error) -> Error {
         self.state = State::Failed(Failure::Io(error.kind()));
-        self.pieces = VecDeque::new();
-        self.pieces_len = 0;
-        self.tail = BytesMut::new();
+        self.large = VecDeque::new();
+        (self.large_len, self.small_before_large) = (0, 0);
+        self.small = BytesMut::new();
         Error::from_io(error, "send")
     }
 
@@ -287,12 +330,11 @@ where
 impl<W, F> Drop for FrameSender<W, F> {
     fn drop(&mut self) {
         if self.dirty && matches!(self.state, State::Open) {
-            let unsent = self.pieces.iter().map(|piece| &piece[..]).chain(iter::once(&self.tail[..]));
-            let unsent: Vec<_> = unsent.take(SLICES).map(IoSlice::new).collect();
+            let unsent: Vec<_> = pieces(&self.small, &self.large).take(SLICES).map(IoSlice::new).collect();
             (self.on_abort)(&mut self.io, &unsent);
         }
-        if self.tail.capacity() >= LENT_LEN / 2 {
-            take_back(std::mem::take(&mut self.tail));
+        if self.small.capacity() >= LENT_LEN / 2 {
+            take_back(std::mem::take(&mut self.small));
         }
     }
 }

@@ -70,10 +70,16 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 return Poll::Ready(Step::Stop);
             }
             let free = !leaving && running.len() < self.settings().config.max_concurrent;
-            if room && free && !self.is_spent() {
-                if let Some(message) = self.take_message() {
-                    self.wake.handled += 1;
-                    self.wake.handled_bytes += message.payload().len();
+            if room && free {
+                let next = match self.take_from_backlog() {
+                    Some(message) => Some(message),
+                    None if self.ended.is_some() || self.is_drained() || self.is_spent() => None,
+                    None => match self.poll_receive(cx) {
+                        Poll::Ready(message) => message,
+                        Poll::Pending => None,
+                    },
+                };
+                if let Some(message) = next {
                     let origin = Origin::of(&message);
                     if origin.kind == MessageKind::Request && origins.contains(&origin) {
                         self.repeated(origin);

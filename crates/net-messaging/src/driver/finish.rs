@@ -63,8 +63,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Sleeps; the sweep's verdict that the peer does not read is the one signal that still counts.
     fn rest_while_finishing(&mut self, cx: &mut Context<'_>) -> bool {
-        self.poll_flush(cx);
         self.report();
+        self.poll_flush(cx);
         // Whatever was raised before has had its effect; a cut that is raised from now on wakes the task.
         self.session.signal().sleep(u32::MAX);
         self.sleep();

@@ -1,7 +1,11 @@
 //! From the receiver to the handler's hands.
 
-use std::task::{Context, Poll};
+use std::{
+    error::Error as StdError,
+    task::{Context, Poll},
+};
 
+use bytes::Bytes;
 use net_core::{Error, ErrorKind, Message, MessageKind, Receiver, Sender};
 
 use super::{
@@ -10,65 +14,62 @@ use super::{
 use crate::Format;
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
-    /// Takes the next message that is for the handler, out of what has arrived.
+    /// Polls for the next message that is for the handler; `None` where the input has ended.
+    ///
+    /// Messages are taken one by one: to gather them in a batch first costs more than a call for each.
     #[inline]
-    pub(super) fn take_message(&mut self) -> Option<Message> {
-        if let Some(message) = self.backlog.pop_front() {
-            self.backlog_bytes -= message.payload().len();
-            return Some(message);
+    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        loop {
+            let frame = match self.rx.poll_recv(cx) {
+                Poll::Ready(Ok(Some(frame))) => frame,
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(None)) => {
+                    self.ended = Some(Ended::Clean);
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Err(error)) => {
+                    self.broken(error);
+                    return Poll::Ready(None);
+                }
+            };
+            self.wake.received += 1;
+            self.wake.received_bytes += frame.len() as u64;
+            if self.format == Format::Raw {
+                return Poll::Ready(Some(Message::new(MessageKind::Notification, 0, frame)));
+            }
+            match self.understand(frame) {
+                Some(message) => return Poll::Ready(Some(message)),
+                None if self.ended.is_some() => return Poll::Ready(None),
+                // A peer that sends nothing but answers and heartbeats must leave others their turn too.
+                None if self.is_spent() => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                None => {}
+            }
         }
-        self.take_from_input()
     }
 
-    /// Takes the next message that is for the handler out of the input; what is not is dealt with on the way.
+    /// Reads a frame as a message, and deals with one that is not for the handler.
     #[inline]
-    fn take_from_input(&mut self) -> Option<Message> {
-        while let Some(frame) = self.input.pop() {
-            if self.format == Format::Raw {
-                return Some(Message::new(MessageKind::Notification, 0, frame));
-            }
-            match Message::decode(frame) {
-                Ok(message) => match message.kind() {
-                    MessageKind::Request | MessageKind::Notification => return Some(message),
-                    MessageKind::Response | MessageKind::Error => self.session.answer(message),
-                    MessageKind::Heartbeat => {}
-                },
-                Err(error) => {
-                    self.violated(error.into());
-                    return None;
-                }
-            }
+    fn understand(&mut self, frame: Bytes) -> Option<Message> {
+        match Message::decode(frame) {
+            Ok(message) => match message.kind() {
+                MessageKind::Request | MessageKind::Notification => return Some(message),
+                MessageKind::Response | MessageKind::Error => self.session.answer(message),
+                MessageKind::Heartbeat => {}
+            },
+            Err(error) => self.violated(error),
         }
         None
     }
 
-    /// Ends the session because the peer broke the protocol.
-    #[cold]
-    fn violated(&mut self, source: Box<dyn std::error::Error + Send + Sync>) {
-        self.input.clear();
-        self.broken(Error::new(ErrorKind::Protocol, "receive").because(source));
-    }
-
-    /// Ends the session because the peer gave two requests the same id before the first was answered.
-    #[cold]
-    pub(super) fn repeated(&mut self, origin: Origin) {
-        self.violated(format!("request {} was sent again before its answer", origin.id).into());
-    }
-
-    /// Receives a batch. `Ready`: there is input, or its end is noted.
+    /// Takes the next message that waits for the handler.
     #[inline]
-    pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let before = self.input.bytes();
-        match self.rx.poll_recv_many(cx, &mut self.input) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(0)) => self.ended = Some(Ended::Clean),
-            Poll::Ready(Ok(count)) => {
-                self.wake.received += count as u64;
-                self.wake.received_bytes += (self.input.bytes() - before) as u64;
-            }
-            Poll::Ready(Err(error)) => self.broken(error),
-        }
-        Poll::Ready(())
+    pub(super) fn take_from_backlog(&mut self) -> Option<Message> {
+        let message = self.backlog.pop_front()?;
+        self.backlog_bytes -= message.payload().len();
+        Some(message)
     }
 
     /// Reads on while the handler waits: answers are given to their requests, messages wait in the backlog.
@@ -78,26 +79,34 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if self.ended.is_some() || self.is_backlog_full() || self.is_spent() {
             return false;
         }
-        if self.input.is_empty() && self.poll_receive(cx).is_pending() {
-            return false;
-        }
-        while !self.is_backlog_full()
-            && let Some(message) = self.take_from_input()
+        let message = match self.poll_receive(cx) {
+            Poll::Pending => return false,
+            Poll::Ready(None) => return true,
+            Poll::Ready(Some(message)) => message,
+        };
+        let origin = Origin::of(&message);
+        let mut waiting = self.backlog.iter().map(Origin::of);
+        if origin.kind == MessageKind::Request
+            && (running.contains(&origin) || waiting.any(|other| other == origin))
         {
-            self.wake.handled += 1;
-            self.wake.handled_bytes += message.payload().len();
-            let origin = Origin::of(&message);
-            let mut waiting = self.backlog.iter().map(Origin::of);
-            if origin.kind == MessageKind::Request
-                && (running.contains(&origin) || waiting.any(|other| other == origin))
-            {
-                self.repeated(origin);
-                break;
-            }
+            self.repeated(origin);
+        } else {
             self.backlog_bytes += message.payload().len();
             self.backlog.push_back(message);
         }
         true
+    }
+
+    /// Ends the session because the peer broke the protocol.
+    #[cold]
+    fn violated(&mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) {
+        self.broken(Error::new(ErrorKind::Protocol, "receive").because(source));
+    }
+
+    /// Ends the session because the peer gave two requests the same id before the first was answered.
+    #[cold]
+    pub(super) fn repeated(&mut self, origin: Origin) {
+        self.violated(format!("request {} was sent again before its answer", origin.id));
     }
 
     /// Tells whether no more messages may wait for the handler.
@@ -108,13 +117,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Tells whether this wake-up has handled its share.
     #[inline]
     pub(super) fn is_spent(&self) -> bool {
-        self.wake.handled >= MAX_MESSAGES_PER_WAKE || self.wake.handled_bytes >= MAX_BYTES_PER_WAKE
+        self.wake.received >= MAX_MESSAGES_PER_WAKE || self.wake.received_bytes >= MAX_BYTES_PER_WAKE
     }
 
     /// Tells whether nothing more is to be handled: the input has ended and all of it was taken.
     pub(super) fn is_exhausted(&self) -> bool {
         match self.ended {
-            Some(Ended::Clean) => self.backlog.is_empty() && self.input.is_empty(),
+            Some(Ended::Clean) => self.backlog.is_empty(),
             Some(Ended::Broken) => true,
             None => false,
         }

@@ -26,6 +26,9 @@ enum Offer {
 }
 
 impl Origin {
+    /// What a reply is to while nothing was handled.
+    pub(super) const NONE: Self = Self { kind: MessageKind::Heartbeat, id: 0 };
+
     pub(super) fn of(message: &Message) -> Self {
         Self { kind: message.kind(), id: message.id() }
     }
@@ -45,7 +48,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         match sent {
             Poll::Ready(Ok(())) => {
                 self.dirty = true;
-                self.accepted_bytes = self.accepted_bytes.wrapping_add(len);
                 self.wake.sent += 1;
                 self.wake.sent_bytes += len as u64;
                 Offer::Taken
@@ -190,7 +192,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 self.failed(error);
             }
             Poll::Pending => {
-                let taken = self.accepted_bytes.wrapping_sub(self.tx.unsent_len());
+                let taken = self.accepted_bytes.wrapping_sub(self.tx.unsent_len() as u64);
                 if taken != self.taken_mark {
                     self.taken_mark = taken;
                     self.session.activity().moving();

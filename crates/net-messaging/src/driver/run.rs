@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use net_core::{Message, Receiver, Sender};
@@ -14,81 +14,111 @@ use crate::{
     session::{Role, signal},
 };
 
-/// How the handling of one message ended.
-pub(super) enum Outcome {
-    /// The handler returned; its reply is on its way.
-    Handled,
-    /// The handler was dropped: the session ends.
+/// How the wait beside a handler ended.
+enum Beside {
+    /// The handler is dropped: it took too long, and its request has its answer.
+    Overdue,
+    /// The handler is dropped: the session ends.
     Stopped,
 }
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Hands messages to the handler, one after another, until the session is to end.
+    ///
+    /// The handler's future lives in this one's memory, in one place for all messages: nothing is allocated for a
+    /// message, and a handler that does not wait costs no turn of this state machine.
     pub(super) async fn run<H: Handler>(&mut self, handler: &H) {
         let session = self.session.clone();
-        while let Some(message) = poll_fn(|cx| self.poll_message(cx)).await {
-            let origin = Origin::of(&message);
-            // The future lives in this one's memory: nothing is allocated for a message.
-            let mut handling = pin!(handler.message(&session, message));
-            let outcome = poll_fn(|cx| {
-                self.awake(cx);
-                if let Poll::Ready(result) = handling.as_mut().poll(cx) {
-                    self.session.activity().handled();
-                    self.reply(cx, origin, result);
-                    return Poll::Ready(Outcome::Handled);
+        let mut handling = pin!(None);
+        let mut origin = Origin::NONE;
+        let (mut idle, mut waited) = (true, false);
+        poll_fn(|cx| {
+            self.awake(cx);
+            loop {
+                if idle {
+                    let Some(message) = ready!(self.poll_message(cx)) else { return Poll::Ready(()) };
+                    origin = Origin::of(&message);
+                    handling.set(Some(handler.message(&session, message)));
+                    idle = false;
                 }
-                self.poll_beside(cx, origin)
-            });
-            if matches!(outcome.await, Outcome::Stopped) {
-                break;
+                let Some(future) = handling.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+                match future.poll(cx) {
+                    Poll::Ready(result) => {
+                        if std::mem::take(&mut waited) {
+                            self.session.activity().handled();
+                        }
+                        self.reply(cx, origin, result);
+                    }
+                    Poll::Pending => {
+                        waited = true;
+                        match ready!(self.poll_beside(cx, origin)) {
+                            Beside::Overdue => {}
+                            Beside::Stopped => return Poll::Ready(()),
+                        }
+                    }
+                }
+                handling.set(None);
+                idle = true;
             }
-        }
+        })
+        .await;
     }
 
     /// Polls for the next message that is for the handler; `None` when the session is to end.
     #[inline]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
-        self.awake(cx);
         loop {
-            if self.session.signal().raised() != 0 {
-                self.heed(cx);
+            let disturbed = self.session.signal().raised() != 0 || self.is_blocked();
+            if disturbed && let Some(stopped) = self.poll_disturbed(cx) {
+                return stopped;
             }
-            if self.is_stopped() || self.session.signal().raised() & signal::CLOSE_LATER != 0 {
+            if let Some(message) = self.take_from_backlog() {
+                return Poll::Ready(Some(message));
+            }
+            if self.ended.is_some() || self.is_drained() {
                 return Poll::Ready(None);
             }
-            let room = self.poll_output(cx).is_ready();
-            if room && !self.is_spent() {
-                if let Some(message) = self.take_message() {
-                    self.wake.handled += 1;
-                    self.wake.handled_bytes += message.payload().len();
-                    return Poll::Ready(Some(message));
-                }
-                if self.is_exhausted() || self.is_drained() {
-                    return Poll::Ready(None);
-                }
-                if self.ended.is_none() && self.poll_receive(cx).is_ready() {
-                    continue;
-                }
-            } else if room {
+            if self.is_spent() {
                 if self.rest_briefly(cx, 0) {
                     return Poll::Pending;
                 }
                 continue;
-            } else if self.settings().role == Role::Client && self.read_on(cx, &[]) {
-                // A client always reads: what the server waits for may be that its own messages are taken.
+            }
+            match self.poll_receive(cx) {
+                Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
+                Poll::Ready(None) => {}
+                Poll::Pending if self.rest(cx, 0) => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    /// Heeds what was raised and makes room for what waits to be sent; `None`: go on.
+    #[cold]
+    fn poll_disturbed(&mut self, cx: &mut Context<'_>) -> Option<Poll<Option<Message>>> {
+        loop {
+            self.heed(cx);
+            if self.is_stopped() || self.session.signal().raised() & signal::CLOSE_LATER != 0 {
+                return Some(Poll::Ready(None));
+            }
+            if self.poll_output(cx).is_ready() {
+                return None;
+            }
+            // A client always reads: what the server waits for may be that its own messages are taken.
+            if self.settings().role == Role::Client && self.read_on(cx, &[]) {
                 continue;
             }
             if self.is_stopped() {
-                return Poll::Ready(None);
+                return Some(Poll::Ready(None));
             }
             if self.rest(cx, 0) {
-                return Poll::Pending;
+                return Some(Poll::Pending);
             }
         }
     }
 
     /// Does everything else while the handler waits: output, answers to its requests, deadlines.
-    fn poll_beside(&mut self, cx: &mut Context<'_>, origin: Origin) -> Poll<Outcome> {
+    fn poll_beside(&mut self, cx: &mut Context<'_>, origin: Origin) -> Poll<Beside> {
         self.session.activity().handling(self.wake.now);
         loop {
             let raised = self.session.signal().raised();
@@ -97,19 +127,19 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                     self.session.signal().lower(signal::OVERDUE);
                     self.session.activity().handled();
                     self.reply_overdue(cx, origin);
-                    return Poll::Ready(Outcome::Handled);
+                    return Poll::Ready(Beside::Overdue);
                 }
                 self.heed(cx);
             }
             if self.is_stopped() {
-                return Poll::Ready(Outcome::Stopped);
+                return Poll::Ready(Beside::Stopped);
             }
             let _ = self.poll_output(cx);
             if self.read_on(cx, &[origin]) {
                 continue;
             }
             if self.is_stopped() {
-                return Poll::Ready(Outcome::Stopped);
+                return Poll::Ready(Beside::Stopped);
             }
             self.fail_what_cannot_be_answered();
             let later = signal::CLOSE_LATER;
@@ -122,7 +152,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Fails requests of our own whose answers can never be read.
     pub(super) fn fail_what_cannot_be_answered(&self) {
-        if matches!(self.ended, Some(Ended::Clean)) && self.input.is_empty() {
+        if matches!(self.ended, Some(Ended::Clean)) {
             self.session.requests().close();
         } else if self.is_backlog_full() {
             self.session.requests().fail_inside();
@@ -144,9 +174,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Tells whether the server drains and nothing is left to be handled; that is the reason then.
     pub(super) fn is_drained(&self) -> bool {
-        let drained = self.session.signal().raised() & signal::DRAIN != 0
-            && self.backlog.is_empty()
-            && self.input.is_empty();
+        let drained = self.session.signal().raised() & signal::DRAIN != 0 && self.backlog.is_empty();
         if drained {
             self.session.set_reason(CloseReason::Drained);
         }
