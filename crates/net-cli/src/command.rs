@@ -8,7 +8,7 @@ use crate::{bench::Bench, demo::Demo, echo::Echo, failure::Failure, output::Outp
 
 /// Messages over TCP and Unix-domain sockets: servers, clients, load
 ///
-/// Addresses are URLs: tcp://127.0.0.1:9000, tcp://[::1]:9000, tcp://example.org:9000, unix:///run/app.sock. A bare
+/// Addresses are URLs: `tcp://127.0.0.1:9000`, `tcp://[::1]:9000`, `tcp://example.org:9000`, `unix:///run/app.sock`. A bare
 /// host:port means TCP. A server at port 0 takes a free port, and prints which.
 #[derive(Debug, Parser)]
 #[command(name = "net", version, max_term_width = 110, after_long_help = EXAMPLES, propagate_version = true)]
@@ -36,7 +36,7 @@ enum Command {
     /// Send everything back, or ask for it
     #[command(subcommand)]
     Echo(Echo),
-    Send(Send),
+    Send(Box<Send>),
     /// Measure throughput and latency
     #[command(subcommand)]
     Bench(Bench),

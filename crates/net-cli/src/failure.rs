@@ -23,6 +23,7 @@ pub(crate) struct Failure {
     pub(crate) hint: Option<String>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "`map_err` hands errors over by value")]
 impl Failure {
     pub(crate) fn new(step: Step, what: impl fmt::Display) -> Self {
         Self { step, what: what.to_string(), hint: None }

@@ -12,6 +12,7 @@ mod demo;
 mod echo;
 mod event;
 mod failure;
+mod figures;
 mod log;
 mod options;
 mod output;

@@ -33,6 +33,13 @@ impl Output {
         }
     }
 
+    /// Writes a line of a result that is for people.
+    pub(crate) fn text(self, text: impl fmt::Display) {
+        if !self.json {
+            line(text);
+        }
+    }
+
     /// Tells people how it goes; machines read results only.
     pub(crate) fn note(self, text: impl fmt::Display) {
         if !self.json {
@@ -63,6 +70,19 @@ pub(crate) fn json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
 }
 
+/// A text of a peer without control characters, which would steer the terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 #[derive(Debug, Serialize)]
 struct FailureJson<'a> {
     error: &'a str,
@@ -80,5 +100,15 @@ pub(crate) fn failure(failure: &Failure, as_json: bool) {
     note(format_args!("{BAD}error:{BAD:#} {}", failure.what));
     if let Some(hint) = &failure.hint {
         note(format_args!("{HELP} hint:{HELP:#} {hint}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a37_a_peer_does_not_steer_the_terminal() {
+        assert_eq!(printable("grüße\t\x1b[31mred\n"), "grüße\t\\u{1b}[31mred\\n");
     }
 }

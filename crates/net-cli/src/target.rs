@@ -8,7 +8,7 @@ use crate::failure::Failure;
 /// Where to listen or connect.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Target {
-    /// URL such as tcp://127.0.0.1:9000 or unix:///run/app.sock, or host:port, or a host that PORT follows
+    /// URL such as `tcp://127.0.0.1:9000` or `unix:///run/app.sock`, or host:port, or a host that PORT follows
     #[arg(value_name = "ADDR")]
     address: String,
 

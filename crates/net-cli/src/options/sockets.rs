@@ -12,11 +12,11 @@ use crate::transport::Sockets;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Sockets")]
 pub(crate) struct Socket {
-    /// Send small segments at once (TCP_NODELAY)
+    /// Send small segments at once (`TCP_NODELAY`)
     #[arg(long, value_name = "BOOL", default_value_t = TcpConfig::default().nodelay, action = clap::ArgAction::Set)]
     nodelay: bool,
 
-    /// Ask a peer that was silent for this long whether it is still there (SO_KEEPALIVE)
+    /// Ask a peer that was silent for this long whether it is still there (`SO_KEEPALIVE`)
     #[arg(long, value_name = "TIME|off", default_value_t = Timeout(TcpConfig::default().keepalive.map(|on| on.idle)))]
     keepalive: Timeout,
 
@@ -28,15 +28,15 @@ pub(crate) struct Socket {
     #[arg(long, value_name = "N", default_value_t = Keepalive::default().retries)]
     keepalive_retries: u32,
 
-    /// Break a connection whose data stays unacknowledged for this long (TCP_USER_TIMEOUT)
+    /// Break a connection whose data stays unacknowledged for this long (`TCP_USER_TIMEOUT`)
     #[arg(long, value_name = "TIME|off", default_value_t = Timeout(TcpConfig::default().user_timeout))]
     user_timeout: Timeout,
 
-    /// The kernel's send buffer (SO_SNDBUF) [default: the system's]
+    /// The kernel's send buffer (`SO_SNDBUF`) [default: the system's]
     #[arg(long, value_name = "SIZE")]
     send_buffer: Option<Size>,
 
-    /// The kernel's receive buffer of TCP (SO_RCVBUF) [default: the system's]
+    /// The kernel's receive buffer of TCP (`SO_RCVBUF`) [default: the system's]
     #[arg(long, value_name = "SIZE")]
     recv_buffer: Option<Size>,
 
@@ -53,7 +53,7 @@ pub(crate) struct Listening {
     #[arg(long, value_name = "N", default_value_t = TcpConfig::default().backlog)]
     backlog: u32,
 
-    /// Let other processes of this user listen at the same TCP port (SO_REUSEPORT)
+    /// Let other processes of this user listen at the same TCP port (`SO_REUSEPORT`)
     #[arg(long)]
     reuse_port: bool,
 

@@ -1,0 +1,185 @@
+//! `net bench client`: loads a server and tells its throughput and latency.
+
+use std::{
+    io::{IsTerminal as _, stderr},
+    pin::pin,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{
+    load::{Goal, Load, Measured, State},
+    payloads::Payloads,
+    report::Report,
+};
+use crate::{
+    failure::Failure,
+    figures::grouped,
+    options::{Connecting, Size, Socket, Time, Wire},
+    output::Output,
+    target::Target,
+    transport,
+};
+
+/// Load an echo server, verify every answer, and tell throughput and latency
+///
+/// Without --rate each answer makes room for the next message, and latency counts from when a message was sent. With
+/// --rate messages are due at fixed times and latency counts from then, so that what had to wait behind a slow answer
+/// counts as late (coordinated omission). Ctrl-C ends it early and tells what was measured.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Client {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    shape: Shape,
+    #[command(flatten)]
+    wire: Wire,
+    #[command(flatten)]
+    socket: Socket,
+    #[command(flatten)]
+    connecting: Connecting,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Load")]
+struct Shape {
+    /// Connections
+    #[arg(long, short, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    connections: usize,
+
+    /// Messages in flight on each connection
+    #[arg(long, short, value_name = "N", default_value_t = 16, value_parser = at_least_one)]
+    in_flight: usize,
+
+    /// Bytes of a payload [default: 64, or what --framing fixed:N leaves]
+    #[arg(long, short, value_name = "SIZE")]
+    payload: Option<Size>,
+
+    /// How long to measure
+    #[arg(long, short, value_name = "TIME", default_value_t = Time(Duration::from_secs(10)))]
+    duration: Time,
+
+    /// Messages to measure, instead of a time
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration")]
+    count: Option<u64>,
+
+    /// Messages a second over all connections [default: as many as the answers let through]
+    #[arg(long, short, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+
+    /// Load before measuring begins
+    #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_millis(500)))]
+    warm_up: Time,
+
+    /// Threads that load; 0 is one for each core that the process may use
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+
+    /// Give up when no answer came for this long
+    #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(10)))]
+    timeout: Time,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  net bench client tcp://127.0.0.1:9000 --connections 1 --in-flight 1
+  net bench client tcp://127.0.0.1:9000 --connections 64 --payload 1KiB --duration 30s
+  net bench client unix:///run/app.sock --rate 50000 --format message --json";
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number above 0 is needed".to_owned())
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: Option<f64> = text.parse().ok();
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0 is needed".to_owned())
+}
+
+impl Client {
+    pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {
+        let framing = self.wire.framing()?;
+        let framing_name = framing.to_string();
+        let load = Arc::new(self.load(framing)?);
+        let progress = (!output.json && stderr().is_terminal()).then(bar);
+        let measured = watch(&load, progress.as_ref()).await;
+        if let Some(bar) = progress {
+            bar.finish_and_clear();
+        }
+        let report = Report::new(&load, framing_name, &measured?);
+        output.result(&report, &report);
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn load(&self, framing: net_core::frame::AnyFraming) -> Result<Load, Failure> {
+        let (shape, address) = (&self.shape, self.target.address()?);
+        let payload_len = match (shape.payload, self.wire.fixed_payload_len()) {
+            (Some(Size(len)), Some(fixed)) if len != fixed => {
+                let what = format!("with this framing and format every payload has {fixed} bytes, not {len}");
+                return Err(Failure::usage(what).hint("leave out --payload"));
+            }
+            (Some(Size(len)), _) => len,
+            (None, fixed) => fixed.unwrap_or(64),
+        };
+        if shape.in_flight > Payloads::MAX_IN_FLIGHT {
+            let what = format!("--in-flight is at most {}", Payloads::MAX_IN_FLIGHT);
+            return Err(Failure::usage(what).hint("more connections hold more messages in flight"));
+        }
+        let sockets = self.socket.connecting(&self.connecting);
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Load {
+            transport: transport::boxed(&address, framing, &sockets)?,
+            address,
+            format: self.wire.format,
+            heartbeats: self.wire.carries_heartbeats(),
+            connections: shape.connections,
+            in_flight: shape.in_flight,
+            payload_len,
+            rate: shape.rate,
+            warm_up: shape.warm_up.0,
+            goal: shape.count.map_or(Goal::Time(shape.duration.0), Goal::Count),
+            timeout: shape.timeout.0,
+            threads: if shape.threads == 0 { cores() } else { shape.threads }.min(shape.connections),
+            state: State::default(),
+        })
+    }
+}
+
+/// Runs the load to its end, or to Ctrl-C, and shows how far it has come.
+async fn watch(load: &Arc<Load>, bar: Option<&ProgressBar>) -> Result<Measured, Failure> {
+    let mut running = pin!(load.clone().run());
+    let mut ticks = interval(Duration::from_millis(100));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut interrupted = pin!(interrupted());
+    let mut listening = true;
+    loop {
+        tokio::select! {
+            measured = &mut running => return measured,
+            () = &mut interrupted, if listening => {
+                listening = false;
+                load.stop();
+            }
+            _ = ticks.tick(), if bar.is_some() => if let Some(bar) = bar {
+                bar.set_position(load.reached());
+                bar.set_message(grouped(load.answers()));
+            }
+        }
+    }
+}
+
+/// Waits for Ctrl-C; for ever where the system does not tell of it, and then ends the process itself.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{elapsed:>4} {bar:40} {msg} answers");
+    ProgressBar::new(Load::WHOLE).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

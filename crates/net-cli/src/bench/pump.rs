@@ -1,0 +1,315 @@
+//! One connection under load: keeps messages in flight, verifies every answer, measures.
+
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use net_core::{
+    Batch, BoxReceiver, BoxSender, Connection, Message, MessageKind, Receiver as _, Sender as _,
+    Transport as _,
+};
+use tokio::time::{Sleep, sleep_until};
+
+use super::{
+    alarm::Alarm,
+    load::{Goal, Load, Tally},
+    pace::Pace,
+    payloads::Payloads,
+};
+use crate::{
+    failure::{Failure, Step},
+    options::WireFormat,
+};
+
+/// In the message format a heartbeat is sent when nothing was sent for this long, so that a slow pace is no silence.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// One connection under load.
+pub(crate) struct Pump {
+    tx: BoxSender,
+    rx: BoxReceiver,
+    load: Arc<Load>,
+    tally: Arc<Mutex<Tally>>,
+    payloads: Payloads,
+    pace: Pace,
+    /// When the warm-up is over and measuring begins.
+    measured_from: Instant,
+    /// How many messages are sent once it has begun.
+    count: Option<u64>,
+    /// The number of the first message that was sent in the measured window.
+    first_measured: Option<u64>,
+    sent: u64,
+    received: u64,
+    /// Bytes of the answer that is arriving, where messages have no boundaries.
+    offset: usize,
+    /// When each message in flight was due or, without a rate, sent.
+    stamps: VecDeque<Instant>,
+    batch: Batch,
+    preserves_messages: bool,
+    /// Wakes when a message is due, where a rate is set.
+    alarm: Option<Alarm>,
+    /// Wakes when something has not happened for too long.
+    patience: Pin<Box<Sleep>>,
+    last_sent: Instant,
+    last_received: Instant,
+    dirty: bool,
+}
+
+impl Pump {
+    pub(crate) fn new(
+        connection: Connection,
+        load: Arc<Load>,
+        tally: Arc<Mutex<Tally>>,
+        payloads: Payloads,
+        number: usize,
+        start: Instant,
+    ) -> Self {
+        let share = |count: u64| {
+            let (connections, number) = (load.connections as u64, number as u64);
+            count / connections + u64::from(number < count % connections)
+        };
+        Self {
+            tx: connection.tx,
+            rx: connection.rx,
+            tally,
+            payloads,
+            pace: Pace::new(start, load.rate, number, load.connections),
+            measured_from: start + load.warm_up,
+            count: match load.goal {
+                Goal::Count(count) => Some(share(count)),
+                Goal::Time(_) => None,
+            },
+            first_measured: None,
+            sent: 0,
+            received: 0,
+            offset: 0,
+            stamps: VecDeque::new(),
+            batch: Batch::new(256, 256 * 1024),
+            preserves_messages: load.transport.guarantees().preserves_messages,
+            alarm: load.rate.map(|_| Alarm::default()),
+            patience: Box::pin(sleep_until((start + load.timeout).into())),
+            last_sent: start,
+            last_received: start,
+            dirty: false,
+            load,
+        }
+    }
+
+    /// Sends until the goal is reached, waits for the last answer, and finishes.
+    pub(crate) async fn run(mut self) -> Result<(), Failure> {
+        poll_fn(|cx| self.poll(cx)).await?;
+        poll_fn(|cx| self.tx.poll_finish(cx)).await.map_err(Failure::sending)?;
+        let end = tokio::time::timeout(self.load.timeout, poll_fn(|cx| self.rx.poll_recv(cx))).await;
+        match end.map_err(|_| Failure::new(Step::Receive, "the server did not finish"))? {
+            // The server has answered everything; a heartbeat may be under way.
+            Ok(None) => Ok(()),
+            Ok(Some(_)) if self.load.format == WireFormat::Message => Ok(()),
+            Ok(Some(_)) => Err(Failure::new(Step::Receive, "more came back than was sent")),
+            Err(error) => Err(Failure::receiving(error)),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        loop {
+            let now = Instant::now();
+            let sending = self.poll_send(cx, now)?;
+            if self.dirty && self.tx.poll_flush(cx).map_err(Failure::sending)?.is_ready() {
+                self.dirty = false;
+            }
+            if sending == Sending::Over && self.stamps.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if self.poll_receive(cx)?.is_ready() {
+                continue;
+            }
+            if let (Sending::DueAt(due), Some(alarm)) = (sending, &mut self.alarm)
+                && alarm.poll(cx, due).map_err(Failure::runtime)?.is_ready()
+            {
+                continue;
+            }
+            ready!(self.poll_patience(cx))?;
+        }
+    }
+
+    /// Sends what is due, as far as there is room.
+    fn poll_send(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Sending, Failure> {
+        if now >= self.measured_from && self.first_measured.is_none() {
+            self.first_measured = Some(self.sent);
+        }
+        let measured = self.first_measured.map_or(0, |first| self.sent - first);
+        let mut left = match self.count {
+            _ if self.load.is_over(now, self.measured_from) => 0,
+            Some(count) => count.saturating_sub(measured),
+            None => u64::MAX,
+        };
+        while left > 0 && self.stamps.len() < self.load.in_flight {
+            let due = self.pace.due(self.sent);
+            if let Some(due) = due.filter(|due| *due > now) {
+                return Ok(Sending::DueAt(due));
+            }
+            if self.offer(cx)?.is_pending() {
+                break;
+            }
+            // With a rate, latency counts from when the message was due: what waits behind a slow answer is late.
+            self.stamps.push_back(due.unwrap_or(now));
+            self.sent += 1;
+            // The warm-up has no number of messages.
+            left -= u64::from(self.first_measured.is_some());
+            self.last_sent = now;
+            self.dirty = true;
+        }
+        Ok(if left == 0 { Sending::Over } else { Sending::Waiting })
+    }
+
+    fn offer(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        let mut payload = self.payloads.get(self.sent);
+        let offered = match self.load.format {
+            WireFormat::Raw => self.tx.poll_send(cx, &mut payload),
+            WireFormat::Message => {
+                let head = Message::new(MessageKind::Request, self.sent, Bytes::new()).head();
+                self.tx.poll_send_parts(cx, &head, &mut payload)
+            }
+        };
+        match offered {
+            Poll::Ready(sent) => sent.map(Poll::Ready).map_err(Failure::sending),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Receives what is there and verifies it.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        match self.rx.poll_recv_many(cx, &mut self.batch) {
+            Poll::Pending => return Ok(Poll::Pending),
+            Poll::Ready(Err(error)) => return Err(Failure::receiving(error)),
+            Poll::Ready(Ok(0)) => {
+                let what = format!("the server finished with {} answers outstanding", self.stamps.len());
+                return Err(Failure::new(Step::Receive, what)
+                    .hint("its log says why, perhaps a limit, --framing or --format"));
+            }
+            Poll::Ready(Ok(_)) => {}
+        }
+        let now = Instant::now();
+        self.last_received = now;
+        let (before, mut measured) = (self.received, 0);
+        // Locked once a batch, and shared with nobody but the other connections of this thread.
+        let tally = self.tally.clone();
+        let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(received) = self.batch.pop() {
+            for _ in 0..self.verify(received)? {
+                let Some(stamp) = self.stamps.pop_front() else {
+                    return Err(Failure::new(Step::Receive, "more came back than was sent"));
+                };
+                if stamp >= self.measured_from {
+                    tally.record(now.saturating_duration_since(stamp));
+                    measured += 1;
+                }
+            }
+        }
+        let answers = self.received - before;
+        match self.count {
+            Some(_) => tally.count(measured, now),
+            // What was sent during the warm-up and is answered within the window makes up for what is answered late.
+            None if now >= self.measured_from && !self.load.is_over(now, self.measured_from) => {
+                tally.count(answers, now);
+            }
+            None => {}
+        }
+        self.load.progress(answers);
+        Ok(Poll::Ready(()))
+    }
+
+    /// Compares what came back with what was sent; returns how many answers are thereby complete.
+    fn verify(&mut self, received: Bytes) -> Result<u64, Failure> {
+        let payload = match self.load.format {
+            WireFormat::Raw => received,
+            WireFormat::Message => {
+                let message =
+                    Message::decode(received).map_err(|error| Failure::new(Step::Receive, error))?;
+                match message.kind() {
+                    MessageKind::Heartbeat => return Ok(0),
+                    MessageKind::Response if message.id() == self.received => message.into_payload(),
+                    kind => {
+                        let what = format!("{kind:?} {} where answer {} is due", message.id(), self.received);
+                        return Err(Failure::new(Step::Receive, what));
+                    }
+                }
+            }
+        };
+        if self.preserves_messages {
+            if payload.len() != self.payloads.len() || !self.payloads.holds(self.received, 0, &payload) {
+                return Err(self.changed());
+            }
+            self.received += 1;
+            return Ok(1);
+        }
+        self.verify_stream(&payload)
+    }
+
+    /// The same where boundaries are lost: what arrives may be a part of an answer, or several.
+    fn verify_stream(&mut self, mut rest: &[u8]) -> Result<u64, Failure> {
+        let before = self.received;
+        while !rest.is_empty() {
+            let (part, behind) = rest.split_at(rest.len().min(self.payloads.len() - self.offset));
+            if !self.payloads.holds(self.received, self.offset, part) {
+                return Err(self.changed());
+            }
+            self.offset += part.len();
+            if self.offset == self.payloads.len() {
+                (self.offset, self.received) = (0, self.received + 1);
+            }
+            rest = behind;
+        }
+        Ok(self.received - before)
+    }
+
+    fn changed(&self) -> Failure {
+        Failure::new(Step::Receive, format!("answer {} came back changed", self.received))
+            .hint("is it an echo server, with the same --framing and --format?")
+    }
+
+    /// Proves life where the pace is slow, and gives up where no answer comes.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let late = self.stamps.front().map(|oldest| self.last_received.max(*oldest) + self.load.timeout);
+        let silent = self.load.heartbeats.then(|| self.last_sent + HEARTBEAT);
+        let Some(deadline) = late.into_iter().chain(silent).min() else { return Poll::Pending };
+        // A timer that fires early is set anew then: setting it at every wake-up would cost more.
+        if self.patience.is_elapsed() || self.patience.deadline() > deadline.into() {
+            self.patience.as_mut().reset(deadline.into());
+        }
+        ready!(self.patience.as_mut().poll(cx));
+        let now = Instant::now();
+        if late.is_some_and(|late| late <= now) {
+            let what = format!(
+                "no answer for {}, with {} outstanding",
+                humantime::format_duration(self.load.timeout),
+                self.stamps.len()
+            );
+            return Poll::Ready(Err(Failure::new(Step::Receive, what)));
+        }
+        if silent.is_some_and(|silent| silent <= now) {
+            let mut heartbeat = Message::new(MessageKind::Heartbeat, 0, Bytes::new()).encode();
+            if self.tx.poll_send(cx, &mut heartbeat).map_err(Failure::sending)?.is_ready() {
+                self.dirty = true;
+            }
+            self.last_sent = now;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether more is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// As soon as there is room.
+    Waiting,
+    /// When the next message is due.
+    DueAt(Instant),
+    /// No more.
+    Over,
+}

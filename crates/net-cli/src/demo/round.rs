@@ -1,0 +1,75 @@
+//! What the demo measures of one server: round trips, messages, bytes.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Serialize;
+
+use super::stage::Stage;
+use crate::{
+    bench::{
+        load::{Goal, Load, Measured, State},
+        report::Latency,
+    },
+    failure::Failure,
+    figures::float,
+};
+
+/// What was measured of one server.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    pub(crate) transport: &'static str,
+    pub(crate) format: &'static str,
+    pub(crate) address: String,
+    /// One message of 64 bytes in flight.
+    pub(crate) round_trips_per_second: f64,
+    pub(crate) round_trip_us: Latency,
+    /// 256 messages of 64 bytes in flight.
+    pub(crate) messages_per_second: f64,
+    /// 16 messages of 64 KiB in flight; payload in one direction.
+    pub(crate) megabytes_per_second: f64,
+    pub(crate) verified: u64,
+}
+
+const SMALL: usize = 64;
+const LARGE: usize = 64 * 1024;
+
+/// Measures one server over `window` each for round trips, messages and bytes.
+pub(crate) async fn measure(stage: &Stage, window: Duration) -> Result<Row, Failure> {
+    let alone = load(stage, 1, SMALL, window).await?;
+    let many = load(stage, 256, SMALL, window).await?;
+    let large = load(stage, 16, LARGE, window).await?;
+    Ok(Row {
+        transport: stage.transport.name(),
+        format: stage.format.as_str(),
+        address: stage.server.local().to_string(),
+        round_trips_per_second: alone.rate(),
+        round_trip_us: Latency::of(&alone.latency),
+        messages_per_second: many.rate(),
+        megabytes_per_second: large.rate() * float(LARGE as u64) / 1e6,
+        verified: alone.verified + many.verified + large.verified,
+    })
+}
+
+async fn load(
+    stage: &Stage,
+    in_flight: usize,
+    payload_len: usize,
+    window: Duration,
+) -> Result<Measured, Failure> {
+    let load = Load {
+        transport: stage.client()?,
+        address: stage.server.local().clone(),
+        format: stage.format,
+        heartbeats: false,
+        connections: 1,
+        in_flight,
+        payload_len,
+        rate: None,
+        warm_up: window / 5,
+        goal: Goal::Time(window),
+        timeout: Duration::from_secs(5),
+        threads: 1,
+        state: State::default(),
+    };
+    Arc::new(load).run().await
+}
