@@ -96,7 +96,8 @@ impl Framing for LengthPrefix {
         self.max
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "its caller knows the head's length")]
     fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {
         let len = check_len(head, body, self.max)? as u64;
         match self.order {

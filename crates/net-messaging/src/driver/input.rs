@@ -17,18 +17,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Polls for the next message that is for the handler; `None` where the input has ended.
     ///
     /// Messages are taken one by one: to gather them in a batch first costs more than a call for each.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a message is not moved through the memory of a call")]
     pub(super) fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         loop {
             let frame = match self.rx.poll_recv(cx) {
                 Poll::Ready(Ok(Some(frame))) => frame,
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(None)) => {
-                    self.ended = Some(Ended::Clean);
-                    return Poll::Ready(None);
-                }
-                Poll::Ready(Err(error)) => {
-                    self.broken(error);
+                Poll::Ready(end) => {
+                    self.input_ended(end.err());
                     return Poll::Ready(None);
                 }
             };
@@ -47,6 +44,14 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 }
                 None => {}
             }
+        }
+    }
+
+    #[cold]
+    fn input_ended(&mut self, error: Option<Error>) {
+        match error {
+            None => self.ended = Some(Ended::Clean),
+            Some(error) => self.broken(error),
         }
     }
 

@@ -36,7 +36,8 @@ impl Origin {
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Offers one message to the sender.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a message is not moved through the memory of a call")]
     fn offer(&mut self, cx: &mut Context<'_>, message: Message) -> Offer {
         let (kind, id, len) = (message.kind(), message.id(), message.payload().len());
         let head = message.head();
@@ -58,7 +59,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     /// Moves what was pushed, and then the replies, into the sender. `Pending`: there is no room.
-    #[inline]
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.session.signal().raised() & signal::PUSHED != 0 && self.leaving.is_empty() {
             self.session.take_outbox(&mut self.leaving);
@@ -103,29 +103,44 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     /// Sends what a handler gave, behind what was pushed before; it waits where there is no room.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a message is not moved through the memory of a call")]
     pub(super) fn reply(&mut self, cx: &mut Context<'_>, origin: Origin, result: HandlerResult) {
-        let reply = match result {
-            Ok(Some(reply)) => reply,
-            Ok(None) => return,
-            Err(error) => match self.error_reply(origin, &*error) {
-                Some(reply) => reply,
-                None => return,
-            },
-        };
-        let nothing_before = self.replies.is_empty()
-            && self.leaving.is_empty()
-            && self.session.signal().raised() & signal::PUSHED == 0;
-        if nothing_before {
-            match self.offer(cx, reply) {
-                Offer::Taken => {}
-                Offer::Refused(error) => self.refused(error, origin),
-                Offer::NoRoom(reply) => self.replies.push_back(reply),
+        match result {
+            Ok(Some(reply)) => {
+                let pushed = self.session.signal().raised() & signal::PUSHED != 0;
+                if pushed || self.is_blocked() {
+                    self.reply_behind(cx, reply);
+                    return;
+                }
+                match self.offer(cx, reply) {
+                    Offer::Taken => {}
+                    other => self.reply_refused(origin, other),
+                }
             }
-            return;
+            Ok(None) => {}
+            Err(error) => {
+                if let Some(reply) = self.error_reply(origin, &*error) {
+                    self.reply_behind(cx, reply);
+                }
+            }
         }
+    }
+
+    /// Sends a reply behind what waits already.
+    #[cold]
+    fn reply_behind(&mut self, cx: &mut Context<'_>, reply: Message) {
         self.replies.push_back(reply);
         let _ = self.poll_output(cx);
+    }
+
+    #[cold]
+    fn reply_refused(&mut self, origin: Origin, offer: Offer) {
+        match offer {
+            Offer::Taken => {}
+            Offer::Refused(error) => self.refused(error, origin),
+            Offer::NoRoom(reply) => self.replies.push_back(reply),
+        }
     }
 
     /// Returns what the peer is told of a handler's error.

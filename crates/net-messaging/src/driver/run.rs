@@ -65,7 +65,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     /// Polls for the next message that is for the handler; `None` when the session is to end.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a message is not moved through the memory of a call")]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
         loop {
             let disturbed = self.session.signal().raised() != 0 || self.is_blocked();
