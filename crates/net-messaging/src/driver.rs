@@ -89,44 +89,40 @@ enum Ended {
 }
 
 /// Drives a connection from its first message to its end, and returns why it ended.
-pub(crate) async fn drive<S: Sender, R: Receiver, H: Handler>(
+///
+/// It is no `async fn`: that would keep each argument twice, and there is one of these for each idle session.
+pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
     (tx, rx): (S, R),
     session: Session,
     handler: Arc<H>,
     registration: Option<Registration>,
-) -> CloseReason {
-    let guard = Guard { session: session.clone(), registration };
-    let limit = session.config().handler_timeout;
-    // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
-    let work = AssertUnwindSafe(async {
-        if !admit(&session, &*handler).await {
-            return;
+) -> impl Future<Output = CloseReason> + Send {
+    let mut driver = Driver::new(tx, rx, session.clone());
+    let guard = Guard { session, registration };
+    async move {
+        // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
+        if AssertUnwindSafe(driver.work(&*handler)).catch_unwind().await.is_err() {
+            guard.session.set_reason(CloseReason::Panicked);
         }
-        session.activate();
-        session.observe(|observer| observer.opened(session.info()));
-        let mut driver = Driver::new(tx, rx, session.clone());
-        if session.config().max_concurrent > 1 {
-            driver.run_concurrent(&*handler).await;
-        } else {
-            driver.run(&*handler).await;
-        }
-        session.begin_to_end();
-        driver.finish().await;
-    });
-    if work.catch_unwind().await.is_err() {
-        session.set_reason(CloseReason::Panicked);
+        drop(driver);
+        guard.session.begin_to_end();
+        guard.session.requests().close();
+        let reason = guard.session.set_reason(CloseReason::ByPeer).clone();
+        // A handler that hangs or panics here has had its chance: the session ends all the same.
+        let _ = AssertUnwindSafe(tell(&guard.session, &*handler, &reason)).catch_unwind().await;
+        drop(guard);
+        reason
     }
-    let reason = session.set_reason(CloseReason::ByPeer).clone();
-    session.begin_to_end();
-    session.requests().close();
-    let told = AssertUnwindSafe(handler.disconnected(&session, &reason)).catch_unwind();
-    // A handler that hangs or panics here has had its chance: the session ends all the same.
-    let _ = match limit {
-        Some(limit) => timeout(limit, told).await.unwrap_or(Ok(())),
+}
+
+/// Tells the handler that the session has ended.
+async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) {
+    let told = handler.disconnected(session, reason);
+    match session.config().handler_timeout {
+        // One that takes too long is not waited for.
+        Some(limit) => drop(timeout(limit, told).await),
         None => told.await,
-    };
-    drop(guard);
-    reason
+    }
 }
 
 /// Asks the handler whether it takes the session.
@@ -162,6 +158,22 @@ impl Drop for Guard {
 }
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
+    /// Serves the session from its admission to the end of its connection.
+    async fn work<H: Handler>(&mut self, handler: &H) {
+        if !admit(&self.session, handler).await {
+            return;
+        }
+        self.session.activate();
+        self.session.observe(|observer| observer.opened(self.info()));
+        if self.settings().config.max_concurrent > 1 {
+            self.run_concurrent(handler).await;
+        } else {
+            self.run(handler).await;
+        }
+        self.session.begin_to_end();
+        self.finish().await;
+    }
+
     fn new(tx: S, rx: R, session: Session) -> Self {
         Self {
             tx,

@@ -12,12 +12,12 @@ use super::{Driver, Ended};
 use crate::session::signal;
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
-    /// Sends what was accepted and finishes, then reads until the peer has finished too, then drops the connection.
+    /// Sends what was accepted and finishes, then reads until the peer has finished too.
     ///
     /// Closing a socket with unread input would reset the connection and destroy what was flushed, so the peer's
     /// input is read first, for the close time-out at the longest. How long the peer may take for what is sent is
     /// the stall time-out's matter: a slow reader loses nothing.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(&mut self) {
         if !self.may_finish() {
             return;
         }
