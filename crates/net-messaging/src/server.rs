@@ -8,7 +8,10 @@ use std::{
 };
 
 use net_core::{Address, Admission, Observer};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 
 use crate::{CloseReason, Sessions};
 
@@ -58,6 +61,8 @@ struct Shared {
     sessions: Sessions,
     admission: Arc<Admission>,
     phase: watch::Sender<Phase>,
+    /// Each listener holds a receiver for as long as it is open.
+    listening: watch::Sender<()>,
     close_timeout: Duration,
 }
 
@@ -142,16 +147,19 @@ impl Server {
     /// called again.
     pub async fn drain(&self, within: RangeInclusive<Duration>) -> DrainReport {
         let sessions = &self.shared.sessions;
-        self.shared.phase.send_replace(Phase::Closing);
-        let active = sessions.len();
         let (start, end) = within.into_inner();
-        if timeout(start, sessions.emptied()).await.is_err() {
+        let began = Instant::now();
+        self.shared.phase.send_replace(Phase::Closing);
+        // What waits in the system's queue becomes sessions first, and the address is free again.
+        let _ = timeout(start.max(CUT_TIMEOUT), self.shared.listening.closed()).await;
+        let active = sessions.len();
+        if timeout(start.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
             for session in sessions.list() {
                 session.drain();
             }
         }
         let mut cut = 0;
-        if timeout(end.saturating_sub(start), sessions.emptied()).await.is_err() {
+        if timeout(end.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
             cut = self.shared.cut();
             // A handler that blocks its runtime cannot be cut; the drain ends all the same.
             let _ = timeout(CUT_TIMEOUT, sessions.emptied()).await;
@@ -172,7 +180,7 @@ impl Server {
     }
 }
 
-/// How long a drain waits for tasks that it has cut.
+/// How long a drain waits for listeners that it has closed and for tasks that it has cut.
 const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The operations on its sessions.

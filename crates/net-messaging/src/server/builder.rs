@@ -148,6 +148,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         }
         let local = listeners.first().map_or_else(|| address.clone(), |listener| listener.local().clone());
         let (phase, watched) = watch::channel(Phase::Accepting);
+        let (listening, open) = watch::channel(());
         let settings = Arc::new(Settings {
             config: config.session,
             observer,
@@ -161,10 +162,10 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             handler: Arc::new(handler),
             phase: watched,
         };
-        serve::start(listeners, &serving, threads.is_some())
+        serve::start(listeners, &serving, &open, threads.is_some())
             .map_err(|error| Error::from_io(error, "start runtime").at(&local))?;
         let close_timeout = config.session.close_timeout;
-        let shared = Arc::new(Shared { local, sessions, admission, phase, close_timeout });
+        let shared = Arc::new(Shared { local, sessions, admission, phase, listening, close_timeout });
         Ok(Server { _stop: Arc::new(StopOnDrop(shared.clone())), shared })
     }
 }

@@ -36,11 +36,12 @@ impl<H> Clone for Serving<H> {
 pub(super) fn start<L: Listener, H: Handler>(
     listeners: Vec<L>,
     serving: &Serving<H>,
+    open: &watch::Receiver<()>,
     own_runtimes: bool,
 ) -> io::Result<()> {
     if !own_runtimes {
         for listener in listeners {
-            tokio::spawn(serving.clone().accept(listener));
+            tokio::spawn(serving.clone().accept(listener, open.clone()));
         }
         tokio::spawn(serving.clone().sweep());
         return Ok(());
@@ -51,12 +52,12 @@ pub(super) fn start<L: Listener, H: Handler>(
         .map(|_| runtime::Builder::new_current_thread().enable_all().build())
         .collect::<io::Result<Vec<_>>>()?;
     for (number, (listener, runtime)) in listeners.into_iter().zip(runtimes).enumerate() {
-        let serving = serving.clone();
+        let (serving, open) = (serving.clone(), open.clone());
         thread::Builder::new().name(format!("net-io-{number}")).spawn(move || {
             runtime.block_on(async {
                 // One sweep serves all.
                 let sweep = (number == 0).then(|| tokio::spawn(serving.clone().sweep()));
-                serving.accept(listener).await;
+                serving.accept(listener, open).await;
                 if let Some(sweep) = sweep {
                     // A sweep does not panic, and nothing aborts it.
                     let _ = sweep.await;
@@ -68,8 +69,9 @@ pub(super) fn start<L: Listener, H: Handler>(
 }
 
 impl<H: Handler> Serving<H> {
-    /// Accepts connections until the server closes, then waits for its sessions to end.
-    async fn accept<L: Listener>(self, mut listener: L) {
+    /// Accepts connections until the server closes, then waits for its sessions to end. Holds `open` for as long as it
+    /// may accept.
+    async fn accept<L: Listener>(self, mut listener: L, open: watch::Receiver<()>) {
         let mut phase = self.phase.clone();
         let tasks = TaskTracker::new();
         let mut closing = false;
@@ -88,6 +90,7 @@ impl<H: Handler> Serving<H> {
             }
         }
         drop(listener);
+        drop(open);
         tasks.close();
         tasks.wait().await;
     }
