@@ -19,6 +19,7 @@ mod output;
 mod resources;
 mod send;
 mod serve;
+mod signals;
 mod target;
 mod transport;
 

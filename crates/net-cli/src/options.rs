@@ -89,7 +89,7 @@ mod tests {
         {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
-        for text in ["", "-1", "64 apples", "99999999999 TiB"] {
+        for text in ["", "-1", "64 apples"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
         assert_eq!(Size(64 << 20).to_string(), "64.0 MiB");

@@ -12,13 +12,10 @@ use crate::{
     log::Log,
     options::{Limits, Listening, Serving, Socket, Wire},
     output,
+    signals::Signals,
     target::Target,
     transport::{self, Sockets, With},
 };
-
-mod signals;
-
-use signals::Signals;
 
 /// The flags of every server.
 #[derive(Debug, Args)]

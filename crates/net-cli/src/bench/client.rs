@@ -22,6 +22,7 @@ use crate::{
     figures::grouped,
     options::{Connecting, Size, Socket, Time, Wire},
     output::Output,
+    signals::Signals,
     target::Target,
     transport,
 };
@@ -106,8 +107,9 @@ impl Client {
         let framing = self.wire.framing()?;
         let framing_name = framing.to_string();
         let load = Arc::new(self.load(framing)?);
+        let mut signals = Signals::listen().map_err(Failure::runtime)?;
         let progress = (!output.json && stderr().is_terminal()).then(bar);
-        let measured = watch(&load, progress.as_ref()).await;
+        let measured = watch(&load, &mut signals, progress.as_ref()).await;
         if let Some(bar) = progress {
             bar.finish_and_clear();
         }
@@ -150,18 +152,24 @@ impl Client {
     }
 }
 
-/// Runs the load to its end, or to Ctrl-C, and shows how far it has come.
-async fn watch(load: &Arc<Load>, bar: Option<&ProgressBar>) -> Result<Measured, Failure> {
+/// Runs the load to its end, or to a signal, and shows how far it has come.
+async fn watch(
+    load: &Arc<Load>,
+    signals: &mut Signals,
+    bar: Option<&ProgressBar>,
+) -> Result<Measured, Failure> {
     let mut running = pin!(load.clone().run());
     let mut ticks = interval(Duration::from_millis(100));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut interrupted = pin!(interrupted());
-    let mut listening = true;
+    let mut interrupted = false;
     loop {
         tokio::select! {
             measured = &mut running => return measured,
-            () = &mut interrupted, if listening => {
-                listening = false;
+            _ = signals.next() => {
+                if interrupted {
+                    return Err(Failure::usage("interrupted, with answers outstanding"));
+                }
+                interrupted = true;
                 load.stop();
             }
             _ = ticks.tick(), if bar.is_some() => if let Some(bar) = bar {
@@ -169,13 +177,6 @@ async fn watch(load: &Arc<Load>, bar: Option<&ProgressBar>) -> Result<Measured, 
                 bar.set_message(grouped(load.answers()));
             }
         }
-    }
-}
-
-/// Waits for Ctrl-C; for ever where the system does not tell of it, and then ends the process itself.
-async fn interrupted() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

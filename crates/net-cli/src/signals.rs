@@ -1,4 +1,4 @@
-//! The signals that end a server.
+//! The signals that end a server or a load.
 
 use std::io;
 
