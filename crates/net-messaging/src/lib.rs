@@ -5,12 +5,14 @@
 //! carries them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod blocking;
 mod client;
 mod close_reason;
 mod config;
 mod delivery;
 mod driver;
 mod handler;
+mod pool;
 mod reconnect;
 mod server;
 mod session;
@@ -21,6 +23,7 @@ pub use close_reason::CloseReason;
 pub use config::{Format, Heartbeat, OutboxConfig, Overflow, ServerConfig, SessionConfig};
 pub use delivery::{BroadcastReport, Delivery};
 pub use handler::{Callbacks, Handler, HandlerError, HandlerResult, OnMessage};
+pub use pool::{HealthCheck, Pool, PoolConfig, PoolStatus, PooledClient};
 pub use reconnect::Reconnect;
 pub use server::{DrainReport, Server, ServerBuilder};
 pub use session::{Session, SessionState, SessionStats};

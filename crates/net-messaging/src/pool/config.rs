@@ -1,0 +1,92 @@
+//! How a pool behaves, and how it is used.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// How a pool behaves.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_messaging::{HealthCheck, PoolConfig};
+///
+/// let check = HealthCheck::Ping { payload: "ping".into(), timeout: Duration::from_millis(500) };
+/// let config = PoolConfig { max_size: 32, check, ..PoolConfig::default() };
+/// assert_eq!(config.max_waiting, 1024);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Connections at the most, from 1 to 65 536. Default: 8.
+    pub max_size: usize,
+    /// Tasks that may wait for a connection; one more fails at once. Default: 1024.
+    pub max_waiting: usize,
+    /// How long acquiring may take: waiting, checking and connecting together. Default: 10 s.
+    pub acquire_timeout: Duration,
+    /// How long connecting to one address may take before the next one is tried. Default: 3 s.
+    pub connect_timeout: Duration,
+    /// How a connection that has waited is looked at before it is used again. Default: [`HealthCheck::Connected`].
+    pub check: HealthCheck,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            max_size: 8,
+            max_waiting: 1024,
+            acquire_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(3),
+            check: HealthCheck::default(),
+        }
+    }
+}
+
+impl PoolConfig {
+    /// Returns what is wrong with the settings.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self { max_size: 0, .. } => Err("max_size is 0, so no connection could ever be acquired"),
+            Self { max_size, .. } if *max_size > MAX_SIZE => Err("max_size is above 65 536"),
+            Self { max_waiting, .. } if *max_waiting > MAX_WAITING => Err("max_waiting is above 16 777 216"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A place for each connection is reserved from the start.
+const MAX_SIZE: usize = 1 << 16;
+/// Far below what a semaphore counts.
+const MAX_WAITING: usize = 1 << 24;
+
+/// How a connection that has waited in a pool is looked at before it is used again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HealthCheck {
+    /// It is connected as far as this side knows: heartbeats and the peer's end are noticed while it waits.
+    #[default]
+    Connected,
+    /// It is connected, and its server answers a request in time; an error message is an answer, too.
+    Ping {
+        /// What is asked.
+        payload: Bytes,
+        /// How long the answer may take; after that the connection is replaced.
+        timeout: Duration,
+    },
+}
+
+/// How the connections of a pool are used at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// Connections at the most; 0 once the pool is closed.
+    pub max_size: usize,
+    /// Connections that there are.
+    pub open: usize,
+    /// Connections that wait to be used.
+    pub idle: usize,
+    /// Connections that are used.
+    pub in_use: usize,
+    /// Tasks that wait for a connection, or for one to be made.
+    pub waiting: usize,
+}
