@@ -60,15 +60,20 @@ pub(crate) struct Driver<S, R> {
     dirty: bool,
     /// The task that was registered with the signal.
     waker: Option<Waker>,
-    /// This wake-up, and how much of it was told.
+    /// This wake-up.
     wake: Wake,
-    reported: Wake,
-    /// Bytes handed to the sender so far, and the mark of the peer's progress in taking them.
-    accepted_bytes: u64,
-    taken_mark: u64,
+    /// Messages handed to the sender so far, and how much of them waited when the driver looked last.
+    accepted: u64,
+    watched: Option<output::Watched>,
+    /// All input at hand was taken: the receiver waits for more.
+    hungry: bool,
+    /// How much of an incomplete message had arrived when the driver looked last.
+    arrived: usize,
+    /// The server drains: no further request is taken.
+    draining: bool,
 }
 
-/// What happened since the task was woken.
+/// What happened since the task was woken, or since its last report.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wake {
     /// The task runs.
@@ -188,9 +193,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             dirty: false,
             waker: None,
             wake: Wake::default(),
-            reported: Wake::default(),
-            accepted_bytes: 0,
-            taken_mark: 0,
+            accepted: 0,
+            watched: None,
+            hungry: false,
+            arrived: 0,
+            draining: false,
         }
     }
 
@@ -217,7 +224,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.waker = Some(cx.waker().clone());
         }
         self.session.signal().start();
-        self.reported = Wake::default();
         self.wake = Wake { awake: true, now: self.settings().clock.now(), ..Wake::default() };
     }
 
@@ -231,7 +237,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         }
         // What is pushed while there is no room waits in the outbox: room wakes the driver.
         let blocked = self.is_blocked();
-        if !self.session.signal().sleep(ignored | signal::DRAIN | if blocked { signal::PUSHED } else { 0 }) {
+        if !self.session.signal().sleep(ignored | if blocked { signal::PUSHED } else { 0 }) {
             return false;
         }
         self.sleep();
@@ -257,29 +263,35 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         rests
     }
 
-    /// Tells counters, observers and the sweep what happened since the task was woken, or since the last report.
+    /// Tells counters, observers and the sweep what happened since the last report.
     fn report(&mut self) {
         let Wake { now, received, received_bytes, sent, sent_bytes, .. } = self.wake;
-        let news = received > self.reported.received;
-        if news {
-            let (messages, bytes) =
-                (received - self.reported.received, received_bytes - self.reported.received_bytes);
-            self.session.count_received(messages, bytes);
+        if received > 0 {
+            self.session.count_received(received, received_bytes);
             self.session.activity().received(now);
         }
-        if sent > self.reported.sent {
-            let bytes = sent_bytes - self.reported.sent_bytes;
-            self.session.count_sent(sent - self.reported.sent, bytes);
+        if sent > 0 {
+            self.session.count_sent(sent, sent_bytes);
             self.session.activity().sent(now);
-            self.accepted_bytes = self.accepted_bytes.wrapping_add(bytes);
+            self.accepted = self.accepted.wrapping_add(sent);
         }
-        self.reported = self.wake;
+        self.wake = Wake { awake: true, now, ..Wake::default() };
+        let incomplete = self.rx.incomplete_len();
+        if incomplete > self.arrived {
+            self.session.activity().heard(now);
+        }
+        self.arrived = incomplete;
+        if !self.hungry && self.ended.is_none() {
+            // What is at hand and was not read may be whole.
+            self.session.activity().complete();
+            return self.session.activity().unread();
+        }
+        self.session.activity().reading(now);
         // What arrives whole proves progress, however much has arrived of the message behind it.
-        let incomplete = self.rx.incomplete_len() > 0;
-        if news || !incomplete {
+        if received > 0 || incomplete == 0 {
             self.session.activity().complete();
         }
-        if incomplete {
+        if incomplete > 0 {
             self.session.activity().incomplete(now);
         }
     }

@@ -267,13 +267,19 @@ impl Session {
     }
 
     /// Queues a message as [`send`](Self::send) does, but leaves the driver asleep until [`flush`](Self::flush) or
-    /// the next `send`: messages that belong together leave in one write.
+    /// the next `send`: messages that belong together leave in one write. What a handler feeds to its own session
+    /// leaves before its reply.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn feed(&self, message: impl Into<Message>) -> Result<Delivery> {
-        self.push(message.into(), false)
+        let delivery = self.push(message.into(), false)?;
+        if self.0.signal.is_inside() {
+            // The driver runs and need not be woken: what a handler fed goes out before its reply.
+            self.flush();
+        }
+        Ok(delivery)
     }
 
     /// Wakes the driver for what was fed.
@@ -528,6 +534,14 @@ impl Session {
         self.outbox().take(leaving);
     }
 
+    /// Gives what finds no room back, all but the first, where the oldest are to be dropped for newer ones.
+    pub(crate) fn give_back(&self, leaving: &mut VecDeque<Message>) {
+        if self.config().outbox.overflow == Overflow::DropOldest && leaving.len() > 1 {
+            self.outbox().give_back(leaving);
+            self.0.signal.raise(signal::PUSHED);
+        }
+    }
+
     /// Tells whether nothing that was pushed waits to be taken.
     pub(crate) fn outbox_is_empty(&self) -> bool {
         self.outbox().is_empty()
@@ -540,7 +554,7 @@ impl Session {
         self.0.activity.room();
         // Those who wait go on when half of the room is free again, not at every message.
         let low_water = config.high_water / 2;
-        if before > low_water && now <= low_water || self.0.waiting.messages() < config.max_messages / 2 {
+        if before > low_water && now <= low_water || self.0.waiting.messages() <= config.max_messages / 2 {
             self.0.changed.notify_waiters();
         }
     }

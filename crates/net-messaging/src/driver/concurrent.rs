@@ -12,8 +12,24 @@ use net_core::{Message, MessageKind, Receiver, Sender};
 use super::{Driver, output::Origin};
 use crate::{Handler, HandlerResult, session::signal};
 
-/// One running handler and what its reply is to.
-type Running<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = (Origin, HandlerResult)> + Send + 'a>>>;
+/// One running handler, and what its reply is to.
+struct Job<'a> {
+    origin: Origin,
+    /// When it was started.
+    since: u64,
+    future: Pin<Box<dyn Future<Output = HandlerResult> + Send + 'a>>,
+}
+
+impl Future for Job<'_> {
+    type Output = (Origin, HandlerResult);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let origin = self.origin;
+        self.future.as_mut().poll(cx).map(|result| (origin, result))
+    }
+}
+
+type Running<'a> = FuturesUnordered<Job<'a>>;
 
 enum Step {
     Start(Message),
@@ -25,12 +41,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     pub(super) async fn run_concurrent<H: Handler>(&mut self, handler: &H) {
         let session = self.session.clone();
         let mut running: Running<'_> = FuturesUnordered::new();
+        // What runs, oldest first.
         let mut origins: Vec<Origin> = Vec::new();
         while let Step::Start(message) = poll_fn(|cx| self.poll_step(cx, &mut running, &mut origins)).await {
             let origin = Origin::of(&message);
             origins.push(origin);
-            let session = &session;
-            running.push(Box::pin(async move { (origin, handler.message(session, message).await) }));
+            let future = Box::pin(handler.message(&session, message));
+            running.push(Job { origin, since: self.wake.now, future });
         }
     }
 
@@ -44,27 +61,25 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         loop {
             while let Poll::Ready(Some((origin, result))) = running.poll_next_unpin(cx) {
                 if let Some(place) = origins.iter().position(|other| *other == origin) {
-                    origins.swap_remove(place);
+                    origins.remove(place);
                 }
+                // The sweep watches the oldest one.
                 self.session.activity().handled();
                 self.reply(cx, origin, result);
             }
             let raised = self.session.signal().raised();
             if raised & signal::OVERDUE != 0 && !running.is_empty() {
-                // The sweep knows one time for all of them: since then none has finished.
                 self.session.signal().lower(signal::OVERDUE);
                 self.session.activity().handled();
-                running.clear();
-                for origin in std::mem::take(origins) {
-                    self.reply_overdue(cx, origin);
-                }
+                self.drop_overdue(cx, running, origins);
             } else if raised != 0 {
                 self.heed(cx);
             }
             if self.is_stopped() {
                 return Poll::Ready(Step::Stop);
             }
-            let room = self.poll_output(cx).is_ready();
+            // As with one handler, only replies that wait for room keep messages from being taken.
+            let room = self.poll_output(cx).is_ready() || self.replies.is_empty();
             let leaving = self.session.signal().raised() & signal::CLOSE_LATER != 0;
             if leaving && running.is_empty() {
                 return Poll::Ready(Step::Stop);
@@ -91,8 +106,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                     return Poll::Ready(Step::Stop);
                 }
             }
-            if !running.is_empty() {
-                self.session.activity().handling(self.wake.now);
+            if let Some(oldest) = running.iter().map(|job| job.since).min() {
+                self.session.activity().handling(oldest);
             }
             if self.read_on(cx, origins) {
                 continue;
@@ -106,6 +121,20 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if rests {
                 return Poll::Pending;
             }
+        }
+    }
+
+    /// Drops the handlers that have taken too long, and answers their requests by an error.
+    #[cold]
+    fn drop_overdue(&mut self, cx: &mut Context<'_>, running: &mut Running<'_>, origins: &mut Vec<Origin>) {
+        let Some(limit) = self.settings().config.handler_timeout else { return };
+        for job in std::mem::take(running) {
+            if u128::from(self.wake.now.saturating_sub(job.since)) < limit.as_millis() {
+                running.push(job);
+                continue;
+            }
+            origins.retain(|origin| *origin != job.origin);
+            self.reply_overdue(cx, job.origin);
         }
     }
 }

@@ -23,12 +23,16 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         loop {
             let frame = match self.rx.poll_recv(cx) {
                 Poll::Ready(Ok(Some(frame))) => frame,
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.hungry = true;
+                    return Poll::Pending;
+                }
                 Poll::Ready(end) => {
                     self.input_ended(end.err());
                     return Poll::Ready(None);
                 }
             };
+            self.hungry = false;
             self.wake.received += 1;
             self.wake.received_bytes += frame.len() as u64;
             if self.format == Format::Raw {
@@ -89,6 +93,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             Poll::Ready(None) => return true,
             Poll::Ready(Some(message)) => message,
         };
+        if self.draining {
+            // It came too late to be taken, as what stays in the system's buffers.
+            return true;
+        }
         let origin = Origin::of(&message);
         let mut waiting = self.backlog.iter().map(Origin::of);
         if origin.kind == MessageKind::Request

@@ -18,6 +18,15 @@ pub(super) struct Origin {
     pub(super) id: u64,
 }
 
+/// What waited for the peer when the driver looked last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watched {
+    unsent: usize,
+    blocked: bool,
+    /// Messages that the sender had taken by then.
+    accepted: u64,
+}
+
 /// What the sender makes of a message.
 enum Offer {
     Taken,
@@ -60,11 +69,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Moves what was pushed, and then the replies, into the sender. `Pending`: there is no room.
     pub(super) fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.session.signal().raised() & signal::PUSHED != 0 && self.leaving.is_empty() {
+        // What was pushed while earlier pushes were blocked still goes before the replies.
+        loop {
+            if !self.leaving.is_empty() && self.poll_leaving(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if self.session.signal().raised() & signal::PUSHED == 0 {
+                break;
+            }
             self.session.take_outbox(&mut self.leaving);
-        }
-        if !self.leaving.is_empty() && self.poll_leaving(cx).is_pending() {
-            return Poll::Pending;
         }
         while let Some(reply) = self.replies.pop_front() {
             let origin = Origin::of(&reply);
@@ -98,7 +111,12 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             messages += 1;
             bytes += cost;
         }
-        self.session.left(messages, bytes);
+        if messages > 0 {
+            self.session.left(messages, bytes);
+        }
+        if room.is_pending() {
+            self.session.give_back(&mut self.leaving);
+        }
         room
     }
 
@@ -194,27 +212,40 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Flushes what the sender has taken, and watches whether the peer takes it.
     #[inline]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
-        if !self.dirty {
-            return;
-        }
-        match self.tx.poll_flush(cx) {
-            Poll::Ready(Ok(())) => {
-                self.dirty = false;
-                self.session.activity().moving();
-            }
-            Poll::Ready(Err(error)) => {
-                self.dirty = false;
-                self.failed(error);
-            }
-            Poll::Pending => {
-                let taken = self.accepted_bytes.wrapping_sub(self.tx.unsent_len() as u64);
-                if taken != self.taken_mark {
-                    self.taken_mark = taken;
-                    self.session.activity().moving();
+        let mut taken = false;
+        if self.dirty {
+            let before = self.tx.unsent_len();
+            match self.tx.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.dirty = false,
+                Poll::Ready(Err(error)) => {
+                    self.dirty = false;
+                    return self.failed(error);
                 }
-                self.session.activity().stalled(self.wake.now);
+                Poll::Pending => taken = self.tx.unsent_len() < before,
             }
         }
+        if self.dirty || self.is_blocked() {
+            self.watch_peer(taken);
+        } else if self.watched.is_some() {
+            self.watched = None;
+            self.session.activity().moving();
+        }
+    }
+
+    /// Notes since when the peer has taken nothing of what waits for it; `taken`: it just took something.
+    #[cold]
+    fn watch_peer(&mut self, taken: bool) {
+        let now =
+            Watched { unsent: self.tx.unsent_len(), blocked: self.is_blocked(), accepted: self.accepted };
+        // Less waits than before, or what had found no room has found some.
+        let moves = self.watched.is_none_or(|before| {
+            now.unsent < before.unsent || (before.blocked && now.accepted != before.accepted)
+        });
+        if taken || moves {
+            self.session.activity().moving();
+        }
+        self.watched = Some(now);
+        self.session.activity().stalled(self.wake.now);
     }
 
     /// Tells whether the session is to end now: disconnected, or its connection broke.

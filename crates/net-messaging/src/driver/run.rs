@@ -102,9 +102,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if self.is_stopped() || self.session.signal().raised() & signal::CLOSE_LATER != 0 {
                 return Some(Poll::Ready(None));
             }
-            if self.poll_output(cx).is_ready() {
+            // Only replies that wait for room keep the driver from reading, so that they do not become ever more.
+            if self.poll_output(cx).is_ready() || self.replies.is_empty() {
                 return None;
             }
+            self.hungry = false;
             // A client always reads: what the server waits for may be that its own messages are taken.
             if self.settings().role == Role::Client && self.read_on(cx, &[]) {
                 continue;
@@ -167,6 +169,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if raised & signal::HEARTBEAT != 0 {
             self.send_heartbeat(cx);
         }
+        if raised & signal::DRAIN != 0 {
+            self.session.signal().lower(signal::DRAIN);
+            self.draining = true;
+        }
         if raised & signal::OVERDUE != 0 {
             // The handler finished in the same moment.
             self.session.signal().lower(signal::OVERDUE);
@@ -175,7 +181,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Tells whether the server drains and nothing is left to be handled; that is the reason then.
     pub(super) fn is_drained(&self) -> bool {
-        let drained = self.session.signal().raised() & signal::DRAIN != 0 && self.backlog.is_empty();
+        let drained = self.draining && self.backlog.is_empty();
         if drained {
             self.session.set_reason(CloseReason::Drained);
         }

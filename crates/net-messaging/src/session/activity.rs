@@ -1,6 +1,6 @@
 //! When what happened last, for the sweep that looks at the deadlines of all sessions.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
@@ -39,6 +39,8 @@ pub(crate) struct Activity {
     stalled: AtomicU64,
     /// Since when the outbox has been full.
     full: AtomicU64,
+    /// Input is left unread: why nothing is heard of the peer is no fault of its own.
+    unread: AtomicBool,
 }
 
 /// What the sweep finds to do.
@@ -96,6 +98,28 @@ impl Activity {
         }
     }
 
+    /// Notes that the peer lives, though no message of it has arrived whole.
+    #[inline]
+    pub(crate) fn heard(&self, now: u64) {
+        self.received.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes that input is left unread for now.
+    #[inline]
+    pub(crate) fn unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that all input at hand has been read.
+    #[inline]
+    pub(crate) fn reading(&self, now: u64) {
+        if self.unread.load(Ordering::Relaxed) {
+            // The peer had no means to prove that it lives.
+            self.heard(now);
+            self.unread.store(false, Ordering::Relaxed);
+        }
+    }
+
     #[inline]
     pub(crate) fn sent(&self, now: u64) {
         self.sent.store(now, Ordering::Relaxed);
@@ -120,25 +144,29 @@ impl Activity {
         if passed(at(&self.stalled), config.stall_timeout) || passed(at(&self.full), config.stall_timeout) {
             return Due::Close(CloseReason::Stalled);
         }
-        if passed(at(&self.incomplete), config.message_timeout) {
-            return Due::Close(CloseReason::MessageTimeout);
-        }
-        if at(&self.first_message) == 0 && passed(opened, config.first_message_timeout) {
-            return Due::Close(CloseReason::NoFirstMessage);
-        }
-        if passed(received, config.idle_timeout) {
-            return Due::Close(CloseReason::Idle);
-        }
-        if let Some(heartbeat) = config.heartbeat.filter(|_| heartbeats) {
-            if passed(received, Some(heartbeat.interval.saturating_mul(heartbeat.missed.max(1)))) {
+        let heartbeat = config.heartbeat.filter(|_| heartbeats);
+        if !self.unread.load(Ordering::Relaxed) {
+            if passed(at(&self.incomplete), config.message_timeout) {
+                return Due::Close(CloseReason::MessageTimeout);
+            }
+            if at(&self.first_message) == 0 && passed(opened, config.first_message_timeout) {
+                return Due::Close(CloseReason::NoFirstMessage);
+            }
+            if passed(received, config.idle_timeout) {
+                return Due::Close(CloseReason::Idle);
+            }
+            let patience =
+                heartbeat.map(|heartbeat| heartbeat.interval.saturating_mul(heartbeat.missed.max(1)));
+            if passed(received, patience) {
                 return Due::Close(CloseReason::HeartbeatMissed);
             }
-            if passed(at(&self.sent).max(opened), Some(heartbeat.interval)) {
-                return Due::Raise(signal::HEARTBEAT);
-            }
         }
+        // Before the heartbeat, which is due again and again where there is no room for it.
         if passed(at(&self.handling), config.handler_timeout) {
             return Due::Raise(signal::OVERDUE);
+        }
+        if passed(at(&self.sent).max(opened), heartbeat.map(|heartbeat| heartbeat.interval)) {
+            return Due::Raise(signal::HEARTBEAT);
         }
         Due::Nothing
     }

@@ -22,7 +22,8 @@ const OVERHEAD: usize = size_of::<Message>() + 16;
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     messages: VecDeque<Message>,
-    copies: BytesMut,
+    /// Where payloads are copied to; nothing while nothing waits.
+    copies: Option<Box<BytesMut>>,
 }
 
 /// How much waits, in the outbox and in the driver's hands; read without the outbox's lock.
@@ -84,18 +85,26 @@ impl Outbox {
 
     fn copy(&mut self, message: &Message) -> Message {
         let payload = message.payload();
-        if self.copies.capacity() < payload.len() {
-            self.copies = BytesMut::with_capacity(COPIES_LEN.max(payload.len()));
+        let copies = self.copies.get_or_insert_default();
+        if copies.capacity() < payload.len() {
+            **copies = BytesMut::with_capacity(COPIES_LEN.max(payload.len()));
         }
-        self.copies.extend_from_slice(payload);
-        Message::new(message.kind(), message.id(), self.copies.split().freeze())
+        copies.extend_from_slice(payload);
+        Message::new(message.kind(), message.id(), copies.split().freeze())
     }
 
     /// Moves everything into `leaving`, which is empty.
     pub(super) fn take(&mut self, leaving: &mut VecDeque<Message>) {
         std::mem::swap(&mut self.messages, leaving);
         // An outbox that sleeps holds nothing.
-        self.copies = BytesMut::new();
+        self.copies = None;
+    }
+
+    /// Takes back all but the first of what has not left, in front of what was pushed meanwhile.
+    pub(super) fn give_back(&mut self, leaving: &mut VecDeque<Message>) {
+        for message in leaving.drain(1..).rev() {
+            self.messages.push_front(message);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -17,7 +17,8 @@ pub(crate) struct Requests(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: HashMap<u64, Waiter>,
+    /// Nothing is allocated until the first request.
+    waiting: Option<Box<HashMap<u64, Waiter>>>,
     next_id: u64,
     closed: bool,
 }
@@ -27,6 +28,12 @@ struct Waiter {
     answer: oneshot::Sender<Result<Message>>,
     /// The request was made while the driver ran, so perhaps by a handler whose session cannot read on.
     inside: bool,
+}
+
+impl State {
+    fn remove(&mut self, id: u64) -> Option<Waiter> {
+        self.waiting.as_mut()?.remove(&id)
+    }
 }
 
 impl Requests {
@@ -40,15 +47,17 @@ impl Requests {
         if state.closed {
             return Err(Error::new(ErrorKind::Closed, "request"));
         }
-        if state.waiting.len() >= max {
+        let State { waiting, next_id, .. } = &mut *state;
+        let waiting = waiting.get_or_insert_default();
+        if waiting.len() >= max {
             return Ok(None);
         }
         let (answer, receiver) = oneshot::channel();
         loop {
-            let id = state.next_id;
-            state.next_id = state.next_id.wrapping_add(1);
+            let id = *next_id;
+            *next_id = next_id.wrapping_add(1);
             // An id comes round again after 2^64 requests; one of that age that still waits keeps its own.
-            if let Entry::Vacant(place) = state.waiting.entry(id) {
+            if let Entry::Vacant(place) = waiting.entry(id) {
                 place.insert(Waiter { answer, inside });
                 return Ok(Some((id, receiver)));
             }
@@ -57,8 +66,7 @@ impl Requests {
 
     /// Gives an answer to the request that waits for it; `false` where none does.
     pub(crate) fn answer(&self, message: Message) -> bool {
-        let waiter = self.lock().waiting.remove(&message.id());
-        let Some(waiter) = waiter else { return false };
+        let Some(waiter) = self.lock().remove(message.id()) else { return false };
         let result = match message.kind() {
             MessageKind::Error => {
                 let error = Error::new(ErrorKind::Rejected, "request");
@@ -75,20 +83,16 @@ impl Requests {
 
     /// Forgets a request that nobody waits for any more.
     pub(crate) fn forget(&self, id: u64) {
-        self.lock().waiting.remove(&id);
+        self.lock().remove(id);
     }
 
     /// Fails those requests that a handler may have made, since its session can read no further.
     pub(crate) fn fail_inside(&self) {
         let mut state = self.lock();
-        if !state.waiting.values().any(|waiter| waiter.inside) {
-            return;
-        }
-        let (inside, others) =
-            state.waiting.drain().partition::<HashMap<_, _>, _>(|(_, waiter)| waiter.inside);
-        state.waiting = others;
+        let Some(waiting) = &mut state.waiting else { return };
+        let inside: Vec<_> = waiting.extract_if(|_, waiter| waiter.inside).collect();
         drop(state);
-        for waiter in inside.into_values() {
+        for (_, waiter) in inside {
             let _ = waiter.answer.send(Err(Error::new(ErrorKind::Overloaded, "request")));
         }
     }
@@ -97,7 +101,7 @@ impl Requests {
     pub(crate) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        let waiting = std::mem::take(&mut state.waiting);
+        let waiting = state.waiting.take().unwrap_or_default();
         drop(state);
         for waiter in waiting.into_values() {
             let _ = waiter.answer.send(Err(Error::new(ErrorKind::Closed, "request")));
@@ -106,6 +110,6 @@ impl Requests {
 
     /// Returns how many wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().waiting.len()
+        self.lock().waiting.as_ref().map_or(0, |waiting| waiting.len())
     }
 }
