@@ -20,12 +20,16 @@ mod serve;
 
 pub use builder::ServerBuilder;
 
-/// Whether a server accepts connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How far a server is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Accepting,
     /// The listeners close; sessions go on.
     Closing,
+    /// Sessions end when what runs has finished.
+    Draining,
+    /// Sessions are cut.
+    Stopped,
 }
 
 /// A server that listens. It is a handle: clones mean the same server, and when the last one is dropped, the server
@@ -70,14 +74,24 @@ struct StopOnDrop(Arc<Shared>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.phase.send_replace(Phase::Closing);
         self.0.cut();
     }
 }
 
 impl Shared {
+    /// Goes on to `phase`; there is no way back.
+    fn enter(&self, phase: Phase) {
+        self.phase.send_if_modified(|present| {
+            let later = *present < phase;
+            *present = (*present).max(phase);
+            later
+        });
+    }
+
     /// Cuts all sessions, and returns how many.
     fn cut(&self) -> usize {
+        // First of all: who comes while they are cut is cut too.
+        self.enter(Phase::Stopped);
         let sessions = self.sessions.list();
         for session in &sessions {
             session.cut(CloseReason::Drained);
@@ -149,11 +163,13 @@ impl Server {
         let sessions = &self.shared.sessions;
         let (start, end) = within.into_inner();
         let began = Instant::now();
-        self.shared.phase.send_replace(Phase::Closing);
+        let start = start.min(end);
+        self.shared.enter(Phase::Closing);
         // What waits in the system's queue becomes sessions first, and the address is free again.
-        let _ = timeout(start.max(CUT_TIMEOUT), self.shared.listening.closed()).await;
+        let _ = timeout(start.max(CUT_TIMEOUT).min(end), self.shared.listening.closed()).await;
         let active = sessions.len();
         if timeout(start.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
+            self.shared.enter(Phase::Draining);
             for session in sessions.list() {
                 session.drain();
             }
@@ -164,6 +180,8 @@ impl Server {
             // A handler that blocks its runtime cannot be cut; the drain ends all the same.
             let _ = timeout(CUT_TIMEOUT, sessions.emptied()).await;
         }
+        // Whoever is in a handshake even now comes too late.
+        self.shared.enter(Phase::Stopped);
         if let Some(observer) = self.shared.admission.observer() {
             observer.drained(active.saturating_sub(cut), cut);
         }

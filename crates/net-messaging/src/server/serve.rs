@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::Phase;
-use crate::{Handler, Session, Sessions, driver::drive, session::Settings};
+use crate::{CloseReason, Handler, Session, Sessions, driver::drive, session::Settings};
 
 /// What every loop of a server needs.
 pub(super) struct Serving<H> {
@@ -39,11 +39,13 @@ pub(super) fn start<L: Listener, H: Handler>(
     open: &watch::Receiver<()>,
     own_runtimes: bool,
 ) -> io::Result<()> {
+    // Each loop holds a receiver for as long as it has sessions.
+    let (sweeping, alive) = watch::channel(());
     if !own_runtimes {
         for listener in listeners {
-            tokio::spawn(serving.clone().accept(listener, open.clone()));
+            tokio::spawn(serving.clone().accept(listener, open.clone(), alive.clone()));
         }
-        tokio::spawn(serving.clone().sweep());
+        tokio::spawn(serving.clone().sweep(sweeping));
         return Ok(());
     }
     // All runtimes are built before the first one serves, so that an error leaves nothing behind.
@@ -51,13 +53,15 @@ pub(super) fn start<L: Listener, H: Handler>(
         .iter()
         .map(|_| runtime::Builder::new_current_thread().enable_all().build())
         .collect::<io::Result<Vec<_>>>()?;
+    let mut sweeping = Some(sweeping);
     for (number, (listener, runtime)) in listeners.into_iter().zip(runtimes).enumerate() {
-        let (serving, open) = (serving.clone(), open.clone());
+        let (serving, open, alive) = (serving.clone(), open.clone(), alive.clone());
+        let sweeping = sweeping.take();
         thread::Builder::new().name(format!("net-io-{number}")).spawn(move || {
             runtime.block_on(async {
                 // One sweep serves all.
-                let sweep = (number == 0).then(|| tokio::spawn(serving.clone().sweep()));
-                serving.accept(listener, open).await;
+                let sweep = sweeping.map(|sweeping| tokio::spawn(serving.clone().sweep(sweeping)));
+                serving.accept(listener, open, alive).await;
                 if let Some(sweep) = sweep {
                     // A sweep does not panic, and nothing aborts it.
                     let _ = sweep.await;
@@ -70,8 +74,13 @@ pub(super) fn start<L: Listener, H: Handler>(
 
 impl<H: Handler> Serving<H> {
     /// Accepts connections until the server closes, then waits for its sessions to end. Holds `open` for as long as it
-    /// may accept.
-    async fn accept<L: Listener>(self, mut listener: L, open: watch::Receiver<()>) {
+    /// may accept, `alive` for as long as it has sessions.
+    async fn accept<L: Listener>(
+        self,
+        mut listener: L,
+        open: watch::Receiver<()>,
+        alive: watch::Receiver<()>,
+    ) {
         let mut phase = self.phase.clone();
         let tasks = TaskTracker::new();
         let mut closing = false;
@@ -79,7 +88,7 @@ impl<H: Handler> Serving<H> {
             tokio::select! {
                 biased;
                 // The sender is gone only with the server.
-                _ = phase.wait_for(|phase| *phase == Phase::Closing), if !closing => {
+                _ = phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {
                     closing = true;
                     listener.close();
                 }
@@ -93,6 +102,7 @@ impl<H: Handler> Serving<H> {
         drop(open);
         tasks.close();
         tasks.wait().await;
+        drop(alive);
     }
 
     fn serve<S: net_core::Sender, R: net_core::Receiver>(
@@ -105,23 +115,23 @@ impl<H: Handler> Serving<H> {
         let registration = self.sessions.register(&session);
         let task = tasks.spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(registration)));
         session.set_task(task.abort_handle());
+        // It may have come too late to be found by who drained or cut the others.
+        match *self.phase.borrow() {
+            Phase::Accepting | Phase::Closing => {}
+            Phase::Draining => session.drain(),
+            Phase::Stopped => session.cut(CloseReason::Drained),
+        }
     }
 
-    /// Looks at the deadlines of all sessions until the server has closed and the last of them has ended.
-    async fn sweep(mut self) {
+    /// Looks at the deadlines of all sessions until the last loop that `sweeping` is for has ended.
+    async fn sweep(self, sweeping: watch::Sender<()>) {
         let period = self.settings.config.sweep_interval();
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
-        let sessions = self.sessions.clone();
-        let ended = async {
-            let _ = self.phase.wait_for(|phase| *phase == Phase::Closing).await;
-            sessions.emptied().await;
-        };
-        let mut ended = std::pin::pin!(ended);
         loop {
             tokio::select! {
-                () = &mut ended => return,
+                () = sweeping.closed() => return,
                 now = ticks.tick() => {
                     // A sweep that comes late was kept from running by something that blocks its runtime.
                     let late = now.elapsed().max(last.elapsed().saturating_sub(period));
