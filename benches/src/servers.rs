@@ -47,21 +47,35 @@ const fn peer(
     Server { id, title, format: Format::Raw, program: Program::Own(program), args }
 }
 
+/// Arguments of our server: all limits on as they stand, but for the number of connections, which is by default just what
+/// the idle load opens; no line for each connection, as no peer writes one.
+const fn net(format: &'static str) -> [&'static str; 10] {
+    [
+        "echo",
+        "server",
+        "tcp://127.0.0.1:0",
+        "--framing",
+        "length",
+        "--format",
+        format,
+        "--quiet",
+        "--max-connections",
+        "20000",
+    ]
+}
+
+const NET_RAW: [&str; 10] = net("raw");
+const NET_MESSAGE: [&str; 10] = net("message");
+
 /// Our server first, then the peers from the barest to the richest.
 pub const TCP: [Server; 9] = [
-    Server {
-        id: "net",
-        title: "net",
-        format: Format::Raw,
-        program: Program::Net,
-        args: &["echo", "server", "tcp://127.0.0.1:0", "--framing", "length", "--format", "raw"],
-    },
+    Server { id: "net", title: "net", format: Format::Raw, program: Program::Net, args: &NET_RAW },
     Server {
         id: "net-message",
         title: "net, message format",
         format: Format::Message,
         program: Program::Net,
-        args: &["echo", "server", "tcp://127.0.0.1:0", "--framing", "length", "--format", "message"],
+        args: &NET_MESSAGE,
     },
     peer(BASELINE, "bare epoll loop", "peer_epoll", &[]),
     peer("tokio", "hand-rolled tokio", "peer_tokio", &[]),

@@ -41,7 +41,7 @@ private:
     }
 
     tcp::socket socket_;
-    std::array<char, 64 * 1024> buffer_;
+    std::array<char, 128 * 1024> buffer_;
 };
 
 void accept(tcp::acceptor& acceptor) {

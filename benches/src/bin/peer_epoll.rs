@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use net_benches::peer;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::SocketFlags;
+use rustix::net::{SendFlags, SocketFlags};
 
 /// The listener's token; connections count up from it and no token is used twice.
 const LISTENER: u64 = 0;
@@ -34,13 +34,20 @@ struct Server {
 
 struct Connection {
     socket: OwnedFd,
-    /// What the kernel had no room for; while it is not empty the connection is not read.
-    rest: Vec<u8>,
+    /// What the kernel had no room for; while there is any the connection is not read.
+    rest: Option<Rest>,
+}
+
+/// A whole read buffer that a connection keeps, so that what is left in it need not be copied.
+struct Rest {
+    buffer: Vec<u8>,
+    from: usize,
+    to: usize,
 }
 
 impl Server {
     fn run(mut self) -> io::Result<()> {
-        let mut buffer = vec![0; peer::READ_BUFFER];
+        let mut buffers = Vec::new();
         let mut events = Vec::with_capacity(256);
         loop {
             events.clear();
@@ -54,7 +61,7 @@ impl Server {
                 if token == LISTENER {
                     self.accept()?;
                 } else if let Some(connection) = self.connections.get_mut(&token)
-                    && connection.serve(&self.epoll, token, &mut buffer).is_err()
+                    && connection.serve(&self.epoll, token, &mut buffers).is_err()
                 {
                     self.connections.remove(&token);
                 }
@@ -74,42 +81,48 @@ impl Server {
             rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
             self.last += 1;
             epoll::add(&self.epoll, &socket, EventData::new_u64(self.last), EventFlags::IN)?;
-            self.connections.insert(self.last, Connection { socket, rest: Vec::new() });
+            self.connections.insert(self.last, Connection { socket, rest: None });
         }
     }
 }
 
 impl Connection {
     /// Does what one event allows; an error means that the connection is over.
-    fn serve(&mut self, epoll: &OwnedFd, token: u64, buffer: &mut [u8]) -> Result<(), Errno> {
-        if self.rest.is_empty() {
-            let read = match rustix::io::read(&self.socket, &mut *buffer) {
-                Ok(0) => return Err(Errno::PIPE),
-                Ok(read) => read,
-                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            let data = buffer.get(..read).ok_or(Errno::INVAL)?;
-            let written = self.write(data)?;
-            if written < read {
-                self.rest.extend_from_slice(data.get(written..).unwrap_or_default());
-                epoll::modify(epoll, &self.socket, EventData::new_u64(token), EventFlags::OUT)?;
-            }
-        } else {
-            let written = self.write(&self.rest)?;
-            self.rest.drain(..written);
-            if self.rest.is_empty() {
-                self.rest = Vec::new();
+    fn serve(&mut self, epoll: &OwnedFd, token: u64, buffers: &mut Vec<Vec<u8>>) -> Result<(), Errno> {
+        if let Some(rest) = &mut self.rest {
+            rest.from += write(&self.socket, rest.buffer.get(rest.from..rest.to).unwrap_or_default())?;
+            if rest.from == rest.to {
+                buffers.extend(self.rest.take().map(|rest| rest.buffer));
                 epoll::modify(epoll, &self.socket, EventData::new_u64(token), EventFlags::IN)?;
             }
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn write(&self, data: &[u8]) -> Result<usize, Errno> {
-        match rustix::net::send(&self.socket, data, rustix::net::SendFlags::NOSIGNAL) {
+        let mut buffer = buffers.pop().unwrap_or_else(|| vec![0; peer::READ_BUFFER]);
+        let read = match rustix::io::read(&self.socket, &mut *buffer) {
+            Ok(0) => Err(Errno::PIPE),
             Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            written => written,
+            read => read,
+        };
+        let written = read.and_then(|read| write(&self.socket, buffer.get(..read).unwrap_or_default()));
+        match (read, written) {
+            (Ok(to), Ok(from)) if from < to => {
+                self.rest = Some(Rest { buffer, from, to });
+                epoll::modify(epoll, &self.socket, EventData::new_u64(token), EventFlags::OUT)
+            }
+            (_, written) => {
+                buffers.push(buffer);
+                written.map(drop)
+            }
         }
+    }
+}
+
+fn write(socket: &OwnedFd, data: &[u8]) -> Result<usize, Errno> {
+    if data.is_empty() {
+        return Ok(0);
+    }
+    match rustix::net::send(socket, data, SendFlags::NOSIGNAL) {
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        written => written,
     }
 }

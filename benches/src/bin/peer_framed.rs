@@ -47,7 +47,7 @@ async fn serve_each(mut framed: Frames) -> io::Result<()> {
 
 async fn serve_batched(mut framed: Frames) -> io::Result<()> {
     // More than the default 8 KiB may gather before a write, so that a batch leaves in one.
-    framed.set_backpressure_boundary(peer::READ_BUFFER);
+    framed.set_backpressure_boundary(64 * 1024);
     loop {
         let ready: Option<Option<io::Result<BytesMut>>> = framed.next().now_or_never();
         let next = if let Some(next) = ready {
