@@ -112,7 +112,7 @@ pub struct SessionConfig {
     /// A session of which nothing arrived for this long, not even a heartbeat, is closed. Default: 120 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle_timeout: Option<Duration>,
-    /// The first message must have arrived whole within this time. Default: 30 s.
+    /// The first message of a client must have arrived whole within this time. Default: 30 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub first_message_timeout: Option<Duration>,
     /// A message whose first byte has arrived must be whole within this time. Default: 30 s.

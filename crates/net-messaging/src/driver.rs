@@ -19,11 +19,12 @@ use net_core::{Error, Info, Message, Receiver, Sender};
 use tokio::time::timeout;
 
 use crate::{
-    CloseReason, Format, Handler, HandlerResult, Session,
+    CloseReason, Format, Handler, Session,
     session::{Settings, signal},
     sessions::Registration,
 };
 
+mod admit;
 mod concurrent;
 mod finish;
 mod input;
@@ -130,19 +131,6 @@ async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) 
     }
 }
 
-/// Asks the handler whether it takes the session.
-async fn admit<H: Handler>(session: &Session, handler: &H) -> bool {
-    let asked = handler.connected(session);
-    let answer: HandlerResult<()> = match session.config().handler_timeout {
-        Some(limit) => timeout(limit, asked).await.unwrap_or_else(|late| Err(late.into())),
-        None => asked.await,
-    };
-    if answer.is_err() {
-        session.set_reason(CloseReason::Refused);
-    }
-    answer.is_ok()
-}
-
 /// Ends the session whatever ends its task: a return, a panic, an abort.
 struct Guard {
     session: Session,
@@ -165,15 +153,14 @@ impl Drop for Guard {
 impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Serves the session from its admission to the end of its connection.
     async fn work<H: Handler>(&mut self, handler: &H) {
-        if !admit(&self.session, handler).await {
-            return;
-        }
-        self.session.activate();
         self.session.observe(|observer| observer.opened(self.info()));
-        if self.settings().config.max_concurrent > 1 {
-            self.run_concurrent(handler).await;
-        } else {
-            self.run(handler).await;
+        if self.admit(handler).await {
+            self.session.activate();
+            if self.settings().config.max_concurrent > 1 {
+                self.run_concurrent(handler).await;
+            } else {
+                self.run(handler).await;
+            }
         }
         self.session.begin_to_end();
         self.finish().await;

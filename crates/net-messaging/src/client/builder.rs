@@ -52,9 +52,10 @@ impl<T: Transport> ClientBuilder<T> {
 }
 
 impl<T: Transport, H> ClientBuilder<T, H> {
-    /// Sets how the session behaves.
+    /// Sets how the session behaves. The time-out of the first message is a server's: a server need not say anything
+    /// first.
     pub fn session(self, session: SessionConfig) -> Self {
-        Self { session, ..self }
+        Self { session: SessionConfig { first_message_timeout: None, ..session }, ..self }
     }
 
     /// Makes the client connect again when its connection is lost. Unless set, it does not.

@@ -42,7 +42,7 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
             next = match next {
                 Next::Connect => self.connect(&mut failed).await,
                 Next::Retry(attempt) => self.wait(attempt, &mut failed).await,
-                Next::Stay(state) => self.stay(state).await,
+                Next::Stay(state) => self.stay(state, &mut failed).await,
                 Next::Quit => return,
             };
         }
@@ -72,7 +72,10 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
                 }
                 () = session.activated(), if !told => {
                     told = true;
-                    self.state.send_replace(ClientState::Connected(session.clone()));
+                    // One that the handler refused has begun to end.
+                    if session.is_active() {
+                        self.state.send_replace(ClientState::Connected(session.clone()));
+                    }
                 }
             }
         };
@@ -128,10 +131,14 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
     }
 
     /// Stays disconnected until the program wants otherwise.
-    async fn stay(&mut self, state: ClientState) -> Next {
+    async fn stay(&mut self, state: ClientState, failed: &mut u32) -> Next {
         self.state.send_replace(state);
         match self.commands.recv().await {
-            Some(Command::Reconnect) => Next::Connect,
+            Some(Command::Reconnect) => {
+                // Who begins anew has all attempts before it.
+                *failed = 0;
+                Next::Connect
+            }
             Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
             None => Next::Quit,
         }

@@ -8,7 +8,7 @@ use std::{
 use net_core::{Receiver, Sender};
 use tokio::time::timeout;
 
-use super::{Driver, Ended};
+use super::{Driver, Ended, MAX_MESSAGES_PER_WAKE};
 use crate::session::signal;
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
@@ -37,6 +37,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Empties outbox and replies, flushes and finishes; `false` where the connection broke meanwhile.
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         self.awake(cx);
+        // Nothing is read any more, so only what the peer takes tells whether it lives.
+        self.hungry = false;
         loop {
             if !self.may_finish() {
                 return Poll::Ready(false);
@@ -73,11 +75,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Reads and discards until the peer has finished or the connection broke.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Poll::Ready(received) = self.rx.poll_recv(cx) {
-            if !matches!(received, Ok(Some(_))) {
-                return Poll::Ready(());
+        for _ in 0..MAX_MESSAGES_PER_WAKE {
+            match self.rx.poll_recv(cx) {
+                Poll::Ready(Ok(Some(_))) => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
         }
+        // A peer that sends without end must not keep the deadline from being looked at.
+        cx.waker().wake_by_ref();
         Poll::Pending
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How the wait beside a handler ended.
-enum Beside {
+pub(super) enum Beside {
     /// The handler is dropped: it took too long, and its request has its answer.
     Overdue,
     /// The handler is dropped: the session ends.
@@ -121,7 +121,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     /// Does everything else while the handler waits: output, answers to its requests, deadlines.
-    fn poll_beside(&mut self, cx: &mut Context<'_>, origin: Origin) -> Poll<Beside> {
+    pub(super) fn poll_beside(&mut self, cx: &mut Context<'_>, origin: Origin) -> Poll<Beside> {
         self.session.activity().handling(self.wake.now);
         loop {
             let raised = self.session.signal().raised();
