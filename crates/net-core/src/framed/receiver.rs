@@ -57,13 +57,14 @@ pub struct FrameReceiver<R, F> {
     state: State,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum State {
     Open,
     /// The stream ended; `input` may still give messages.
     Ending,
     Ended,
-    Failed(Failure),
+    /// Boxed, since nearly every half never has one.
+    Failed(Box<Failure>),
 }
 
 impl<R, F> FrameReceiver<R, F> {
@@ -105,7 +106,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     #[inline(never)]
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
-            match self.state {
+            match &self.state {
                 State::Open => {
                     ready!(self.poll_fill(cx))?;
                     if matches!(self.state, State::Open)
@@ -138,7 +139,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => {
                 let kind = error.kind();
-                self.state = State::Failed(Failure::Io(kind));
+                self.state = State::Failed(Box::new(Failure::Io(kind)));
                 Poll::Ready(Err(Error::from_io(error, "receive")))
             }
         }
@@ -197,7 +198,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
 
     #[cold]
     fn fail(&mut self, failure: Failure) -> Error {
-        self.state = State::Failed(failure);
+        self.state = State::Failed(Box::new(failure));
         self.input = BytesMut::new();
         failure.again("receive")
     }

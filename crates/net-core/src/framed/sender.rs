@@ -47,12 +47,8 @@ const SLICES: usize = 64;
 pub struct FrameSender<W, F> {
     io: W,
     framing: F,
-    /// Large messages, and where among the small ones they stand.
-    large: VecDeque<Large>,
-    /// The bytes of the large ones.
-    large_len: usize,
-    /// The bytes of `small` that stand before the last of the large ones.
-    small_before_large: usize,
+    /// Large messages; nothing until the first of them.
+    large: Option<Box<LargeQueue>>,
     /// Where small messages are gathered.
     small: BytesMut,
     max_buffered: usize,
@@ -60,6 +56,16 @@ pub struct FrameSender<W, F> {
     dirty: bool,
     state: State,
     on_abort: fn(&mut W, &[IoSlice<'_>]),
+}
+
+/// Large messages, and where among the small ones they stand.
+#[derive(Debug, Default)]
+struct LargeQueue {
+    messages: VecDeque<Large>,
+    /// The bytes of the large ones.
+    len: usize,
+    /// The bytes of the small ones that stand before the last of the large ones.
+    small_before: usize,
 }
 
 /// A message that keeps its own memory.
@@ -71,8 +77,8 @@ struct Large {
 }
 
 /// Returns what is gathered in the order of the wire.
-fn pieces<'a>(mut small: &'a [u8], large: &'a VecDeque<Large>) -> impl Iterator<Item = &'a [u8]> {
-    let mut large = large.iter();
+fn pieces<'a>(mut small: &'a [u8], large: Option<&'a LargeQueue>) -> impl Iterator<Item = &'a [u8]> {
+    let mut large = large.into_iter().flat_map(|queue| &queue.messages);
     let mut next = None;
     let mut ended = false;
     iter::from_fn(move || {
@@ -94,11 +100,12 @@ fn pieces<'a>(mut small: &'a [u8], large: &'a VecDeque<Large>) -> impl Iterator<
     .filter(|piece| !piece.is_empty())
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum State {
     Open,
     Finished,
-    Failed(Failure),
+    /// Boxed, since nearly every half never has one.
+    Failed(Box<Failure>),
 }
 
 impl<W, F> FrameSender<W, F> {
@@ -110,9 +117,7 @@ impl<W, F> FrameSender<W, F> {
         Self {
             io,
             framing,
-            large: VecDeque::new(),
-            large_len: 0,
-            small_before_large: 0,
+            large: None,
             small: BytesMut::new(),
             max_buffered: Self::DEFAULT_MAX_BUFFERED,
             dirty: false,
@@ -146,12 +151,12 @@ impl<W, F> FrameSender<W, F> {
 
     /// Returns how many bytes are accepted and not yet written.
     pub fn buffered(&self) -> usize {
-        self.large_len + self.small.len()
+        self.small.len() + self.large.as_ref().map_or(0, |large| large.len)
     }
 
     #[cold]
     fn error(&self) -> Error {
-        match self.state {
+        match &self.state {
             State::Failed(failure) => failure.again("send"),
             State::Open | State::Finished => Error::new(ErrorKind::Closed, "send"),
         }
@@ -193,19 +198,20 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
 
     #[inline(never)]
     fn accept_large(&mut self, piece: Bytes) {
-        let before = self.small.len() - self.small_before_large;
-        self.small_before_large += before;
-        self.large_len += piece.len();
-        self.large.push_back(Large { before, piece });
+        let large = self.large.get_or_insert_default();
+        let before = self.small.len() - large.small_before;
+        large.small_before += before;
+        large.len += piece.len();
+        large.messages.push_back(Large { before, piece });
     }
 
     /// Writes everything that is gathered.
     #[inline(never)]
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while !self.large.is_empty() {
+        while self.large.as_ref().is_some_and(|large| !large.messages.is_empty()) {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(pieces(&self.small, &self.large)) {
+            for (slice, piece) in slices.iter_mut().zip(pieces(&self.small, self.large.as_deref())) {
                 *slice = IoSlice::new(piece);
                 count += 1;
             }
@@ -227,19 +233,20 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
 
     /// Takes what was written off what is gathered.
     fn take_off(&mut self, mut written: usize) {
-        while let Some(front) = self.large.front_mut() {
+        let Some(queue) = &mut self.large else { return };
+        while let Some(front) = queue.messages.front_mut() {
             let small = written.min(front.before);
             self.small.advance(small);
             front.before -= small;
-            self.small_before_large -= small;
+            queue.small_before -= small;
             written -= small;
             let large = written.min(front.piece.len());
-            self.large_len -= large;
+            queue.len -= large;
             written -= large;
             if large < front.piece.len() {
                 return front.piece.advance(large);
             }
-            self.large.pop_front();
+            queue.messages.pop_front();
         }
         self.small.advance(written);
     }
@@ -256,9 +263,8 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
 
     #[cold]
     fn fail(&mut self, error: io::Error) -> Error {
-        self.state = State::Failed(Failure::Io(error.kind()));
-        self.large = VecDeque::new();
-        (self.large_len, self.small_before_large) = (0, 0);
+        self.state = State::Failed(Box::new(Failure::Io(error.kind())));
+        self.large = None;
         self.small = BytesMut::new();
         Error::from_io(error, "send")
     }
@@ -345,7 +351,8 @@ where
 impl<W, F> Drop for FrameSender<W, F> {
     fn drop(&mut self) {
         if self.dirty && matches!(self.state, State::Open) {
-            let unsent: Vec<_> = pieces(&self.small, &self.large).take(SLICES).map(IoSlice::new).collect();
+            let unsent: Vec<_> =
+                pieces(&self.small, self.large.as_deref()).take(SLICES).map(IoSlice::new).collect();
             (self.on_abort)(&mut self.io, &unsent);
         }
         if self.small.capacity() >= LENT_LEN / 2 {
