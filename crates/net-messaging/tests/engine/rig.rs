@@ -1,0 +1,129 @@
+//! What several tests begin with.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::FutureExt;
+use net_core::{
+    Address, Connection, Listener, Message, MessageKind, Receiver, Sender, Transport,
+    memory::{Memory, MemoryConfig, MemoryReceiver, MemorySender},
+};
+use net_messaging::{Handler, Server, ServerBuilder, Session, SessionConfig};
+
+/// Waits for `event`, 20 s at the longest.
+pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(20), event).await;
+    waited.unwrap_or_else(|_| panic!("waited for {what} in vain"))
+}
+
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Lets every task run until none has anything to do: paused time goes on only then.
+pub(crate) async fn settle() {
+    tokio::time::sleep(Duration::from_micros(100)).await;
+}
+
+/// A transport in which a message waits as soon as another one is under way.
+pub(crate) fn narrow() -> Memory {
+    Memory::new(MemoryConfig { max_buffered: 1, ..MemoryConfig::default() })
+}
+
+/// No deadline but those that a test sets.
+pub(crate) fn patient() -> SessionConfig {
+    SessionConfig {
+        heartbeat: None,
+        idle_timeout: None,
+        first_message_timeout: None,
+        message_timeout: None,
+        handler_timeout: None,
+        stall_timeout: None,
+        ..SessionConfig::default()
+    }
+}
+
+/// Starts a server in memory.
+pub(crate) async fn listen<T: Transport, H: Handler>(builder: ServerBuilder<T, H>) -> Server {
+    builder.listen("mem://server").await.expect("listens")
+}
+
+/// Returns the only session, once it is there.
+pub(crate) async fn only(server: &Server) -> Session {
+    while server.len() != 1 || !server.sessions()[0].is_active() {
+        assert!(server.len() <= 1, "more than one session");
+        tokio::task::yield_now().await;
+    }
+    server.sessions().pop().expect("one session")
+}
+
+/// A peer without an engine: it sends and receives what it is told to, and nothing else.
+pub(crate) struct Peer<S = MemorySender, R = MemoryReceiver>(pub(crate) Connection<S, R>);
+
+impl<S: Sender, R: Receiver> Peer<S, R> {
+    pub(crate) async fn connect<T>(transport: &T, to: &Address) -> Self
+    where
+        T: Transport<Sender = S, Receiver = R>,
+    {
+        Self(transport.connect(to).await.expect("connects"))
+    }
+
+    pub(crate) async fn accept(listener: &mut impl Listener<Sender = S, Receiver = R>) -> Self {
+        Self(soon("a connection", listener.accept()).await.expect("accepts"))
+    }
+
+    pub(crate) async fn send(&mut self, message: Message) {
+        self.0.tx.send(message.encode()).await.expect("sends");
+    }
+
+    pub(crate) async fn request(&mut self, id: u64, payload: impl Into<bytes::Bytes>) {
+        self.send(Message::new(MessageKind::Request, id, payload)).await;
+    }
+
+    pub(crate) async fn notify(&mut self, payload: impl Into<bytes::Bytes>) {
+        self.send(Message::from(payload.into())).await;
+    }
+
+    /// Returns the next message.
+    pub(crate) async fn recv(&mut self) -> Message {
+        let frame = soon("a message", self.0.rx.recv()).await.expect("receives").expect("not the end");
+        Message::decode(frame).expect("a message")
+    }
+
+    /// Returns the payload of the next message, as text.
+    pub(crate) async fn text(&mut self) -> String {
+        text(&self.recv().await)
+    }
+
+    /// Returns a message that has arrived already.
+    pub(crate) fn arrived(&mut self) -> Option<Message> {
+        let frame = self.0.rx.recv().now_or_never()?.expect("receives").expect("not the end");
+        Some(Message::decode(frame).expect("a message"))
+    }
+
+    /// Expects that the other side finishes without another message.
+    pub(crate) async fn expect_end(&mut self) {
+        let end = soon("the end", self.0.rx.recv()).await;
+        assert!(matches!(end, Ok(None)), "{end:?}");
+    }
+}
+
+/// Sends without waiting, and expects that it is accepted.
+pub(crate) fn push(session: &Session, message: impl Into<Message>) {
+    let delivery = session.send(message).expect("sends");
+    assert!(delivery.is_accepted(), "{delivery:?}");
+}
+
+/// Feeds, and expects that it is accepted.
+pub(crate) fn feed(session: &Session, message: impl Into<Message>) {
+    let delivery = session.feed(message).expect("feeds");
+    assert!(delivery.is_accepted(), "{delivery:?}");
+}
+
+/// Returns a payload as text.
+pub(crate) fn text(message: &Message) -> String {
+    String::from_utf8(message.payload().to_vec()).expect("text")
+}
