@@ -50,7 +50,10 @@ impl ServerProcess {
     /// # Errors
     /// When it does not start, or its first line does not come in 10 s or is not `listening tcp://ADDRESS`.
     pub fn start(invocation: &Invocation, log: &Path) -> io::Result<Self> {
-        let child = invocation.command().stdout(Stdio::piped()).stderr(File::create(log)?).spawn()?;
+        let mut command = invocation.command();
+        command.stdout(Stdio::piped()).stderr(File::create(log)?);
+        let child =
+            command.spawn().map_err(|error| invocation.failed(&format!("does not start: {error}")))?;
         // From here on an early return kills it.
         let mut server = Self { child, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
         let stdout = server.child.stdout.take().ok_or_else(|| invocation.failed("no standard output"))?;
@@ -99,7 +102,10 @@ impl Drop for ServerProcess {
 /// # Errors
 /// When it does not start, fails, or takes longer than `bound`.
 pub fn run_load(invocation: &Invocation, bound: Duration) -> io::Result<Outcome> {
-    let mut child = invocation.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut command = invocation.command();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        command.spawn().map_err(|error| invocation.failed(&format!("does not start: {error}")))?;
     let (tell, told) = mpsc::channel();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     thread::spawn(move || {

@@ -107,11 +107,11 @@ impl Workshop {
             Program::Own(name) => self
                 .sibling(name)
                 .ok_or_else(|| format!("not built: cargo build --release -p net-benches --bin {name}"))?,
-            Program::Net => self
-                .net
-                .clone()
-                .or_else(|| self.sibling("net"))
-                .ok_or("not built: cargo build --release -p net-cli")?,
+            Program::Net => match &self.net {
+                Some(path) if path.is_file() => path.clone(),
+                Some(path) => return Err(format!("not there: {}", path.display())),
+                None => self.sibling("net").ok_or("not built: cargo build --release -p net-cli")?,
+            },
             Program::Asio => self.asio()?,
         };
         Ok(Invocation { program, args: server.args.iter().map(OsString::from).collect() })

@@ -1,6 +1,7 @@
 //! The load generator as a process of its own; prints what it found as one line of JSON.
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::Parser;
 use net_benches::{load, machine};
@@ -18,8 +19,14 @@ struct Options {
     load: load::Load,
 }
 
-fn main() -> io::Result<()> {
-    let options = Options::parse();
+fn main() -> io::Result<ExitCode> {
+    run(&Options::parse()).map(|()| ExitCode::SUCCESS).or_else(|error| {
+        writeln!(io::stderr(), "{error}")?;
+        Ok(ExitCode::FAILURE)
+    })
+}
+
+fn run(options: &Options) -> io::Result<()> {
     machine::raise_descriptor_limit()?;
     let outcome = load::run(&options.load)?;
     let mut out = io::stdout().lock();
