@@ -7,6 +7,7 @@ use clap::Subcommand;
 use crate::{failure::Failure, output::Output, serve::Serve};
 
 mod alarm;
+mod answers;
 mod client;
 pub(crate) mod load;
 mod pace;

@@ -20,7 +20,7 @@ use crate::{
 mod round;
 mod stage;
 
-use round::Row;
+use round::{Extent, Row};
 use stage::{Stage, Transport};
 
 /// Start servers on free ports, run clients against them over every transport, and print how fast they are
@@ -28,14 +28,14 @@ use stage::{Stage, Transport};
 /// It takes some ten seconds. Every answer is compared with what was sent; the exit status is 0 where all were right.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Shorten each measurement, for a quick look or a test
+    /// Measure over some thousand messages each instead of half a second, for a quick look or a test
     #[arg(long)]
     quick: bool,
 }
 
 impl Demo {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let window = Duration::from_millis(if self.quick { 50 } else { 500 });
+        let extent = if self.quick { Extent::Quick } else { Extent::Full };
         let spinner = (!output.json && stderr().is_terminal()).then(ProgressBar::new_spinner);
         let began = Instant::now();
         let mut rows = Vec::new();
@@ -45,7 +45,7 @@ impl Demo {
                     spinner.enable_steady_tick(Duration::from_millis(100));
                     spinner.set_message(format!("{}, {} format", transport.name(), format.as_str()));
                 }
-                rows.push(measure(transport, format, window).await?);
+                rows.push(measure(transport, format, extent).await?);
             }
         }
         if let Some(spinner) = spinner {
@@ -57,9 +57,9 @@ impl Demo {
 }
 
 /// Starts a server, measures it, and stops it.
-async fn measure(transport: Transport, format: WireFormat, window: Duration) -> Result<Row, Failure> {
+async fn measure(transport: Transport, format: WireFormat, extent: Extent) -> Result<Row, Failure> {
     let stage = Stage::start(transport, format).await?;
-    let row = round::measure(&stage, window).await?;
+    let row = round::measure(&stage, extent).await?;
     let report = stage.server.stop().await;
     if report.cut > 0 {
         let what = format!("{}: {} sessions did not end by themselves", row.address, report.cut);

@@ -15,7 +15,9 @@ pub(crate) enum Echo {
     ///
     /// The first line on standard output is `listening URL`, once connections are accepted; everything else goes to
     /// standard error. In the raw format each message comes back; in the message format kind 0 (request) is answered
-    /// with 1, kind 2 (notification) with 2. Ctrl-C or SIGTERM drains, a second one cuts.
+    /// with 1, kind 2 (notification) with 2.
+    ///
+    /// Ctrl-C or SIGTERM drains: exit status 0. A second one cuts at once: exit status 130 or 143.
     #[command(after_help = SERVER_EXAMPLES)]
     Server(Box<Serve>),
     Client(Box<client::Client>),

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use net_core::{Address, Error, Limit, Observer};
+use net_core::{Address, Error, Limit, Observer, Scheme};
 
 use crate::{
     event::{Count, Event},
@@ -132,7 +132,7 @@ impl Drop for Writer {
 impl Observer for Log {
     fn accepted(&self, peer: &Address) {
         if !self.is_silent() {
-            self.tell(&Event::Accepted { peer: &peer.to_string() });
+            self.tell(&Event::Accepted { peer: &shown(peer) });
         }
     }
 
@@ -141,14 +141,22 @@ impl Observer for Log {
     }
 
     fn rejected(&self, peer: &Address, limit: Limit) {
-        self.tell(&Event::Rejected { peer: &peer.to_string(), limit: limit.as_str() });
+        self.tell(&Event::Rejected { peer: &shown(peer), limit: limit.as_str() });
     }
 
     fn handshake_failed(&self, peer: &Address, error: &Error) {
-        self.tell(&Event::HandshakeFailed { peer: &peer.to_string(), error: &error.report() });
+        self.tell(&Event::HandshakeFailed { peer: &shown(peer), error: &error.report() });
     }
 
     fn runtime_blocked(&self, late: Duration) {
         self.tell(&Event::Blocked { milliseconds: late.as_millis() });
     }
+}
+
+/// The address of a peer. Clients of a Unix-domain socket have none.
+pub(crate) fn shown(peer: &Address) -> String {
+    if peer.scheme() == Scheme::Unix && peer.path().is_empty() {
+        return "a local process".to_owned();
+    }
+    peer.to_string()
 }

@@ -9,7 +9,7 @@ use net_messaging::{CloseReason, DrainReport, Handler, HandlerResult, Server, Se
 use crate::{
     event::Event,
     failure::Failure,
-    log::Log,
+    log::{self, Log},
     options::{Limits, Listening, Serving, Socket, Wire},
     output,
     signals::Signals,
@@ -89,7 +89,7 @@ pub(crate) struct Echo {
 impl Handler for Echo {
     async fn message(&self, session: &Session, message: Message) -> HandlerResult {
         if self.verbose {
-            let peer = session.info().remote.to_string();
+            let peer = log::shown(&session.info().remote);
             self.log.tell(&Event::Echoed { peer: &peer, bytes: message.payload().len() });
         }
         Ok(Some(message.into_reply()))
@@ -103,7 +103,7 @@ impl Handler for Echo {
         let stats = session.stats();
         let told = reason.error().map_or_else(|| reason.to_string(), net_core::Error::report);
         self.log.tell(&Event::Closed {
-            peer: &session.info().remote.to_string(),
+            peer: &log::shown(&session.info().remote),
             messages: stats.sent_messages,
             bytes: stats.sent_bytes,
             clean: reason.is_clean(),

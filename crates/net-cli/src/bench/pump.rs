@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::{
     alarm::Alarm,
+    answers::Answers,
     load::{Goal, Load, Tally},
     pace::Pace,
     payloads::Payloads,
@@ -36,7 +37,7 @@ pub(crate) struct Pump {
     rx: BoxReceiver,
     load: Arc<Load>,
     tally: Arc<Mutex<Tally>>,
-    payloads: Payloads,
+    answers: Answers,
     pace: Pace,
     /// When the warm-up is over and measuring begins.
     measured_from: Instant,
@@ -45,13 +46,9 @@ pub(crate) struct Pump {
     /// The number of the first message that was sent in the measured window.
     first_measured: Option<u64>,
     sent: u64,
-    received: u64,
-    /// Bytes of the answer that is arriving, where messages have no boundaries.
-    offset: usize,
     /// When each message in flight was due or, without a rate, sent.
     stamps: VecDeque<Instant>,
     batch: Batch,
-    preserves_messages: bool,
     /// Wakes when a message is due, where a rate is set.
     alarm: Option<Alarm>,
     /// Wakes when something has not happened for too long.
@@ -78,7 +75,7 @@ impl Pump {
             tx: connection.tx,
             rx: connection.rx,
             tally,
-            payloads,
+            answers: Answers::new(payloads, load.format, load.transport.guarantees().preserves_messages),
             pace: Pace::new(start, load.rate, number, load.connections),
             measured_from: start + load.warm_up,
             count: match load.goal {
@@ -87,11 +84,8 @@ impl Pump {
             },
             first_measured: None,
             sent: 0,
-            received: 0,
-            offset: 0,
             stamps: VecDeque::new(),
             batch: Batch::new(256, 256 * 1024),
-            preserves_messages: load.transport.guarantees().preserves_messages,
             alarm: load.rate.map(|_| Alarm::default()),
             patience: Box::pin(sleep_until((start + load.timeout).into())),
             last_sent: start,
@@ -168,7 +162,7 @@ impl Pump {
     }
 
     fn offer(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        let mut payload = self.payloads.get(self.sent);
+        let mut payload = self.answers.payload(self.sent);
         let offered = match self.load.format {
             WireFormat::Raw => self.tx.poll_send(cx, &mut payload),
             WireFormat::Message => {
@@ -196,22 +190,23 @@ impl Pump {
         }
         let now = Instant::now();
         self.last_received = now;
-        let (before, mut measured) = (self.received, 0);
+        let (mut answers, mut measured) = (0, 0);
         // Locked once a batch, and shared with nobody but the other connections of this thread.
         let tally = self.tally.clone();
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(received) = self.batch.pop() {
-            for _ in 0..self.verify(received)? {
+            for _ in 0..self.answers.take(received)? {
                 let Some(stamp) = self.stamps.pop_front() else {
                     return Err(Failure::new(Step::Receive, "more came back than was sent"));
                 };
-                if stamp >= self.measured_from {
+                answers += 1;
+                let number = self.sent - 1 - self.stamps.len() as u64;
+                if self.first_measured.is_some_and(|first| number >= first) {
                     tally.record(now.saturating_duration_since(stamp));
                     measured += 1;
                 }
             }
         }
-        let answers = self.received - before;
         match self.count {
             Some(_) => tally.count(measured, now),
             // What was sent during the warm-up and is answered within the window makes up for what is answered late.
@@ -222,55 +217,6 @@ impl Pump {
         }
         self.load.progress(answers);
         Ok(Poll::Ready(()))
-    }
-
-    /// Compares what came back with what was sent; returns how many answers are thereby complete.
-    fn verify(&mut self, received: Bytes) -> Result<u64, Failure> {
-        let payload = match self.load.format {
-            WireFormat::Raw => received,
-            WireFormat::Message => {
-                let message =
-                    Message::decode(received).map_err(|error| Failure::new(Step::Receive, error))?;
-                match message.kind() {
-                    MessageKind::Heartbeat => return Ok(0),
-                    MessageKind::Response if message.id() == self.received => message.into_payload(),
-                    kind => {
-                        let what = format!("{kind:?} {} where answer {} is due", message.id(), self.received);
-                        return Err(Failure::new(Step::Receive, what));
-                    }
-                }
-            }
-        };
-        if self.preserves_messages {
-            if payload.len() != self.payloads.len() || !self.payloads.holds(self.received, 0, &payload) {
-                return Err(self.changed());
-            }
-            self.received += 1;
-            return Ok(1);
-        }
-        self.verify_stream(&payload)
-    }
-
-    /// The same where boundaries are lost: what arrives may be a part of an answer, or several.
-    fn verify_stream(&mut self, mut rest: &[u8]) -> Result<u64, Failure> {
-        let before = self.received;
-        while !rest.is_empty() {
-            let (part, behind) = rest.split_at(rest.len().min(self.payloads.len() - self.offset));
-            if !self.payloads.holds(self.received, self.offset, part) {
-                return Err(self.changed());
-            }
-            self.offset += part.len();
-            if self.offset == self.payloads.len() {
-                (self.offset, self.received) = (0, self.received + 1);
-            }
-            rest = behind;
-        }
-        Ok(self.received - before)
-    }
-
-    fn changed(&self) -> Failure {
-        Failure::new(Step::Receive, format!("answer {} came back changed", self.received))
-            .hint("is it an echo server, with the same --framing and --format?")
     }
 
     /// Proves life where the pace is slow, and gives up where no answer comes.

@@ -33,11 +33,33 @@ pub(crate) struct Row {
 const SMALL: usize = 64;
 const LARGE: usize = 64 * 1024;
 
-/// Measures one server over `window` each for round trips, messages and bytes.
-pub(crate) async fn measure(stage: &Stage, window: Duration) -> Result<Row, Failure> {
-    let alone = load(stage, 1, SMALL, window).await?;
-    let many = load(stage, 256, SMALL, window).await?;
-    let large = load(stage, 16, LARGE, window).await?;
+/// How long each measurement is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Half a second, after a warm-up.
+    Full,
+    /// Some thousand messages, however long they take.
+    Quick,
+}
+
+impl Extent {
+    fn warm_up(self) -> Duration {
+        Duration::from_millis(if self == Self::Full { 100 } else { 0 })
+    }
+
+    fn goal(self, quick: u64) -> Goal {
+        match self {
+            Self::Full => Goal::Time(Duration::from_millis(500)),
+            Self::Quick => Goal::Count(quick),
+        }
+    }
+}
+
+/// Measures round trips, messages and bytes of one server.
+pub(crate) async fn measure(stage: &Stage, extent: Extent) -> Result<Row, Failure> {
+    let alone = load(stage, 1, SMALL, extent.warm_up(), extent.goal(1000)).await?;
+    let many = load(stage, 256, SMALL, extent.warm_up(), extent.goal(20_000)).await?;
+    let large = load(stage, 16, LARGE, extent.warm_up(), extent.goal(500)).await?;
     Ok(Row {
         transport: stage.transport.name(),
         format: stage.format.as_str(),
@@ -54,7 +76,8 @@ async fn load(
     stage: &Stage,
     in_flight: usize,
     payload_len: usize,
-    window: Duration,
+    warm_up: Duration,
+    goal: Goal,
 ) -> Result<Measured, Failure> {
     let load = Load {
         transport: stage.client()?,
@@ -65,8 +88,8 @@ async fn load(
         in_flight,
         payload_len,
         rate: None,
-        warm_up: window / 5,
-        goal: Goal::Time(window),
+        warm_up,
+        goal,
         timeout: Duration::from_secs(5),
         threads: 1,
         state: State::default(),
