@@ -53,7 +53,6 @@ impl Serve {
         let sockets = self.socket.listening(&self.listening);
         let shown = framing.to_string();
         let server = listen(address, framing, &sockets, config, echo).await?;
-        output::line(format_args!("listening {}", server.local()));
         log.tell(&Event::Bound {
             address: &server.local().to_string(),
             framing: &shown,
@@ -61,6 +60,7 @@ impl Serve {
             io_threads: self.serving.io_threads(),
             io_model: server.io_model(),
         });
+        output::line(format_args!("listening {}", server.local()));
 
         signals.next().await;
         log.tell(&Event::Draining { sessions: server.len(), seconds: drain.end().as_secs_f64() });
