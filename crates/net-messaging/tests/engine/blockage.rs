@@ -1,1 +1,229 @@
-//! Peers that do not take what waits for them.
+//! Peers that do not take what waits for them: the deadline, and what others notice of it.
+
+use bytes::Bytes;
+use net_core::{
+    Message, MessageKind, Sender, Transport,
+    memory::{Memory, MemoryConfig},
+};
+use net_messaging::{
+    Client, CloseReason, Delivery, Heartbeat, OutboxConfig, Overflow, Server, SessionConfig,
+};
+use tokio::time::Instant;
+
+use crate::duplex;
+use crate::rig::{Peer, listen, ms, narrow, only, patient, push, secs, settle, soon};
+
+#[tokio::test(start_paused = true)]
+async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
+    // Both sides answer what the other asks, and neither asks less than it answers: no replies find room.
+    let memory = narrow();
+    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
+    let server = listen(
+        Server::builder(memory.clone())
+            .session(config)
+            .on_message(|_, message| async move { Ok(message.into_reply()) }),
+    )
+    .await;
+    // A peer that sends without end and takes nothing.
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    let began = Instant::now();
+    let sending = async {
+        for id in 0.. {
+            let request = Message::new(MessageKind::Request, id, "");
+            if peer.0.tx.send(request.encode()).await.is_err() {
+                break;
+            }
+        }
+    };
+    soon("the end", sending).await;
+    assert!(matches!(session.closed().await, CloseReason::Stalled));
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a9_a_peer_that_takes_nothing_is_disconnected_at_the_stall_deadline() {
+    let memory = narrow();
+    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
+    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    let began = Instant::now();
+    for _ in 0..3 {
+        push(&session, "not taken");
+    }
+    assert!(matches!(session.closed().await, CloseReason::Stalled));
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a9_small_pushes_that_are_still_accepted_hide_no_stall() {
+    // The sender has room for thousands of them, so that none is ever refused.
+    let (duplex, peer) = duplex::transport(16);
+    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
+    let server = Server::builder(duplex).session(config).listen("mem://duplex").await.expect("listens");
+    let session = only(&server).await;
+    let began = Instant::now();
+    let pushing = async {
+        while session.is_active() {
+            if let Ok(delivery) = session.send(Bytes::from(vec![0; 64])) {
+                assert_eq!(delivery, Delivery::Sent);
+            }
+            tokio::time::sleep(ms(500)).await;
+        }
+    };
+    soon("the end", pushing).await;
+    assert!(matches!(session.closed().await, CloseReason::Stalled));
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    drop(peer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_that_takes_a_little_now_and_then_is_not_stalled() {
+    let memory = narrow();
+    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
+    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    for n in 0..20 {
+        push(&session, format!("{n}"));
+    }
+    session.disconnect();
+    // It takes 100 s: ten times the deadline, and nothing is lost.
+    for n in 0..20 {
+        tokio::time::sleep(secs(5)).await;
+        assert_eq!(peer.text().await, format!("{n}"));
+    }
+    peer.expect_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_waits_does_not_keep_a_stalled_peer() {
+    let memory = narrow();
+    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
+    let server = listen(Server::builder(memory.clone()).session(config).on_message(|session, _| {
+        for _ in 0..3 {
+            push(session, "not taken");
+        }
+        std::future::pending::<Result<Option<Message>, _>>()
+    }))
+    .await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    peer.request(1, "").await;
+    let session = only(&server).await;
+    assert!(matches!(soon("the end", session.closed()).await, CloseReason::Stalled));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_stays_full_for_the_stall_time_out_ends_its_session() {
+    let memory = narrow();
+    let outbox = OutboxConfig { max_messages: 4, ..OutboxConfig::default() };
+    let config = SessionConfig { stall_timeout: Some(secs(10)), outbox, ..patient() };
+    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let _peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    let began = Instant::now();
+    while session.send("x").expect("sends") != Delivery::Full {}
+    assert!(matches!(session.closed().await, CloseReason::Stalled));
+    assert!((secs(10)..secs(13)).contains(&began.elapsed()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_refuses_on_overflow_and_has_no_stall_deadline_stays() {
+    let memory = narrow();
+    let outbox = OutboxConfig { max_messages: 4, overflow: Overflow::Refuse, ..OutboxConfig::default() };
+    let server = listen(Server::builder(memory.clone()).session(SessionConfig { outbox, ..patient() })).await;
+    let _peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    while session.send("x").expect("sends") != Delivery::Full {}
+    tokio::time::sleep(secs(3_600)).await;
+    assert!(session.is_active());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a31_a_broadcast_does_not_wait_for_the_one_of_many_that_is_stalled() {
+    let memory = Memory::new(MemoryConfig { max_buffered: 4 * 1024, ..MemoryConfig::default() });
+    let outbox = OutboxConfig { max_messages: 50, ..OutboxConfig::default() };
+    let config = SessionConfig { outbox, stall_timeout: Some(secs(10)), ..patient() };
+    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let stalled = Peer::connect(&memory, server.local()).await;
+    let stalled_session = only(&server).await;
+    let mut peers = Vec::new();
+    for _ in 0..50 {
+        peers.push(Peer::connect(&memory, server.local()).await);
+    }
+    while server.len() < 51 || !server.sessions().iter().all(|session| session.is_active()) {
+        tokio::task::yield_now().await;
+    }
+    let payload = Bytes::from(vec![7; 100]);
+    let mut full = 0;
+    for round in 0..500 {
+        let before = Instant::now();
+        let report = server.broadcast(payload.clone());
+        assert_eq!(before.elapsed(), secs(0), "a broadcast waits for nobody");
+        assert_eq!(report.sent + report.queued + report.full, 51, "round {round}");
+        full += report.full;
+        for peer in &mut peers {
+            assert_eq!(peer.recv().await.payload(), &payload);
+        }
+    }
+    assert!(full > 300, "the stalled one had {full} of 500 refused");
+    let stats = stalled_session.stats();
+    assert!(stats.waiting_messages <= 50, "{stats:?}");
+    assert!(matches!(soon("the policy", stalled_session.closed()).await, CloseReason::Stalled));
+    assert_eq!(server.len(), 50);
+    drop(stalled);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
+    let memory = Memory::default();
+    let heartbeat = Some(Heartbeat { interval: secs(1), missed: 3 });
+    let config = SessionConfig {
+        heartbeat,
+        idle_timeout: Some(secs(10)),
+        message_timeout: Some(secs(5)),
+        stall_timeout: Some(secs(10)),
+        ..patient()
+    };
+    let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async move {
+        tokio::time::sleep(secs(60)).await;
+        Ok(message.into_reply())
+    }))
+    .await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    for id in 0..100 {
+        peer.request(id, "").await;
+    }
+    let session = only(&server).await;
+    // The backlog is full and the handler works: what the peer sends to prove its life cannot be read.
+    let mut replies = 0;
+    while replies < 30 {
+        replies += usize::from(peer.recv().await.kind() == MessageKind::Response);
+    }
+    // Then all is read; the peer says nothing more and is found dead.
+    let reason = session.closed();
+    tokio::pin!(reason);
+    while replies < 36 {
+        replies += usize::from(peer.recv().await.kind() == MessageKind::Response);
+    }
+    assert!(matches!(soon("its death", reason).await, CloseReason::HeartbeatMissed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_asks_while_nothing_is_taken_times_out_and_forgets() {
+    let memory = narrow();
+    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
+    let (client, peer) = tokio::join!(
+        Client::builder(memory.clone()).session(patient()).connect("mem://server"),
+        Peer::accept(&mut listener),
+    );
+    let client = client.expect("connects");
+    for _ in 0..5 {
+        assert!(client.request_within("?", secs(1)).await.expect_err("times out").is_timeout());
+    }
+    settle().await;
+    assert_eq!(client.session().expect("is connected").stats().requests_in_flight, 0);
+    drop(peer);
+}

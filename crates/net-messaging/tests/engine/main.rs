@@ -1,7 +1,9 @@
 //! The engine's rules, row by row and without a wall clock wherever no socket is.
 
+mod duplex;
 mod rig;
 
 mod blockage;
+mod ending;
 mod order;
 mod reading;
