@@ -104,7 +104,7 @@ impl Framing for LengthPrefix {
             // The default has a length that the compiler knows.
             ByteOrder::BigEndian if self.width == 4 => {
                 let [_, _, _, _, field @ ..] = len.to_be_bytes();
-                out.put_slice(&field);
+                out.extend_from_slice(&field);
             }
             ByteOrder::BigEndian => out.put_uint(len, self.width()),
             ByteOrder::LittleEndian => out.put_uint_le(len, self.width()),
