@@ -141,7 +141,7 @@ async fn measured_a10_an_announced_length_takes_no_memory() {
 
 #[tokio::test]
 async fn measured_d4_memory_and_descriptors_stay_flat_over_many_connections() {
-    const CONNECTIONS: usize = 20_000;
+    const CONNECTIONS: usize = 100_000;
     let _alone = ALONE.lock().await;
     let (mut listener, to) = loopback().await;
     let admission = Arc::new(Admission::default());
