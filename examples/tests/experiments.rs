@@ -96,3 +96,13 @@ fn s11_loss_formula() {
     assert_eq!(lines.len(), 7);
     assert_eq!(lines[6], "100 times the loss: a rate 10 times lower");
 }
+
+#[test]
+fn m9_large_payloads_are_not_copied() {
+    let lines = lines("zero_copy");
+    assert!(lines[0].ends_with("× the payload was allocated, what it was read into"), "{}", lines[0]);
+    assert_eq!(lines[2], "a mapped region was sent and unmapped: true");
+    if cfg!(target_os = "linux") {
+        assert_eq!(lines.len(), 6);
+    }
+}
