@@ -5,5 +5,7 @@ mod rig;
 
 mod blockage;
 mod ending;
+mod ids;
 mod order;
+mod outbox;
 mod reading;
