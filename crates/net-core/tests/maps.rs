@@ -1,5 +1,4 @@
-//! What hashes in the maps of this workspace: a key drawn at random for each of them, so that no peer can choose
-//! what it sends such that a map becomes a list.
+//! Maps hash with a key drawn at random for each of them, so that no peer can choose what makes one a list.
 
 use std::{fs, path::Path};
 
