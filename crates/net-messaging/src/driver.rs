@@ -10,11 +10,12 @@
 use std::{
     collections::VecDeque,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::Arc,
     task::{Context, Waker},
 };
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::poll_immediate};
 use net_core::{Error, Info, Message, Receiver, Sender};
 use tokio::time::timeout;
 
@@ -65,7 +66,7 @@ pub(crate) struct Driver<S, R> {
     wake: Wake,
     /// Messages handed to the sender so far, and how much of them waited when the driver looked last.
     accepted: u64,
-    watched: Option<output::Watched>,
+    watched: Option<Box<output::Watched>>,
     /// All input at hand was taken: the receiver waits for more.
     hungry: bool,
     /// How much of an incomplete message had arrived when the driver looked last.
@@ -123,10 +124,13 @@ pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
 
 /// Tells the handler that the session has ended.
 async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) {
-    let told = handler.disconnected(session, reason);
+    let mut told = pin!(handler.disconnected(session, reason));
+    if poll_immediate(told.as_mut()).await.is_some() {
+        return;
+    }
     match session.config().handler_timeout {
-        // One that takes too long is not waited for.
-        Some(limit) => drop(timeout(limit, told).await),
+        // One that takes too long is not waited for. The timer is boxed: a session that lives has no need of it.
+        Some(limit) => drop(Box::pin(timeout(limit, told)).await),
         None => told.await,
     }
 }

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::future::poll_immediate;
 use net_core::{Receiver, Sender};
 use tokio::time::timeout;
 
@@ -25,8 +26,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if !poll_fn(|cx| self.poll_finish(cx)).await || matches!(self.ended, Some(Ended::Clean)) {
             return;
         }
-        // A peer that does not finish in time is left to itself.
-        let _ = timeout(limit, poll_fn(|cx| self.poll_discard(cx))).await;
+        // A peer that does not finish in time is left to itself. The timer is boxed: a session that lives has no need
+        // of it.
+        if poll_immediate(poll_fn(|cx| self.poll_discard(cx))).await.is_none() {
+            let _ = Box::pin(timeout(limit, poll_fn(|cx| self.poll_discard(cx)))).await;
+        }
     }
 
     /// Tells whether the connection can still carry what was accepted.

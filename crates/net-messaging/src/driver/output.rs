@@ -238,13 +238,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         let now =
             Watched { unsent: self.tx.unsent_len(), blocked: self.is_blocked(), accepted: self.accepted };
         // Less waits than before, or what had found no room has found some.
-        let moves = self.watched.is_none_or(|before| {
+        let moves = self.watched.as_deref().is_none_or(|before| {
             now.unsent < before.unsent || (before.blocked && now.accepted != before.accepted)
         });
         if taken || moves {
             self.session.activity().moving();
         }
-        self.watched = Some(now);
+        self.watched = Some(Box::new(now));
         self.session.activity().stalled(self.wake.now);
     }
 
