@@ -187,11 +187,12 @@ async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
         stall_timeout: Some(secs(10)),
         ..patient()
     };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async move {
-        tokio::time::sleep(secs(60)).await;
-        Ok(message.into_reply())
-    }))
-    .await;
+    let server =
+        listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async move {
+            tokio::time::sleep(secs(60)).await;
+            Ok(message.into_reply())
+        }))
+        .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     for id in 0..100 {
         peer.request(id, "").await;

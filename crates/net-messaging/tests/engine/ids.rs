@@ -100,7 +100,8 @@ async fn a11_the_second_answer_to_a_request_is_unexpected() {
 #[tokio::test(start_paused = true)]
 async fn a11_a_duplicate_pending_id_closes() {
     // While the first runs, while the first waits, and while several may run at once.
-    for (max_concurrent, ids) in [(1, vec![5, 5]), (1, vec![1, 5, 5]), (4, vec![5, 5]), (2, vec![1, 2, 5, 5])] {
+    for (max_concurrent, ids) in [(1, vec![5, 5]), (1, vec![1, 5, 5]), (4, vec![5, 5]), (2, vec![1, 2, 5, 5])]
+    {
         let memory = Memory::default();
         let config = SessionConfig { max_concurrent, ..patient() };
         let server = listen(
@@ -134,7 +135,8 @@ async fn a_request_and_a_notification_may_have_the_same_id() {
         for _ in 0..2 {
             peer.send(Message::new(MessageKind::Notification, 5, "")).await;
         }
-        let mut kinds = [peer.recv().await, peer.recv().await, peer.recv().await].map(|reply| reply.kind() as u8);
+        let mut kinds =
+            [peer.recv().await, peer.recv().await, peer.recv().await].map(|reply| reply.kind() as u8);
         kinds.sort_unstable();
         assert_eq!(kinds, [1, 2, 2]);
     }

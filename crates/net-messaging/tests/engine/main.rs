@@ -5,6 +5,7 @@ mod rig;
 
 mod blockage;
 mod ending;
+mod handlers;
 mod ids;
 mod order;
 mod outbox;

@@ -140,17 +140,18 @@ async fn at_most_256_kib_wait_for_a_handler() {
 async fn a_request_inside_a_handler_fails_as_overloaded_when_its_answer_can_never_be_read() {
     let memory = Memory::default();
     let (tell, mut told) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |session, message| {
-        let (session, tell) = (session.clone(), tell.clone());
-        async move {
-            if message.payload() == "ask" {
-                let error = session.request("?").await.expect_err("cannot be answered");
-                tell.send(error.kind()).expect("is heard");
+    let server =
+        listen(Server::builder(memory.clone()).session(patient()).on_message(move |session, message| {
+            let (session, tell) = (session.clone(), tell.clone());
+            async move {
+                if message.payload() == "ask" {
+                    let error = session.request("?").await.expect_err("cannot be answered");
+                    tell.send(error.kind()).expect("is heard");
+                }
+                Ok(message.into_reply())
             }
-            Ok(message.into_reply())
-        }
-    }))
-    .await;
+        }))
+        .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     peer.request(0, "ask").await;
     assert_eq!(peer.text().await, "?");
@@ -191,19 +192,20 @@ async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
     let memory = Memory::default();
     let config = SessionConfig { max_in_flight: 1, ..patient() };
     let (tell, mut told) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(move |session, message| {
-        let (session, tell) = (session.clone(), tell.clone());
-        async move {
-            if message.payload() == "ask" {
-                let (one, two) = tokio::join!(session.request("1"), session.request("2"));
-                for error in [one.expect_err("no answer"), two.expect_err("no turn")] {
-                    tell.send(error.kind()).expect("is heard");
+    let server =
+        listen(Server::builder(memory.clone()).session(config).on_message(move |session, message| {
+            let (session, tell) = (session.clone(), tell.clone());
+            async move {
+                if message.payload() == "ask" {
+                    let (one, two) = tokio::join!(session.request("1"), session.request("2"));
+                    for error in [one.expect_err("no answer"), two.expect_err("no turn")] {
+                        tell.send(error.kind()).expect("is heard");
+                    }
                 }
+                Ok(message.into_reply())
             }
-            Ok(message.into_reply())
-        }
-    }))
-    .await;
+        }))
+        .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     peer.request(0, "ask").await;
     for id in 1..=64 {
