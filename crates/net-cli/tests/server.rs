@@ -113,3 +113,29 @@ fn a_reused_port_is_shared_between_processes() {
     let second = Server::start(built(), &first.url, "--reuse-port");
     assert_eq!(first.url, second.url);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn m16_it_tells_how_many_threads_wait_by_what() {
+    let mut server = Server::tcp("--io-threads 2");
+    server.process.told("2 I/O threads by epoll");
+    // What it tells is what the system sees.
+    let process = std::path::PathBuf::from(format!("/proc/{}", server.process.pid()));
+    let entries = |name: &str| {
+        let entries = std::fs::read_dir(process.join(name)).expect("it runs");
+        entries.map(|entry| entry.expect("it runs").path()).collect::<Vec<_>>()
+    };
+    let waiting = || {
+        let tasks = entries("task").into_iter();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.join("comm")).ok());
+        names.filter(|name| name.starts_with("net-io-")).count()
+    };
+    // A thread takes its name when it first runs.
+    let began = std::time::Instant::now();
+    while waiting() < 2 && began.elapsed() < rig::PATIENCE {
+        std::thread::yield_now();
+    }
+    assert_eq!(waiting(), 2);
+    let files = entries("fd").into_iter().filter_map(|file| std::fs::read_link(file).ok());
+    assert!(files.filter(|file| file.to_string_lossy().contains("[eventpoll]")).count() >= 2);
+}
