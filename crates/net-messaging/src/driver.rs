@@ -26,20 +26,19 @@ use crate::{
 };
 
 mod admit;
+mod backlog;
 mod concurrent;
 mod finish;
 mod input;
 mod output;
 mod run;
 
+use backlog::Backlog;
+
 /// A wake-up handles at most so many messages before others have their turn.
-const MAX_MESSAGES_PER_WAKE: u64 = 256;
+const MAX_MESSAGES_PER_WAKE: u32 = 256;
 /// A wake-up handles messages of at most so many bytes before others have their turn.
 const MAX_BYTES_PER_WAKE: u64 = 256 * 1024;
-/// Messages that arrive while the handler waits: at most so many.
-const MAX_BACKLOG: usize = 64;
-/// Messages that arrive while the handler waits: at most so many bytes.
-const MAX_BACKLOG_BYTES: usize = 256 * 1024;
 /// A queue that sleeps keeps memory for at most so many messages.
 const KEPT_CAPACITY: usize = 8;
 
@@ -50,8 +49,7 @@ pub(crate) struct Driver<S, R> {
     session: Session,
     format: Format,
     /// Messages that wait for the handler.
-    backlog: VecDeque<Message>,
-    backlog_bytes: usize,
+    backlog: Backlog,
     /// What was taken out of the outbox and waits for room.
     leaving: VecDeque<Message>,
     /// Replies that wait for room, behind `leaving`.
@@ -65,12 +63,12 @@ pub(crate) struct Driver<S, R> {
     /// This wake-up.
     wake: Wake,
     /// Messages handed to the sender so far, and how much of them waited when the driver looked last.
-    accepted: u64,
+    accepted: u32,
     watched: Option<Box<output::Watched>>,
     /// All input at hand was taken: the receiver waits for more.
     hungry: bool,
     /// How much of an incomplete message had arrived when the driver looked last.
-    arrived: usize,
+    arrived: u32,
     /// The server drains: no further request is taken.
     draining: bool,
 }
@@ -81,9 +79,9 @@ struct Wake {
     /// The task runs.
     awake: bool,
     now: u64,
-    received: u64,
+    received: u32,
+    sent: u32,
     received_bytes: u64,
-    sent: u64,
     sent_bytes: u64,
 }
 
@@ -176,8 +174,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             rx,
             format: session.config().format,
             session,
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
+            backlog: Backlog::default(),
             leaving: VecDeque::new(),
             replies: VecDeque::new(),
             ended: None,
@@ -238,7 +235,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Holds as little memory as it can while nothing happens.
     fn sleep(&mut self) {
         self.wake.awake = false;
-        for queue in [&mut self.backlog, &mut self.leaving, &mut self.replies] {
+        self.backlog.shrink();
+        for queue in [&mut self.leaving, &mut self.replies] {
             if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
                 *queue = VecDeque::new();
             }
@@ -258,16 +256,21 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     fn report(&mut self) {
         let Wake { now, received, received_bytes, sent, sent_bytes, .. } = self.wake;
         if received > 0 {
-            self.session.count_received(received, received_bytes);
+            // Of messages the payload counts, as of those that are sent.
+            let head = if self.format == Format::Message { Message::HEAD_LEN as u64 } else { 0 };
+            let received = u64::from(received);
+            self.session.count_received(received, received_bytes.saturating_sub(received * head));
             self.session.activity().received(now);
         }
         if sent > 0 {
-            self.session.count_sent(sent, sent_bytes);
+            self.session.count_sent(sent.into(), sent_bytes);
             self.session.activity().sent(now);
             self.accepted = self.accepted.wrapping_add(sent);
         }
         self.wake = Wake { awake: true, now, ..Wake::default() };
-        let incomplete = self.rx.incomplete_len();
+        // Only growth is looked at, so that of a longer message the lowest bits will do.
+        #[allow(clippy::cast_possible_truncation, reason = "compared with itself")]
+        let incomplete = self.rx.incomplete_len() as u32;
         if incomplete > self.arrived {
             self.session.activity().heard(now);
         }

@@ -138,11 +138,11 @@ struct Counters {
 pub struct SessionStats {
     /// Messages that arrived, heartbeats included.
     pub received_messages: u64,
-    /// Bytes of the messages that arrived, without their frames.
+    /// Bytes of payload that arrived.
     pub received_bytes: u64,
     /// Messages that were handed to the transport, heartbeats included.
     pub sent_messages: u64,
-    /// Bytes of the messages that were handed to the transport, without their frames.
+    /// Bytes of payload that were handed to the transport.
     pub sent_bytes: u64,
     /// Messages that a full outbox dropped.
     pub dropped_messages: u64,
@@ -378,6 +378,8 @@ impl Session {
     }
 
     /// Waits until the session has ended, and returns why.
+    ///
+    /// In a handler of the session it waits for that handler too: until the handler time-out.
     ///
     /// # Cancel safety
     ///

@@ -86,7 +86,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             }
             let free = !leaving && running.len() < self.settings().config.max_concurrent;
             if room && free {
-                let next = match self.take_from_backlog() {
+                let next = match self.backlog.pop() {
                     Some(message) => Some(message),
                     None if self.ended.is_some() || self.is_drained() || self.is_spent() => None,
                     None => match self.poll_receive(cx) {

@@ -8,9 +8,7 @@ use std::{
 use bytes::Bytes;
 use net_core::{Error, ErrorKind, Message, MessageKind, Receiver, Sender};
 
-use super::{
-    Driver, Ended, MAX_BACKLOG, MAX_BACKLOG_BYTES, MAX_BYTES_PER_WAKE, MAX_MESSAGES_PER_WAKE, output::Origin,
-};
+use super::{Driver, Ended, MAX_BYTES_PER_WAKE, MAX_MESSAGES_PER_WAKE, output::Origin};
 use crate::Format;
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
@@ -73,19 +71,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         None
     }
 
-    /// Takes the next message that waits for the handler.
-    #[inline]
-    pub(super) fn take_from_backlog(&mut self) -> Option<Message> {
-        let message = self.backlog.pop_front()?;
-        self.backlog_bytes -= message.payload().len();
-        Some(message)
-    }
-
     /// Reads on while the handler waits: answers are given to their requests, messages wait in the backlog.
     ///
     /// `true`: something was read.
     pub(super) fn read_on(&mut self, cx: &mut Context<'_>, running: &[Origin]) -> bool {
-        if self.ended.is_some() || self.is_backlog_full() || self.is_spent() {
+        if self.ended.is_some() || self.backlog.is_full() || self.is_spent() {
             return false;
         }
         let message = match self.poll_receive(cx) {
@@ -98,14 +88,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             return true;
         }
         let origin = Origin::of(&message);
-        let mut waiting = self.backlog.iter().map(Origin::of);
-        if origin.kind == MessageKind::Request
-            && (running.contains(&origin) || waiting.any(|other| other == origin))
+        if origin.kind == MessageKind::Request && (running.contains(&origin) || self.backlog.contains(origin))
         {
             self.repeated(origin);
         } else {
-            self.backlog_bytes += message.payload().len();
-            self.backlog.push_back(message);
+            self.backlog.push(message);
         }
         true
     }
@@ -120,11 +107,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     #[cold]
     pub(super) fn repeated(&mut self, origin: Origin) {
         self.violated(format!("request {} was sent again before its answer", origin.id));
-    }
-
-    /// Tells whether no more messages may wait for the handler.
-    pub(super) fn is_backlog_full(&self) -> bool {
-        self.backlog.len() >= MAX_BACKLOG || self.backlog_bytes >= MAX_BACKLOG_BYTES
     }
 
     /// Tells whether this wake-up has handled its share.

@@ -24,7 +24,7 @@ pub(super) struct Watched {
     unsent: usize,
     blocked: bool,
     /// Messages that the sender had taken by then.
-    accepted: u64,
+    accepted: u32,
 }
 
 /// What the sender makes of a message.

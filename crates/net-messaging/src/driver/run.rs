@@ -73,7 +73,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if disturbed && let Some(stopped) = self.poll_disturbed(cx) {
                 return stopped;
             }
-            if let Some(message) = self.take_from_backlog() {
+            if let Some(message) = self.backlog.pop() {
                 return Poll::Ready(Some(message));
             }
             if self.ended.is_some() || self.is_drained() {
@@ -157,7 +157,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     pub(super) fn fail_what_cannot_be_answered(&self) {
         if matches!(self.ended, Some(Ended::Clean)) {
             self.session.requests().close();
-        } else if self.is_backlog_full() {
+        } else if self.backlog.is_full() {
             self.session.requests().fail_inside();
         }
     }
