@@ -1,81 +1,60 @@
-//! Holds the Rust in README.md and the guides against the examples, which the other tests compile and run.
+//! Sees that all Rust in README.md and in the guides is compiled and run: as an example, or as a documentation test.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-/// The workspace's root.
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+/// What the documentation of this package includes, cargo runs as tests.
+const RUN: &str = include_str!("../src/lib.rs");
+
+/// A block that is marked as Rust.
+#[derive(Debug, PartialEq)]
+struct Block {
+    /// What its mark says besides.
+    mark: String,
+    text: String,
 }
 
-/// Returns the blocks of a document that are marked as Rust, in whatever way.
-fn rust_blocks(text: &str) -> Vec<String> {
-    let mut blocks: Vec<String> = Vec::new();
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn rust_blocks(text: &str) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
     let (mut in_block, mut is_rust) = (false, false);
     for line in text.lines() {
         if let Some(mark) = line.trim_start().strip_prefix("```") {
             in_block = !in_block;
-            is_rust = in_block && mark.starts_with("rust");
+            // A block without a mark is Rust to rustdoc.
+            is_rust = in_block && (mark.is_empty() || mark.starts_with("rust"));
             if is_rust {
-                blocks.push(String::new());
+                let mark = mark.trim_start_matches("rust").to_owned();
+                blocks.push(Block { mark, text: String::new() });
             }
         } else if is_rust && let Some(block) = blocks.last_mut() {
-            block.push_str(line);
-            block.push('\n');
+            block.text.push_str(line);
+            block.text.push('\n');
         }
     }
     blocks
 }
 
-/// Returns the files in `folder` and below whose names end in `end`, except those of tests.
-fn files(folder: &Path, end: &str) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let paths = entries.map(|entry| entry.expect("it is read").path());
-    paths
-        .flat_map(|path| match path.is_dir() {
-            true if path.ends_with("tests") || path.ends_with("target") => Vec::new(),
-            true => files(&path, end),
-            false if path.to_string_lossy().ends_with(end) => vec![path],
-            false => Vec::new(),
-        })
-        .collect()
-}
-
-/// Indentation does not count: a guide may show a part of a function.
-fn lines(text: &str) -> Vec<&str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect()
-}
-
 #[test]
 fn d17_the_first_example_of_the_readme_is_the_quickstart() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("README.md is there");
-    let quickstart = include_str!("../quickstart.rs");
-    assert_eq!(rust_blocks(&readme).first().map(String::as_str), Some(quickstart));
+    let blocks = rust_blocks(&read("README.md"));
+    assert_eq!(blocks.first().map(|block| &*block.text), Some(include_str!("../quickstart.rs")));
+    assert_eq!(blocks.len(), 1, "the tests run no other one");
 }
 
 #[test]
-fn d17_rust_in_documents_is_part_of_an_example() {
-    let examples: Vec<_> = files(&root().join("examples"), ".rs")
-        .into_iter()
-        .map(|path| fs::read_to_string(path).expect("it is read"))
-        .collect();
-    assert!(examples.len() > 10, "{} examples", examples.len());
-    let mut documents = files(&root().join("docs/guides"), ".md");
-    documents.push(root().join("README.md"));
-    for document in documents {
-        let text = fs::read_to_string(&document).expect("it is read");
-        for block in rust_blocks(&text) {
-            let block = lines(&block);
-            assert!(!block.is_empty(), "{}: an empty block", document.display());
-            let shown = |example: &String| lines(example).windows(block.len()).any(|part| part == block);
-            assert!(
-                examples.iter().any(shown),
-                "{}: no example contains this:\n{}",
-                document.display(),
-                block.join("\n")
-            );
+fn d17_every_program_in_a_guide_is_run() {
+    let guides = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guides");
+    for entry in fs::read_dir(guides).expect("the guides") {
+        let name = entry.expect("it is read").file_name().into_string().expect("text");
+        let blocks = rust_blocks(&read(&format!("docs/guides/{name}")));
+        let included = RUN.contains(&format!("#[doc = include_str!(\"../../docs/guides/{name}\")]\nmod "));
+        assert!(included || blocks.is_empty(), "{name} has programs and stands not in examples/src/lib.rs");
+        for block in blocks {
+            assert_eq!(block.mark, "", "{name}: a program that is not run, or is to fail:\n{}", block.text);
         }
     }
 }
@@ -83,5 +62,6 @@ fn d17_rust_in_documents_is_part_of_an_example() {
 #[test]
 fn blocks_are_found_by_their_mark() {
     let text = "a\n```rust\none\n```\n```sh\ntwo\n```\n```rust,ignore\nthree\n\nfour\n```\n";
-    assert_eq!(rust_blocks(text), ["one\n", "three\n\nfour\n"]);
+    let block = |mark: &str, text: &str| Block { mark: mark.to_owned(), text: text.to_owned() };
+    assert_eq!(rust_blocks(text), [block("", "one\n"), block(",ignore", "three\n\nfour\n")]);
 }
