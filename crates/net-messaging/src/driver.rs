@@ -20,9 +20,8 @@ use net_core::{Error, Info, Message, Receiver, Sender};
 use tokio::time::timeout;
 
 use crate::{
-    CloseReason, Format, Handler, Session,
+    CloseReason, Format, Handler, Session, Sessions,
     session::{Settings, signal},
-    sessions::Registration,
 };
 
 mod admit;
@@ -100,10 +99,10 @@ pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
     (tx, rx): (S, R),
     session: Session,
     handler: Arc<H>,
-    registration: Option<Registration>,
+    sessions: Option<Sessions>,
 ) -> impl Future<Output = CloseReason> + Send {
     let mut driver = Driver::new(tx, rx, session.clone());
-    let guard = Guard { session, registration };
+    let guard = Guard { session, sessions };
     async move {
         // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
         if AssertUnwindSafe(driver.work(&*handler)).catch_unwind().await.is_err() {
@@ -136,7 +135,7 @@ async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) 
 /// Ends the session whatever ends its task: a return, a panic, an abort.
 struct Guard {
     session: Session,
-    registration: Option<Registration>,
+    sessions: Option<Sessions>,
 }
 
 impl Drop for Guard {
@@ -145,7 +144,9 @@ impl Drop for Guard {
         // A task that is aborted was cut by a drain or a stop.
         let reason = session.set_reason(CloseReason::Drained).clone();
         // Whoever learns that it has ended no longer finds it among the sessions.
-        self.registration = None;
+        if let Some(sessions) = self.sessions.take() {
+            sessions.remove(session.id());
+        }
         session.end();
         let error = reason.error();
         session.observe(|observer| observer.closed(session.info(), error));

@@ -10,3 +10,5 @@ mod ids;
 mod order;
 mod outbox;
 mod reading;
+mod requests;
+mod sessions;
