@@ -119,10 +119,21 @@ impl Sessions {
         chosen.len()
     }
 
-    /// Enters a session, for as long as what is returned lives.
-    pub(crate) fn register(&self, session: &Session) -> Registration {
+    /// Enters a session; the guard of its driver removes it.
+    pub(crate) fn enter(&self, session: &Session) {
         self.lock().insert(session.id(), session.clone());
-        Registration { sessions: self.clone(), id: session.id() }
+    }
+
+    pub(crate) fn remove(&self, id: ConnectionId) {
+        let mut sessions = self.lock();
+        sessions.remove(&id);
+        // A table that 100 000 sessions have left gives its memory back.
+        if sessions.capacity() > 64 && sessions.len() < sessions.capacity() / 8 {
+            let half = sessions.capacity() / 2;
+            sessions.shrink_to(half);
+        }
+        drop(sessions);
+        self.0.changed.notify_waiters();
     }
 
     /// Waits until there is none.
@@ -165,26 +176,6 @@ impl Session {
     pub(crate) fn cut(&self, reason: CloseReason) {
         self.close(reason);
         self.abort();
-    }
-}
-
-/// A session's place among the sessions.
-pub(crate) struct Registration {
-    sessions: Sessions,
-    id: ConnectionId,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let mut sessions = self.sessions.lock();
-        sessions.remove(&self.id);
-        // A table that 100 000 sessions have left gives its memory back.
-        if sessions.capacity() > 64 && sessions.len() < sessions.capacity() / 8 {
-            let half = sessions.capacity() / 2;
-            sessions.shrink_to(half);
-        }
-        drop(sessions);
-        self.sessions.0.changed.notify_waiters();
     }
 }
 

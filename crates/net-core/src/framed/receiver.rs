@@ -11,7 +11,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::Failure;
 use crate::{
-    Batch, Error, Receiver, Result,
+    Batch, Error, ErrorKind, Receiver, Result,
     frame::{Decoded, Framing},
     lend::{LENT_LEN, lend, take_back},
 };
@@ -53,24 +53,26 @@ pub struct FrameReceiver<R, F> {
     /// How many bytes the frame at the start of `input` misses at least.
     missing: usize,
     /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
-    stride: usize,
+    stride: u32,
     state: State,
+    /// Boxed, since nearly every receiver never has one.
+    failure: Option<Box<Failure>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 enum State {
     Open,
     /// The stream ended; `input` may still give messages.
     Ending,
     Ended,
-    /// Boxed, since nearly every half never has one.
-    Failed(Box<Failure>),
+    /// The reason stands in `failure`.
+    Failed,
 }
 
 impl<R, F> FrameReceiver<R, F> {
     /// Receives from `io` what `framing` marks as messages.
     pub fn new(io: R, framing: F) -> Self {
-        Self { io, framing, input: BytesMut::new(), missing: 1, stride: 0, state: State::Open }
+        Self { io, framing, input: BytesMut::new(), missing: 1, stride: 0, state: State::Open, failure: None }
     }
 
     /// Returns the byte stream.
@@ -91,7 +93,8 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         }
         match self.framing.decode(&mut self.input) {
             Ok(Decoded::Message(message)) => {
-                self.stride = before - self.input.len();
+                // Of no use for a frame that no read buffer holds.
+                self.stride = u32::try_from(before - self.input.len()).unwrap_or(0);
                 Ok(Some(message))
             }
             Ok(Decoded::Incomplete { missing }) => {
@@ -106,7 +109,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     #[inline(never)]
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         loop {
-            match &self.state {
+            match self.state {
                 State::Open => {
                     ready!(self.poll_fill(cx))?;
                     if matches!(self.state, State::Open)
@@ -117,7 +120,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
                 }
                 State::Ending => return Poll::Ready(self.end()),
                 State::Ended => return Poll::Ready(Ok(None)),
-                State::Failed(failure) => return Poll::Ready(Err(failure.again("receive"))),
+                State::Failed => return Poll::Ready(Err(self.error())),
             }
         }
     }
@@ -139,7 +142,8 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => {
                 let kind = error.kind();
-                self.state = State::Failed(Box::new(Failure::Io(kind)));
+                self.state = State::Failed;
+                self.failure = Some(Box::new(Failure::Io(kind)));
                 Poll::Ready(Err(Error::from_io(error, "receive")))
             }
         }
@@ -175,8 +179,9 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         {
             return self.missing.min(room);
         }
-        if self.input.is_empty() && (LARGE_REST..=room).contains(&self.stride) {
-            return room - room % self.stride;
+        let stride = self.stride as usize;
+        if self.input.is_empty() && (LARGE_REST..=room).contains(&stride) {
+            return room - room % stride;
         }
         room
     }
@@ -198,9 +203,19 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
 
     #[cold]
     fn fail(&mut self, failure: Failure) -> Error {
-        self.state = State::Failed(Box::new(failure));
+        self.state = State::Failed;
+        self.failure = Some(Box::new(failure));
         self.input = BytesMut::new();
-        failure.again("receive")
+        self.error()
+    }
+
+    /// Returns the error that ended it, again.
+    #[cold]
+    fn error(&self) -> Error {
+        match &self.failure {
+            Some(failure) => failure.again("receive"),
+            None => Error::new(ErrorKind::Closed, "receive"),
+        }
     }
 
     /// Takes what is left once the stream has ended.

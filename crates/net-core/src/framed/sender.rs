@@ -54,7 +54,9 @@ pub struct FrameSender<W, F> {
     max_buffered: usize,
     /// Something is accepted that the byte stream below has not been asked to flush.
     dirty: bool,
-    state: State,
+    finished: bool,
+    /// Boxed, since nearly every sender never has one.
+    failure: Option<Box<Failure>>,
     on_abort: fn(&mut W, &[IoSlice<'_>]),
 }
 
@@ -100,14 +102,6 @@ fn pieces<'a>(mut small: &'a [u8], large: Option<&'a LargeQueue>) -> impl Iterat
     .filter(|piece| !piece.is_empty())
 }
 
-#[derive(Debug)]
-enum State {
-    Open,
-    Finished,
-    /// Boxed, since nearly every half never has one.
-    Failed(Box<Failure>),
-}
-
 impl<W, F> FrameSender<W, F> {
     /// How many bytes are gathered before a message waits, unless set: 256 KiB.
     pub const DEFAULT_MAX_BUFFERED: usize = 256 * 1024;
@@ -121,7 +115,8 @@ impl<W, F> FrameSender<W, F> {
             small: BytesMut::new(),
             max_buffered: Self::DEFAULT_MAX_BUFFERED,
             dirty: false,
-            state: State::Open,
+            finished: false,
+            failure: None,
             on_abort: |_, _| {},
         }
     }
@@ -156,9 +151,9 @@ impl<W, F> FrameSender<W, F> {
 
     #[cold]
     fn error(&self) -> Error {
-        match &self.state {
-            State::Failed(failure) => failure.again("send"),
-            State::Open | State::Finished => Error::new(ErrorKind::Closed, "send"),
+        match &self.failure {
+            Some(failure) => failure.again("send"),
+            None => Error::new(ErrorKind::Closed, "send"),
         }
     }
 }
@@ -263,7 +258,7 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
 
     #[cold]
     fn fail(&mut self, error: io::Error) -> Error {
-        self.state = State::Failed(Box::new(Failure::Io(error.kind())));
+        self.failure = Some(Box::new(Failure::Io(error.kind())));
         self.large = None;
         self.small = BytesMut::new();
         Error::from_io(error, "send")
@@ -272,7 +267,7 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `poll_send`")]
     fn poll_accept(&mut self, cx: &mut Context<'_>, head: &[u8], body: &mut Bytes) -> Poll<Result<()>> {
-        if !matches!(self.state, State::Open) {
+        if self.finished || self.failure.is_some() {
             return Poll::Ready(Err(self.error()));
         }
         if self.buffered() >= self.max_buffered {
@@ -316,11 +311,11 @@ where
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        match self.state {
-            State::Open if !self.dirty => return Poll::Ready(Ok(())),
-            State::Open => {}
-            State::Finished => return Poll::Ready(Ok(())),
-            State::Failed(_) => return Poll::Ready(Err(self.error())),
+        if self.failure.is_some() {
+            return Poll::Ready(Err(self.error()));
+        }
+        if self.finished || !self.dirty {
+            return Poll::Ready(Ok(()));
         }
         ready!(self.poll_write_all(cx))?;
         // A stream that encrypts keeps what it has not yet written: only its own flush ends that.
@@ -334,13 +329,13 @@ where
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if matches!(self.state, State::Finished) {
+        if self.finished {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_flush(cx))?;
         match ready!(Pin::new(&mut self.io).poll_shutdown(cx)) {
             Ok(()) => {
-                self.state = State::Finished;
+                self.finished = true;
                 Poll::Ready(Ok(()))
             }
             Err(error) => Poll::Ready(Err(self.fail(error))),
@@ -350,7 +345,7 @@ where
 
 impl<W, F> Drop for FrameSender<W, F> {
     fn drop(&mut self) {
-        if self.dirty && matches!(self.state, State::Open) {
+        if self.dirty && !self.finished && self.failure.is_none() {
             let unsent: Vec<_> =
                 pieces(&self.small, self.large.as_deref()).take(SLICES).map(IoSlice::new).collect();
             (self.on_abort)(&mut self.io, &unsent);

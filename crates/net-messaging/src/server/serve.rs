@@ -112,8 +112,9 @@ impl<H: Handler> Serving<H> {
     ) {
         let Connection { tx, rx, info, .. } = connection;
         let session = Session::new(info, self.settings.clone());
-        let registration = self.sessions.register(&session);
-        let task = tasks.spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(registration)));
+        self.sessions.enter(&session);
+        let task =
+            tasks.spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(self.sessions.clone())));
         session.set_task(task.abort_handle());
         // It may have come too late to be found by who drained or cut the others.
         match *self.phase.borrow() {
