@@ -1,1 +1,11 @@
-//! One idea a file.
+//! The programs of the guides, which the tests compile and run; the examples are files of their own beside this one.
+
+#[doc = include_str!("../../docs/guides/messaging.md")]
+mod messaging {}
+
+#[cfg(target_os = "linux")]
+#[doc = include_str!("../../docs/guides/observation.md")]
+mod observation {}
+
+#[doc = include_str!("../../docs/guides/zero-copy.md")]
+mod zero_copy {}

@@ -116,7 +116,7 @@ fn observer() {
     let expected = "accepted a connection over tcp\n\
                     opened a session\n\
                     closed it: cleanly\n\
-                    1000 messages, 12000 bytes\n";
+                    1000 messages, 3000 bytes\n";
     assert_eq!(run("observer"), expected);
 }
 

@@ -23,8 +23,19 @@ pub(crate) struct Example {
 
 impl Example {
     pub(crate) fn start(name: &str, arguments: &[&str]) -> Self {
-        let mut process = Command::new(path(name))
-            .args(arguments)
+        Self::spawn(Command::new(path(name)).args(arguments), name)
+    }
+
+    /// Starts it under another program, such as strace.
+    pub(crate) fn start_under(command: &[&str], name: &str, arguments: &[&str]) -> Self {
+        let (program, flags) = command.split_first().expect("a program");
+        let found = Command::new(program).arg("--version").output().is_ok();
+        assert!(found, "{program} is missing: apt-get install {program} (cargo xtask test does it)");
+        Self::spawn(Command::new(program).args(flags).arg(path(name)).args(arguments), name)
+    }
+
+    fn spawn(command: &mut Command, name: &str) -> Self {
+        let mut process = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -51,9 +62,15 @@ impl Example {
 
     #[cfg(unix)]
     pub(crate) fn interrupt(&self) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.expect("a process has a number"), rustix::process::Signal::INT)
-            .expect("it runs");
+        interrupt(self.process.id());
+    }
+
+    /// Interrupts what the program runs under which it was started.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn interrupt_child(&self) {
+        let pid = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        interrupt(children.expect("it runs").trim().parse().expect("it has one child"));
     }
 
     /// Returns the rest of what it prints, once it has ended well.
@@ -79,6 +96,13 @@ impl Drop for Example {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+#[cfg(unix)]
+fn interrupt(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(pid.expect("a process has a number"), rustix::process::Signal::INT)
+        .expect("it runs");
 }
 
 /// Runs an example to its end, which must be a success, and returns what it printed.
