@@ -4,11 +4,13 @@ mod duplex;
 mod rig;
 
 mod blockage;
+mod deadlines;
 mod ending;
 mod handlers;
 mod ids;
 mod order;
 mod outbox;
 mod reading;
+mod reconnection;
 mod requests;
 mod sessions;
