@@ -1,5 +1,6 @@
-//! Nagle against delayed acknowledgements: a request in two small writes waits for 40 ms, unless it is not delayed or
-//! leaves in one write.
+//! Nagle against delayed acknowledgements: a request in two small writes waits for 40 ms.
+//!
+//! With `TCP_NODELAY`, or in one write, it does not.
 #![allow(clippy::print_stdout, reason = "it talks to the person who runs it")]
 
 use std::{

@@ -392,3 +392,15 @@ fn m17_a_pool_may_be_used_by_threads() {
     static_assertions::assert_impl_all!(Pool: Send, Sync, Clone);
     static_assertions::assert_impl_all!(net_messaging::PooledClient: Send, Sync);
 }
+
+#[cfg(feature = "serde")]
+#[test]
+fn m15_a_pool_is_configured_from_a_file() {
+    let text = r#"{ "max_size": 32, "acquire_timeout": "2s", "check": { "ping": { "payload": "?", "timeout": "500ms" } } }"#;
+    let config: PoolConfig = serde_json::from_str(text).expect("a configuration");
+    let check = HealthCheck::Ping { payload: "?".into(), timeout: Duration::from_millis(500) };
+    assert_eq!(config, PoolConfig { acquire_timeout: Duration::from_secs(2), check, ..of_size(32) });
+    let again = serde_json::to_string(&config).expect("it can be written");
+    assert_eq!(serde_json::from_str::<PoolConfig>(&again).expect("a configuration"), config);
+    serde_json::from_str::<PoolConfig>(r#"{ "size": 32 }"#).expect_err("an unknown field is told");
+}

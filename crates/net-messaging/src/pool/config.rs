@@ -17,14 +17,21 @@ use bytes::Bytes;
 /// assert_eq!(config.max_waiting, 1024);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct PoolConfig {
     /// Connections at the most, from 1 to 65 536. Default: 8.
     pub max_size: usize,
     /// Tasks that may wait for a connection; one more fails at once. Default: 1024.
     pub max_waiting: usize,
     /// How long acquiring may take: waiting, checking and connecting together. Default: 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub acquire_timeout: Duration,
     /// How long connecting to one address may take before the next one is tried. Default: 3 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub connect_timeout: Duration,
     /// How a connection that has waited is looked at before it is used again. Default: [`HealthCheck::Connected`].
     pub check: HealthCheck,
@@ -61,6 +68,7 @@ const MAX_WAITING: usize = 1 << 24;
 
 /// How a connection that has waited in a pool is looked at before it is used again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum HealthCheck {
     /// It is connected as far as this side knows: heartbeats and the peer's end are noticed while it waits.
@@ -71,6 +79,7 @@ pub enum HealthCheck {
         /// What is asked.
         payload: Bytes,
         /// How long the answer may take; after that the connection is replaced.
+        #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
         timeout: Duration,
     },
 }
