@@ -137,7 +137,7 @@ impl Default for SessionConfig {
             max_in_flight: 1024,
             outbox: OutboxConfig::default(),
             heartbeat: Some(Heartbeat::default()),
-            idle_timeout: Some(Duration::from_secs(120)),
+            idle_timeout: Some(Duration::from_mins(2)),
             first_message_timeout: Some(Duration::from_secs(30)),
             message_timeout: Some(Duration::from_secs(30)),
             handler_timeout: Some(Duration::from_secs(30)),

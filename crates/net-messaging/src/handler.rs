@@ -83,15 +83,15 @@ type OnDisconnected = Box<dyn Fn(&Session, &CloseReason) + Send + Sync>;
 
 /// A [`Handler`] made of closures, as builders do.
 pub struct Callbacks<F = ()> {
-    on_message: F,
-    on_connected: Option<OnConnected>,
-    on_disconnected: Option<OnDisconnected>,
+    message: F,
+    connected: Option<OnConnected>,
+    disconnected: Option<OnDisconnected>,
 }
 
 impl Callbacks {
     /// Creates a handler without closures, which handles nothing.
     pub fn new() -> Self {
-        Self { on_message: (), on_connected: None, on_disconnected: None }
+        Self { message: (), connected: None, disconnected: None }
     }
 }
 
@@ -106,29 +106,29 @@ impl<F> Callbacks<F> {
     ///
     /// The closure borrows the session; where its future needs it, it takes a clone, which is cheap.
     pub fn on_message<G>(self, on_message: G) -> Callbacks<G> {
-        Callbacks { on_message, on_connected: self.on_connected, on_disconnected: self.on_disconnected }
+        Callbacks { message: on_message, connected: self.connected, disconnected: self.disconnected }
     }
 
     /// Sets what is done with a new session; an error refuses it.
     #[must_use]
     pub fn on_connected(mut self, f: impl Fn(&Session) -> HandlerResult<()> + Send + Sync + 'static) -> Self {
-        self.on_connected = Some(Box::new(f));
+        self.connected = Some(Box::new(f));
         self
     }
 
     /// Sets what is done at the end of a session.
     #[must_use]
     pub fn on_disconnected(mut self, f: impl Fn(&Session, &CloseReason) + Send + Sync + 'static) -> Self {
-        self.on_disconnected = Some(Box::new(f));
+        self.disconnected = Some(Box::new(f));
         self
     }
 
     fn call_connected(&self, session: &Session) -> HandlerResult<()> {
-        self.on_connected.as_ref().map_or(Ok(()), |f| f(session))
+        self.connected.as_ref().map_or(Ok(()), |f| f(session))
     }
 
     fn call_disconnected(&self, session: &Session, reason: &CloseReason) {
-        if let Some(f) = &self.on_disconnected {
+        if let Some(f) = &self.disconnected {
             f(session, reason);
         }
     }
@@ -168,7 +168,7 @@ where
 
 impl<F: OnMessage> Handler for Callbacks<F> {
     fn message(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send {
-        self.on_message.call(session, message)
+        self.message.call(session, message)
     }
 
     async fn connected(&self, session: &Session) -> HandlerResult<()> {

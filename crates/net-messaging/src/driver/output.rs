@@ -138,7 +138,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             }
             Ok(None) => {}
             Err(error) => {
-                if let Some(reply) = self.error_reply(origin, &*error) {
+                if let Some(reply) = Self::error_reply(origin, &*error) {
                     self.reply_behind(cx, reply);
                 }
             }
@@ -162,7 +162,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     /// Returns what the peer is told of a handler's error.
-    fn error_reply(&self, origin: Origin, error: &(dyn std::error::Error + 'static)) -> Option<Message> {
+    fn error_reply(origin: Origin, error: &(dyn std::error::Error + 'static)) -> Option<Message> {
         if origin.kind != MessageKind::Request {
             return None;
         }

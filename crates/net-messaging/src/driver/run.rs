@@ -87,9 +87,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             }
             match self.poll_receive(cx) {
                 Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
-                Poll::Ready(None) => {}
                 Poll::Pending if self.rest(cx, 0) => return Poll::Pending,
-                Poll::Pending => {}
+                // The input has ended, or something was raised meanwhile.
+                Poll::Ready(None) | Poll::Pending => {}
             }
         }
     }

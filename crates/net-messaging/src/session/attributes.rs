@@ -9,10 +9,12 @@ use std::{
 use net_core::{Error, ErrorKind, Result};
 
 type Value = Arc<dyn Any + Send + Sync>;
+type Values = HashMap<Box<str>, Value>;
 
 /// Values under names; nothing is allocated until the first is set.
 #[derive(Debug, Default)]
-pub(super) struct Attributes(Mutex<Option<Box<HashMap<Box<str>, Value>>>>);
+#[allow(clippy::box_collection, reason = "an idle session without any is smaller by the map")]
+pub(super) struct Attributes(Mutex<Option<Box<Values>>>);
 
 impl Attributes {
     pub(super) fn set<T: Any + Send + Sync>(&self, name: &str, value: T) {

@@ -18,6 +18,7 @@ pub(crate) struct Requests(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// Nothing is allocated until the first request.
+    #[allow(clippy::box_collection, reason = "an idle session without any is smaller by the map")]
     waiting: Option<Box<HashMap<u64, Waiter>>>,
     next_id: u64,
     closed: bool,

@@ -1,0 +1,43 @@
+//! What a session has carried so far.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a session has carried so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// Messages that arrived, heartbeats included.
+    pub received_messages: u64,
+    /// Bytes of payload that arrived.
+    pub received_bytes: u64,
+    /// Messages that were handed to the transport, heartbeats included.
+    pub sent_messages: u64,
+    /// Bytes of payload that were handed to the transport.
+    pub sent_bytes: u64,
+    /// Messages that a full outbox dropped.
+    pub dropped_messages: u64,
+    /// Responses to no request of ours.
+    pub unexpected_responses: u64,
+    /// Messages that wait to be sent.
+    pub waiting_messages: usize,
+    /// Bytes that wait to be sent, with what each message costs besides.
+    pub waiting_bytes: usize,
+    /// Requests of ours that wait for their answers.
+    pub requests_in_flight: usize,
+}
+
+/// What a session counts; all but drops are written by its driver alone.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) received: AtomicU64,
+    pub(super) received_bytes: AtomicU64,
+    pub(super) sent: AtomicU64,
+    pub(super) sent_bytes: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) unexpected: AtomicU64,
+}
+
+/// Adds to a counter that only the driver writes: no other writer, so no atomic read-modify-write.
+pub(super) fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+}
