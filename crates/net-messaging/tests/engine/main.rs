@@ -5,9 +5,11 @@ mod rig;
 
 mod blockage;
 mod deadlines;
+mod drain;
 mod ending;
 mod handlers;
 mod ids;
+mod io_threads;
 mod order;
 mod outbox;
 mod reading;
