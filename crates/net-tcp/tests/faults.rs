@@ -138,6 +138,33 @@ async fn a10_a_part_of_a_frame_and_the_end_is_no_message() {
 }
 
 #[tokio::test]
+async fn a10_a_flood_of_empty_frames_ends_nothing() {
+    const FRAMES: usize = 500_000;
+    let (mut listener, to) = loopback().await;
+    let mut peer = TcpStream::connect(socket(&to)).await.expect("connecting");
+    let mut far = listener.accept().await.expect("a connection");
+    let _server = echo(listener);
+    let mut other = Tcp::default().connect(&to).await.expect("connecting");
+    let flood = tokio::spawn(async move {
+        peer.write_all(&vec![0; FRAMES * 4]).await.expect("written");
+        peer.shutdown().await.expect("ended");
+    });
+    let taking = tokio::spawn(async move {
+        let mut taken = 0;
+        while let Some(message) = far.recv().await.expect("an empty message") {
+            assert!(message.is_empty());
+            taken += 1;
+        }
+        taken
+    });
+    // How long one task may take is the engine's to decide; the other connection is served beside it or after it.
+    round_trip(&mut other, "served").await;
+    assert_eq!(soon("the end", taking).await.expect("no panic"), FRAMES);
+    round_trip(&mut other, "still served").await;
+    flood.await.expect("no panic");
+}
+
+#[tokio::test]
 async fn a34_a_name_without_an_address_is_unresolved() {
     for answer in [Err(io::ErrorKind::NotFound), Ok(Vec::new())] {
         let resolver = Answer(move |_| answer.clone().map_err(io::Error::from));
