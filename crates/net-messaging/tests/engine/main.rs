@@ -9,7 +9,6 @@ mod drain;
 mod ending;
 mod handlers;
 mod ids;
-mod io_threads;
 mod order;
 mod outbox;
 mod reading;

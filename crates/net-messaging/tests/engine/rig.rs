@@ -1,4 +1,5 @@
 //! What several tests begin with.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{future::Future, time::Duration};
 

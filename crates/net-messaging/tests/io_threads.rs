@@ -1,13 +1,22 @@
 //! Servers on runtimes of their own.
+//!
+//! The tests look for the threads of their process, so they run one at a time.
+#![cfg(target_os = "linux")]
+
+#[path = "engine/rig.rs"]
+mod rig;
 
 use std::{collections::HashSet, thread, time::Duration};
 
 use net_core::memory::Memory;
 use net_messaging::{Client, Server, ServerConfig, SessionConfig};
 use net_tcp::Tcp;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
-use crate::rig::{secs, soon};
+use rig::{secs, soon};
+
+/// Held by each test: under `cargo test` they share one process.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 fn threads(n: usize) -> ServerConfig {
     ServerConfig { io_threads: Some(n), ..ServerConfig::default() }
@@ -56,9 +65,9 @@ async fn echo<T: net_core::Transport>(
     (server.expect("listens"), told)
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn two_io_threads_serve_one_tcp_port_and_end_with_a_drain() {
+    let _alone = ALONE.lock().await;
     let (server, mut told) = echo(Tcp::default(), "tcp://127.0.0.1:0", 2).await;
     until(2).await;
     // The kernel deals connections out by a hash of their ports: in so many, both threads have some.
@@ -84,9 +93,9 @@ async fn two_io_threads_serve_one_tcp_port_and_end_with_a_drain() {
     until(0).await;
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_transport_with_one_listener_is_served_by_one_io_thread() {
+    let _alone = ALONE.lock().await;
     let memory = Memory::default();
     let (server, mut told) = echo(memory.clone(), "mem://server", 4).await;
     let client = Client::builder(memory).connect(server.local()).await.expect("connects");
@@ -104,18 +113,18 @@ async fn a_transport_with_one_listener_is_served_by_one_io_thread() {
     .await;
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn zero_io_threads_are_one_for_each_core() {
+    let _alone = ALONE.lock().await;
     let (server, _told) = echo(Tcp::default(), "tcp://127.0.0.1:0", 0).await;
     until(thread::available_parallelism().map_or(1, usize::from)).await;
     server.stop().await;
     until(0).await;
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn deadlines_are_kept_on_every_io_thread() {
+    let _alone = ALONE.lock().await;
     let session =
         SessionConfig { idle_timeout: Some(Duration::from_millis(200)), ..SessionConfig::default() };
     let server = Server::builder(Tcp::default())
@@ -137,9 +146,9 @@ async fn deadlines_are_kept_on_every_io_thread() {
     until(0).await;
 }
 
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_handler_that_blocks_its_io_thread_does_not_block_a_drain() {
+    let _alone = ALONE.lock().await;
     let (release, wait) = std::sync::mpsc::channel::<()>();
     let wait = std::sync::Mutex::new(wait);
     let (tell, mut told) = mpsc::unbounded_channel();
