@@ -201,3 +201,30 @@ pub struct ServerConfig {
     /// address; `Some(0)` is one for each core, `None` the caller's runtime. Default: `None`.
     pub io_threads: Option<usize>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m2_the_defaults_are_those_of_the_documentation() {
+        let server = ServerConfig::default();
+        assert_eq!(server.io_threads, None, "the caller's runtime");
+        assert_eq!(server.accept.max_connections, 10_000);
+        let session = server.session;
+        assert_eq!(session.first_message_timeout, Some(Duration::from_secs(30)));
+        assert_eq!(session.heartbeat.map(|heartbeat| heartbeat.interval), Some(Duration::from_secs(10)));
+        assert_eq!(session.format, Format::Message);
+        assert_eq!((session.max_concurrent, session.max_in_flight), (1, 1024));
+        assert_eq!((session.outbox.max_messages, session.outbox.max_bytes), (1024, 1 << 20));
+        assert!(session.check().is_ok());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let raw = SessionConfig { format: Format::Raw, max_concurrent: 2, ..SessionConfig::default() };
+        assert!(raw.check().is_err(), "raw answers carry no number");
+        assert!(SessionConfig { max_concurrent: 0, ..SessionConfig::default() }.check().is_err());
+        assert!(SessionConfig { max_in_flight: 0, ..SessionConfig::default() }.check().is_err());
+    }
+}

@@ -265,7 +265,7 @@ impl Session {
     /// Sends a request and waits for its answer, for `limit` at the longest.
     ///
     /// Any number of requests may wait at once; their answers may come in any order. At most
-    /// [`max_in_flight`](SessionConfig::max_in_flight) are on their way, further ones wait their turn.
+    /// [`max_in_flight`](crate::SessionConfig::max_in_flight) are on their way, further ones wait their turn.
     ///
     /// # Errors
     ///
