@@ -83,8 +83,8 @@ async fn wave(to: &Address, count: usize) -> Vec<Client> {
 
 #[tokio::test]
 async fn measured_d4_thousands_of_clients_in_one_process_leave_nothing_behind() {
-    let _alone = ALONE.lock().await;
     const CLIENTS: usize = 3_000;
+    let _alone = ALONE.lock().await;
     descriptors(2 * CLIENTS as u64 + 100);
     let server = echo(Tcp::default(), SessionConfig::default()).await;
     let before = open_descriptors();
@@ -130,8 +130,8 @@ async fn stalled_crowd(server: &Server, count: usize) -> Vec<TcpStream> {
 
 #[tokio::test]
 async fn measured_a9_a_thousand_stalled_readers_cost_neither_memory_nor_cpu() {
-    let _alone = ALONE.lock().await;
     const PEERS: usize = 1_000;
+    let _alone = ALONE.lock().await;
     descriptors(2 * PEERS as u64 + 100);
     // They stay, however long they are stalled: what they cost is to be seen.
     let outbox = OutboxConfig { max_bytes: 32 * 1024, overflow: Overflow::Refuse, ..OutboxConfig::default() };
@@ -187,8 +187,8 @@ async fn measured_a9_a_thousand_stalled_readers_cost_neither_memory_nor_cpu() {
 
 #[tokio::test]
 async fn a9_stalled_readers_are_disconnected_at_the_deadline_and_others_are_unaffected() {
-    let _alone = ALONE.lock().await;
     const PEERS: usize = 50;
+    let _alone = ALONE.lock().await;
     let config =
         TcpConfig { send_buffer_len: Some(8 * 1024), max_buffered: 16 * 1024, ..TcpConfig::default() };
     let session = SessionConfig { stall_timeout: Some(Duration::from_millis(800)), ..patient() };

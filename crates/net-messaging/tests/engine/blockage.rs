@@ -6,7 +6,7 @@ use net_core::{
     memory::{Memory, MemoryConfig},
 };
 use net_messaging::{
-    Client, CloseReason, Delivery, Heartbeat, OutboxConfig, Overflow, Server, SessionConfig,
+    Client, CloseReason, Delivery, Heartbeat, OutboxConfig, Overflow, Server, Session, SessionConfig,
 };
 use tokio::time::Instant;
 
@@ -153,7 +153,7 @@ async fn a31_a_broadcast_does_not_wait_for_the_one_of_many_that_is_stalled() {
     for _ in 0..50 {
         peers.push(Peer::connect(&memory, server.local()).await);
     }
-    while server.len() < 51 || !server.sessions().iter().all(|session| session.is_active()) {
+    while server.len() < 51 || !server.sessions().iter().all(Session::is_active) {
         tokio::task::yield_now().await;
     }
     let payload = Bytes::from(vec![7; 100]);

@@ -13,7 +13,7 @@ use net_core::{
     Address, ErrorKind, Message, MessageKind, Observer, Receiver, Sender, Transport,
     memory::{Memory, MemoryConfig},
 };
-use net_messaging::{Client, CloseReason, DrainReport, HandlerResult, Server, SessionConfig};
+use net_messaging::{Client, CloseReason, DrainReport, HandlerResult, Server, Session, SessionConfig};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
@@ -139,7 +139,7 @@ async fn what_is_left_at_the_end_is_cut_and_counted() {
         peers.push(peer);
     }
     let unread = Peer::connect(&memory, server.local()).await;
-    while server.len() < 4 || !server.sessions().iter().all(|session| session.is_active()) {
+    while server.len() < 4 || !server.sessions().iter().all(Session::is_active) {
         tokio::task::yield_now().await;
     }
     let sessions = server.sessions();

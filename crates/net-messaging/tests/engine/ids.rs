@@ -7,7 +7,7 @@ use net_core::{
 use net_messaging::{Client, Format, Server, SessionConfig};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, listen, only, patient, push, settle, soon};
+use crate::rig::{Peer, listen, only, patient, push, secs, settle, soon};
 
 /// A server that echoes in memory.
 async fn echo(memory: &Memory, config: SessionConfig) -> Server {
@@ -126,7 +126,7 @@ async fn a_request_and_a_notification_may_have_the_same_id() {
         let memory = Memory::default();
         let config = SessionConfig { max_concurrent, ..patient() };
         let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            tokio::time::sleep(secs(1)).await;
             Ok(message.into_reply())
         }))
         .await;
@@ -226,7 +226,7 @@ async fn in_raw_format_there_are_no_requests_no_heartbeats_and_no_errors() {
     for _ in 0..2 {
         assert_eq!(hears.recv().await, Some((MessageKind::Notification, 0)));
     }
-    tokio::time::sleep(std::time::Duration::from_secs(3_600)).await;
+    tokio::time::sleep(secs(3_600)).await;
     settle().await;
     assert!(session.is_active());
     assert_eq!(session.stats().sent_messages, 1);

@@ -50,18 +50,19 @@ async fn a_handler_asks_its_own_peer_at_concurrency_1() {
     assert_eq!(only(&server).await.stats().requests_in_flight, 0);
 }
 
+/// Answers a number by asking the other for the one below.
+async fn count_down(session: net_messaging::Session, message: Message) -> HandlerResult {
+    let n: u32 = text(&message).parse()?;
+    if n == 0 {
+        return Ok(Some(message.reply("done")));
+    }
+    let below = session.request(format!("{}", n - 1)).await?;
+    Ok(Some(message.reply(below.into_payload())))
+}
+
 #[tokio::test(start_paused = true)]
 async fn d3_both_sides_ask_each_other_inside_their_handlers() {
     let memory = Memory::default();
-    // Each answers a number by asking the other for the one below.
-    async fn count_down(session: net_messaging::Session, message: Message) -> HandlerResult {
-        let n: u32 = text(&message).parse()?;
-        if n == 0 {
-            return Ok(Some(message.reply("done")));
-        }
-        let below = session.request(format!("{}", n - 1)).await?;
-        Ok(Some(message.reply(below.into_payload())))
-    }
     let config = SessionConfig { max_concurrent: 16, ..SessionConfig::default() };
     let server = listen(
         Server::builder(memory.clone())

@@ -54,11 +54,14 @@ pub(crate) async fn listen<T: Transport, H: Handler>(builder: ServerBuilder<T, H
 
 /// Returns the only session, once it is there.
 pub(crate) async fn only(server: &Server) -> Session {
-    while server.len() != 1 || !server.sessions()[0].is_active() {
-        assert!(server.len() <= 1, "more than one session");
+    loop {
+        let mut sessions = server.sessions();
+        assert!(sessions.len() <= 1, "more than one session");
+        if let Some(session) = sessions.pop().filter(Session::is_active) {
+            return session;
+        }
         tokio::task::yield_now().await;
     }
-    server.sessions().pop().expect("one session")
 }
 
 /// A peer without an engine: it sends and receives what it is told to, and nothing else.

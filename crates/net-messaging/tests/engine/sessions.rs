@@ -278,17 +278,17 @@ async fn m6_age_and_idle_time_are_told() {
 
 /// Adds up what observers are told.
 #[derive(Debug, Default)]
-struct Totals(Mutex<[u64; 4]>);
+struct Totals(Mutex<(u64, u64, u64, u64)>);
 
 impl Observer for Totals {
     fn received(&self, _: &Info, messages: u64, bytes: u64) {
         let mut totals = self.0.lock().expect("not poisoned");
-        (totals[0], totals[1]) = (totals[0] + messages, totals[1] + bytes);
+        (totals.0, totals.1) = (totals.0 + messages, totals.1 + bytes);
     }
 
     fn sent(&self, _: &Info, messages: u64, bytes: u64) {
         let mut totals = self.0.lock().expect("not poisoned");
-        (totals[2], totals[3]) = (totals[2] + messages, totals[3] + bytes);
+        (totals.2, totals.3) = (totals.2 + messages, totals.3 + bytes);
     }
 }
 
@@ -317,7 +317,7 @@ async fn m6_figures_are_exact_on_both_sides() {
     let SessionStats { received_messages, received_bytes, sent_messages, sent_bytes, .. } = near.stats();
     assert_eq!((received_messages, received_bytes, sent_messages, sent_bytes), (1_000, sum, 1_000, sum));
     let told = *totals.0.lock().expect("not poisoned");
-    assert_eq!(told, [1_000, sum, 1_000, sum]);
+    assert_eq!(told, (1_000, sum, 1_000, sum));
 }
 
 #[tokio::test(start_paused = true)]
