@@ -3,7 +3,9 @@
 use std::{future::pending, time::Duration};
 
 use net_core::{ErrorKind, Message, memory::Memory};
-use net_messaging::{Client, CloseReason, Handler, HandlerResult, Server, Session, SessionConfig, SessionState};
+use net_messaging::{
+    Client, CloseReason, Handler, HandlerResult, Server, Session, SessionConfig, SessionState,
+};
 use tokio::sync::mpsc;
 
 /// Asks somebody who never answers whether a session may come in.
