@@ -114,3 +114,33 @@ impl Requests {
         self.lock().waiting.as_ref().map_or(0, |waiting| waiting.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+
+    #[test]
+    fn a29_ids_that_a_peer_chooses_meet_a_hash_with_a_random_key() {
+        fn seeded<K, V>(_: &HashMap<K, V, RandomState>) {}
+        let requests = Requests::default();
+        let (_, _waits) = requests.enter(9, false).expect("open").expect("room");
+        seeded(requests.lock().waiting.as_deref().expect("one waits"));
+        // A peer chooses what is looked up, never what is kept.
+        for id in 1..10_000 {
+            assert!(!requests.answer(Message::new(MessageKind::Response, id << 40, "")));
+        }
+        assert_eq!(requests.len(), 1);
+    }
+
+    #[test]
+    fn ids_begin_at_0_and_skip_those_that_still_wait() {
+        let requests = Requests::default();
+        let (first, _waits) = requests.enter(9, false).expect("open").expect("room");
+        requests.lock().next_id = u64::MAX;
+        let (last, _waits) = requests.enter(9, false).expect("open").expect("room");
+        let (next, _waits) = requests.enter(9, false).expect("open").expect("room");
+        assert_eq!((first, last, next), (0, u64::MAX, 1));
+    }
+}

@@ -42,6 +42,46 @@ async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn two_engines_that_flood_one_another_are_done_or_end_at_the_stall_deadline() {
+    for max_buffered in [1, 100, 10_000, 1 << 20] {
+        let memory = Memory::new(MemoryConfig { max_buffered, ..MemoryConfig::default() });
+        let outbox = OutboxConfig { max_messages: 8, ..OutboxConfig::default() };
+        let config = SessionConfig { stall_timeout: Some(secs(10)), outbox, ..patient() };
+        let server = listen(
+            Server::builder(memory.clone())
+                .session(config)
+                .on_message(|_, message| async move { Ok(message.into_reply()) }),
+        )
+        .await;
+        let client = Client::builder(memory)
+            .session(config)
+            .on_message(|_, message| async move { Ok(message.into_reply()) })
+            .connect(server.local())
+            .await
+            .expect("connects");
+        let sides = [client.session().expect("is connected"), only(&server).await];
+        let began = Instant::now();
+        let mut asking = Vec::new();
+        for n in 0..2_000 {
+            for side in sides.clone() {
+                asking.push(tokio::spawn(async move {
+                    let text = format!("{n}");
+                    match side.request_within(text.clone(), secs(3_600)).await {
+                        Ok(answer) => assert_eq!(answer.payload(), &text),
+                        Err(error) => assert_eq!(error.kind(), net_core::ErrorKind::Closed),
+                    }
+                }));
+            }
+        }
+        for asked in asking {
+            asked.await.expect("is done");
+        }
+        assert!(began.elapsed() < secs(13), "{:?} with {max_buffered} bytes of room", began.elapsed());
+        assert!(sides.iter().all(|side| side.stats().requests_in_flight == 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a9_a_peer_that_takes_nothing_is_disconnected_at_the_stall_deadline() {
     let memory = narrow();
     let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };

@@ -5,7 +5,7 @@ use net_core::{
     memory::Memory,
     testing::{Faults, Link, LinkConfig},
 };
-use net_messaging::{Client, CloseReason, Format, Heartbeat, Server, Session, SessionConfig};
+use net_messaging::{Client, CloseReason, Format, Heartbeat, Server, ServerConfig, Session, SessionConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -300,4 +300,16 @@ async fn a_session_without_deadlines_lasts() {
     tokio::time::sleep(secs(24 * 3_600)).await;
     assert!(session.is_active());
     assert_eq!(session.stats().sent_messages, 0);
+}
+
+#[test]
+fn m2_defaults_are_those_of_the_specification() {
+    let ServerConfig { session, accept, io_threads, .. } = ServerConfig::default();
+    assert_eq!(io_threads, None, "the caller's runtime");
+    assert_eq!(accept.max_connections, 10_000);
+    assert_eq!(session.first_message_timeout, Some(secs(30)));
+    assert_eq!(session.heartbeat, Some(Heartbeat { interval: secs(10), missed: 3 }));
+    assert_eq!(session.stall_timeout, Some(secs(10)));
+    assert_eq!(session.close_timeout, secs(1));
+    assert!(net_tcp::TcpConfig::default().nodelay && net_tcp::TcpConfig::default().keepalive.is_some());
 }
