@@ -13,7 +13,7 @@ use tokio::{
 
 use crate::{
     duplex,
-    rig::{Peer, listen, ms, only, patient, push, secs, settle, soon},
+    rig::{Peer, frame, listen, ms, only, patient, push, secs, settle, soon},
 };
 
 fn heartbeat(interval: u64, missed: u32) -> SessionConfig {
@@ -170,13 +170,6 @@ async fn bytes(config: SessionConfig) -> (Server, tokio::io::DuplexStream, Sessi
         .expect("listens");
     let session = only(&server).await;
     (server, stream, session)
-}
-
-/// A frame with a request in it.
-fn frame(id: u64, payload: &[u8]) -> Vec<u8> {
-    let body = Message::new(MessageKind::Request, id, payload.to_vec()).encode();
-    let len = u32::try_from(body.len()).expect("short");
-    [&len.to_be_bytes()[..], &body].concat()
 }
 
 #[tokio::test(start_paused = true)]

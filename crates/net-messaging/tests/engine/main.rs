@@ -15,3 +15,4 @@ mod reading;
 mod reconnection;
 mod requests;
 mod sessions;
+mod sockets;

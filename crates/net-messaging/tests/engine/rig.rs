@@ -131,3 +131,10 @@ pub(crate) fn feed(session: &Session, message: impl Into<Message>) {
 pub(crate) fn text(message: &Message) -> String {
     String::from_utf8(message.payload().to_vec()).expect("text")
 }
+
+/// Returns a frame with a request in it, as it is on a byte stream.
+pub(crate) fn frame(id: u64, payload: &[u8]) -> Vec<u8> {
+    let body = Message::new(MessageKind::Request, id, payload.to_vec()).encode();
+    let len = u32::try_from(body.len()).expect("short");
+    [&len.to_be_bytes()[..], &body].concat()
+}

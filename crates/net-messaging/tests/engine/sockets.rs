@@ -1,0 +1,218 @@
+//! Faults that only real sockets have.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use net_core::{ErrorKind, Message, MessageKind};
+use net_messaging::{Client, CloseReason, HandlerResult, Server, SessionConfig};
+use net_tcp::Tcp;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::rig::{frame, only, patient, push, secs, soon};
+
+async fn echo(session: SessionConfig) -> (Server, SocketAddr) {
+    let server = Server::builder(Tcp::default())
+        .session(session)
+        .on_message(|_, message| async { Ok(message.into_reply()) })
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    (server, to)
+}
+
+#[tokio::test]
+async fn requests_and_fin_in_one_segment_lose_nothing() {
+    let (_server, to) = echo(patient()).await;
+    let wire: Vec<u8> = (0..1_000).flat_map(|id| frame(id, b"payload")).collect();
+    // A blocking socket on the runtime's own thread: the server reads only when all is there, the end too.
+    let mut stream = std::net::TcpStream::connect(to).expect("connects");
+    stream.write_all(&wire).expect("writes");
+    stream.shutdown(Shutdown::Write).expect("half-closes");
+    stream.set_nonblocking(true).expect("sets it");
+    let mut stream = TcpStream::from_std(stream).expect("registers");
+    let mut answers = Vec::new();
+    soon("all answers", stream.read_to_end(&mut answers)).await.expect("a clean end");
+    assert_eq!(answers.len(), wire.len());
+    for (id, answer) in answers.chunks(frame(0, b"payload").len()).enumerate() {
+        let answer = Message::decode(answer.get(4..).expect("a frame").to_vec().into()).expect("a message");
+        assert_eq!((answer.kind(), answer.id()), (MessageKind::Response, id as u64));
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_byte_by_byte_is_one_message() {
+    let (server, to) = echo(patient()).await;
+    let mut stream = TcpStream::connect(to).await.expect("connects");
+    stream.set_nodelay(true).expect("sets it");
+    let wire = [frame(1, b"first"), frame(2, b""), frame(3, b"third")].concat();
+    for byte in &wire {
+        stream.write_all(&[*byte]).await.expect("writes");
+        tokio::task::yield_now().await;
+    }
+    let mut answers = vec![0; wire.len()];
+    soon("the answers", stream.read_exact(&mut answers)).await.expect("reads");
+    assert_eq!(only(&server).await.stats().received_messages, 3);
+}
+
+#[tokio::test]
+async fn a_disconnect_destroys_no_message_though_input_is_unread() {
+    let server = Server::builder(Tcp::default())
+        .session(patient())
+        .on_message(|session, _| {
+            push(session, vec![7; 100_000]);
+            push(session, "bye");
+            session.disconnect();
+            async { HandlerResult::Ok(None::<Message>) }
+        })
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    for _ in 0..20 {
+        let mut stream = std::net::TcpStream::connect(to).expect("connects");
+        // What follows the first message stays unread by the handler.
+        for id in 0..200 {
+            stream.write_all(&frame(id, &[7; 100])).expect("writes");
+        }
+        stream.set_nonblocking(true).expect("sets it");
+        let mut stream = TcpStream::from_std(stream).expect("registers");
+        let mut answers = Vec::new();
+        soon("the end", stream.read_to_end(&mut answers)).await.expect("a clean end, no reset");
+        assert!(answers.ends_with(b"bye"), "{} bytes", answers.len());
+        assert!(answers.len() > 100_000);
+    }
+}
+
+struct CountOnDrop(Arc<AtomicUsize>);
+
+impl Drop for CountOnDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_by_the_peer_drops_its_handler_and_tells_why() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let server = Server::builder(Tcp::default())
+        .session(patient())
+        .on_message({
+            let dropped = dropped.clone();
+            move |_, _| {
+                let guard = CountOnDrop(dropped.clone());
+                async move {
+                    std::future::pending::<()>().await;
+                    drop(guard);
+                    HandlerResult::Ok(None)
+                }
+            }
+        })
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let mut stream =
+        TcpStream::connect(server.local().socket().expect("an IP address")).await.expect("connects");
+    stream.write_all(&frame(1, b"")).await.expect("writes");
+    let session = only(&server).await;
+    stream.set_zero_linger().expect("sets it");
+    drop(stream);
+    let reason = soon("the end", session.closed()).await;
+    assert_eq!(reason.error().expect("it broke").kind(), ErrorKind::Reset);
+    assert_eq!(dropped.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a10_an_announced_length_beyond_the_cap_ends_the_session_at_once() {
+    for len in [u32::MAX, 1 << 31, (1 << 20) + 1] {
+        let (server, to) = echo(patient()).await;
+        let mut stream = TcpStream::connect(to).await.expect("connects");
+        let session = only(&server).await;
+        stream.write_all(&len.to_be_bytes()).await.expect("writes");
+        let reason = soon("the end", session.closed()).await;
+        assert_eq!(reason.error().expect("it broke").kind(), ErrorKind::MessageTooLong, "{reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn a36_who_waits_in_the_systems_queue_when_a_drain_begins_is_served() {
+    let (server, to) = echo(patient()).await;
+    // The runtime's thread is busy here: nobody accepts meanwhile.
+    let mut streams: Vec<_> = (0..50_u64)
+        .map(|id| {
+            let mut stream = std::net::TcpStream::connect(to).expect("connects");
+            stream.write_all(&frame(id, b"in time")).expect("writes");
+            stream.shutdown(Shutdown::Write).expect("half-closes");
+            stream
+        })
+        .collect();
+    let report = soon("the drain", server.drain(secs(5)..=secs(10))).await;
+    assert_eq!((report.active, report.cut), (50, 0));
+    for (id, stream) in streams.iter_mut().enumerate() {
+        let mut answer = Vec::new();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("sets it");
+        stream.read_to_end(&mut answer).expect("a clean end");
+        assert_eq!(answer.len(), frame(id as u64, b"in time").len());
+    }
+    assert_eq!(
+        std::net::TcpStream::connect(to).expect_err("is closed").kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
+}
+
+#[tokio::test]
+async fn m9_the_longest_messages_pass_in_both_directions_at_once() {
+    let (server, _) = echo(SessionConfig { max_concurrent: 8, ..patient() }).await;
+    let client = Client::builder(Tcp::default()).connect(server.local()).await.expect("connects");
+    let mut asking = Vec::new();
+    for n in 0..32_u8 {
+        let client = client.clone();
+        asking.push(tokio::spawn(async move {
+            let payload = vec![n; (1 << 20) - 9 - usize::from(n)];
+            assert_eq!(client.request(payload.clone()).await.expect("answers").payload(), &payload);
+        }));
+    }
+    for asked in asking {
+        soon("an answer", asked).await.expect("runs");
+    }
+}
+
+#[tokio::test]
+async fn a33_a_server_that_is_killed_fails_what_was_asked_with_a_reason() {
+    let server = Server::builder(Tcp::default())
+        .session(patient())
+        .on_message(|_, _| std::future::pending::<HandlerResult>())
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let client = Client::builder(Tcp::default()).connect(server.local()).await.expect("connects");
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.request("?").await.expect_err("is lost") })
+        })
+        .collect();
+    let session = only(&server).await;
+    soon("a request", async {
+        while session.stats().received_messages == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(server);
+    for asked in asking {
+        let error = soon("the loss", asked).await.expect("runs");
+        assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
+    }
+    assert!(matches!(soon("the end", session.closed()).await, CloseReason::Drained));
+}
