@@ -49,7 +49,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// Messages were handed to the transport, with so many bytes of payload in all.
     fn sent(&self, info: &Info, messages: u64, bytes: u64) {}
 
-    /// A request was answered after `elapsed`.
+    /// A request that this side sent was answered after `elapsed`, from its way into the outbox to its answer.
     fn request_finished(&self, info: &Info, elapsed: Duration) {}
 
     /// Messages for this peer were dropped because its outbox was full.

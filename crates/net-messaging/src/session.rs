@@ -12,7 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{ConnectionId, Error, ErrorKind, Info, Message, MessageKind, Result, frame::FrameError};
-use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, timeout},
+};
 
 use crate::{CloseReason, Delivery, Format, Overflow};
 
@@ -303,8 +307,14 @@ impl Session {
             changed.await;
         };
         let _entry = Entry { session: self, id };
+        // Read only for somebody who watches.
+        let began = self.settings().observer.as_ref().map(|_| Instant::now());
         self.send_wait(Message::new(MessageKind::Request, id, payload)).await?;
-        answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "request")))
+        let answer = answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "request")));
+        if let (Some(began), Ok(_)) = (began, &answer) {
+            self.observe(|observer| observer.request_finished(&self.0.info, began.elapsed()));
+        }
+        answer
     }
 
     /// Disconnects: what was accepted is sent, then both sides finish. In the session's own handler it acts when the

@@ -1,8 +1,11 @@
 //! Requests, notifications and pushes between a client and a server in memory.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use net_core::{ErrorKind, Message, memory::Memory};
+use net_core::{ErrorKind, Info, Message, Observer, memory::Memory};
 use net_messaging::{Client, CloseReason, Server, SessionState};
 
 #[tokio::test]
@@ -55,4 +58,33 @@ async fn many_requests_are_answered_out_of_order() {
     let (slow, quick) = tokio::join!(client.request("slow"), client.request("quick"));
     assert_eq!(slow.expect("answers").payload(), "slow");
     assert_eq!(quick.expect("answers").payload(), "quick");
+}
+
+/// Keeps how long requests took.
+#[derive(Debug, Default)]
+struct Durations(Mutex<Vec<Duration>>);
+
+impl Observer for Durations {
+    fn request_finished(&self, _: &Info, elapsed: Duration) {
+        self.0.lock().expect("no panic").push(elapsed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_learns_how_long_an_answered_request_took() {
+    let memory = Memory::default();
+    let server = Server::builder(memory.clone())
+        .on_message(|_, message| async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            Ok(message.into_reply())
+        })
+        .listen("mem://slow")
+        .await
+        .expect("listens");
+    let durations = Arc::new(Durations::default());
+    let client =
+        Client::builder(memory).observer(durations.clone()).connect(server.local()).await.expect("connects");
+    client.request("?").await.expect("answers");
+    client.request_within("?", Duration::from_secs(1)).await.expect_err("times out");
+    assert_eq!(*durations.0.lock().expect("no panic"), [Duration::from_secs(2)], "one was answered");
 }
