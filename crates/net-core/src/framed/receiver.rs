@@ -152,6 +152,11 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     /// Makes room for what is read next.
     fn make_room(&mut self) {
         let len = self.input.len();
+        if self.input.capacity() == 0 && self.missing <= LENT_LEN {
+            // The usual case, straight: it slept and holds nothing.
+            self.input = lend();
+            return;
+        }
         let room = self.input.capacity() - len;
         // What is announced is a claim, what has arrived is a fact: memory follows the fact.
         let wanted = self.missing.min(len.max(GROWTH)).max(MIN_READ);
