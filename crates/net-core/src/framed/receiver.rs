@@ -141,9 +141,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             }
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => {
-                let kind = error.kind();
-                self.state = State::Failed;
-                self.failure = Some(Box::new(Failure::Io(kind)));
+                self.fail(Failure::Io(error.kind()));
                 Poll::Ready(Err(Error::from_io(error, "receive")))
             }
         }
@@ -192,17 +190,12 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     }
 
     /// Gives the buffer back before sleeping, unless much of it is in use.
+    ///
+    /// Its capacity does not tell whether it is large: that shrinks as messages are cut from its front.
     fn settle(&mut self) {
-        if self.input.capacity() < LENT_LEN / 2 {
-            return;
-        }
-        match self.input.len() {
-            0 => take_back(std::mem::take(&mut self.input)),
-            len if len <= SMALL_REST => {
-                let rest = BytesMut::from(&self.input[..]);
-                take_back(std::mem::replace(&mut self.input, rest));
-            }
-            _ => {}
+        if self.input.len() <= SMALL_REST {
+            let rest = BytesMut::from(&self.input[..]);
+            take_back(std::mem::replace(&mut self.input, rest));
         }
     }
 
@@ -277,8 +270,39 @@ where
 
 impl<R, F> Drop for FrameReceiver<R, F> {
     fn drop(&mut self) {
-        if self.input.capacity() >= LENT_LEN / 2 {
-            take_back(std::mem::take(&mut self.input));
+        take_back(std::mem::take(&mut self.input));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::frame::LengthPrefix;
+
+    #[tokio::test]
+    async fn a_receiver_that_sleeps_holds_no_large_buffer_however_much_came_before() {
+        // Less than half of a lent buffer is left behind the last message, and too much to call it full.
+        for (frames, rest) in [(10, 0), (80, 0), (90, 0), (90, 500), (98, 0)] {
+            let mut wire = BytesMut::new();
+            for _ in 0..frames {
+                LengthPrefix::default().encode(&[7; 1000], &mut wire).expect("short");
+            }
+            wire.extend_from_slice(&[0, 0, 3]);
+            wire.extend_from_slice(&vec![255; rest]);
+            let (mut near, far) = duplex(LENT_LEN);
+            near.write_all(&wire).await.expect("room");
+            let framing = LengthPrefix::default().with_max_message_len(2000);
+            let mut receiver = FrameReceiver::new(far, framing);
+            for _ in 0..frames {
+                receiver.recv().await.expect("well-formed").expect("a message");
+            }
+            assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(receiver.incomplete_len(), 3 + rest);
+            assert!(receiver.input.capacity() <= 3 + rest, "{} held", receiver.input.capacity());
         }
     }
 }
