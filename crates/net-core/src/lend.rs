@@ -18,23 +18,28 @@ thread_local! {
 
 /// Lends an empty buffer.
 pub(crate) fn lend() -> BytesMut {
-    FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(LENT_LEN))
+    with_free(Vec::pop).flatten().unwrap_or_else(|| BytesMut::with_capacity(LENT_LEN))
 }
 
 /// Takes a buffer back, whatever it still contains.
 ///
-/// It is kept only where nobody holds a view of it any more and it is no larger than it was lent.
+/// It is kept only where nobody holds a view of it any more and it has not grown to twice what was lent.
 pub(crate) fn take_back(mut buffer: BytesMut) {
     buffer.clear();
     // Reclaiming moves the buffer's start back to the start of its memory.
     if !buffer.try_reclaim(LENT_LEN) || buffer.capacity() > 2 * LENT_LEN {
         return;
     }
-    FREE.with_borrow_mut(|free| {
+    with_free(|free| {
         if free.len() < KEPT {
             free.push(buffer);
         }
     });
+}
+
+/// Gives `use_it` this thread's free buffers; they are gone where a connection outlives them as the thread ends.
+fn with_free<T>(use_it: impl FnOnce(&mut Vec<BytesMut>) -> T) -> Option<T> {
+    FREE.try_with(|free| use_it(&mut free.borrow_mut())).ok()
 }
 
 #[cfg(test)]
@@ -54,5 +59,29 @@ mod tests {
         take_back(again);
         assert_ne!(lend().as_ptr(), start, "a view of it is still held");
         assert_eq!(&view[..], b"y");
+    }
+
+    #[test]
+    fn a_buffer_may_come_back_after_the_threads_own_are_gone() {
+        struct Late;
+        impl Drop for Late {
+            fn drop(&mut self) {
+                take_back(lend());
+            }
+        }
+        thread_local! {
+            static LATE: Late = const { Late };
+        }
+        // In both orders, since the one in which a thread drops its locals is not ours to know.
+        for late_first in [true, false] {
+            let thread = std::thread::spawn(move || {
+                if late_first {
+                    LATE.with(|_| {});
+                }
+                take_back(lend());
+                LATE.with(|_| {});
+            });
+            thread.join().expect("no panic as the thread ends");
+        }
     }
 }
