@@ -9,6 +9,7 @@
 //! * [`buffer`]: buffers that are used again; [`MessageSink`], [`MessageStream`]: connections for combinators.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Observer`]: what is told to logs and metrics.
+//! * `size` (feature `serde`): byte sizes in configuration files.
 //! * `testing` (feature `testing`): the laws as checks of any transport, and links with faults.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -28,6 +29,8 @@ pub mod memory;
 mod message;
 mod observer;
 mod sink_stream;
+#[cfg(feature = "serde")]
+pub mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transport;

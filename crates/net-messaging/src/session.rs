@@ -357,8 +357,7 @@ impl Session {
         let pushed = outbox.push(message, own, &self.0.waiting, &self.config().outbox);
         drop(outbox);
         if pushed.dropped > 0 {
-            self.0.counters.dropped.fetch_add(pushed.dropped, Ordering::Relaxed);
-            self.observe(|observer| observer.dropped(&self.0.info, pushed.dropped));
+            self.count_dropped(pushed.dropped);
         }
         if pushed.delivery == Delivery::Full && self.config().outbox.overflow == Overflow::Disconnect {
             self.0.activity.full(self.clock().now());

@@ -188,6 +188,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if origin.kind != MessageKind::Notification && self.format == Format::Message {
             let reply = ErrorReply::new(ErrorCode::Failed, "the answer is longer than a message may be");
             self.replies.push_front(Message::new(MessageKind::Error, origin.id, reply.encode()));
+        } else {
+            self.session.count_dropped(1);
         }
     }
 

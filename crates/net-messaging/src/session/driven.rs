@@ -143,6 +143,12 @@ impl Session {
         self.observe(|observer| observer.sent(&self.0.info, messages, bytes));
     }
 
+    /// Counts messages that nobody will get, and tells the observer.
+    pub(crate) fn count_dropped(&self, messages: u64) {
+        self.0.counters.dropped.fetch_add(messages, Ordering::Relaxed);
+        self.observe(|observer| observer.dropped(&self.0.info, messages));
+    }
+
     /// Gives an answer of the peer to the request that waits for it.
     pub(crate) fn answer(&self, message: Message) {
         if self.0.requests.answer(message) {
