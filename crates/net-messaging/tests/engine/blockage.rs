@@ -11,19 +11,14 @@ use net_messaging::{
 use tokio::time::Instant;
 
 use crate::duplex;
-use crate::rig::{Peer, listen, ms, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, echo, listen, ms, narrow, only, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
     // Both sides answer what the other asks, and neither asks less than it answers: no replies find room.
     let memory = narrow();
     let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(config)
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, config).await;
     // A peer that sends without end and takes nothing.
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
@@ -47,12 +42,7 @@ async fn two_engines_that_flood_one_another_are_done_or_end_at_the_stall_deadlin
         let memory = Memory::new(MemoryConfig { max_buffered, ..MemoryConfig::default() });
         let outbox = OutboxConfig { max_messages: 8, ..OutboxConfig::default() };
         let config = SessionConfig { stall_timeout: Some(secs(10)), outbox, ..patient() };
-        let server = listen(
-            Server::builder(memory.clone())
-                .session(config)
-                .on_message(|_, message| async move { Ok(message.into_reply()) }),
-        )
-        .await;
+        let server = echo(&memory, config).await;
         let client = Client::builder(memory)
             .session(config)
             .on_message(|_, message| async move { Ok(message.into_reply()) })

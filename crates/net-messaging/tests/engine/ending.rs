@@ -13,16 +13,7 @@ use net_core::{
 use net_messaging::{Client, CloseReason, Format, Server, SessionConfig, SessionState};
 use tokio::sync::{Notify, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon};
-
-/// Counts up when it is dropped.
-struct Dropped(Arc<AtomicUsize>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crate::rig::{Dropped, Peer, echo, listen, narrow, only, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() {
@@ -295,12 +286,7 @@ async fn what_came_before_a_violation_has_its_answer() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
         let config = SessionConfig { max_concurrent, ..patient() };
-        let server = listen(
-            Server::builder(memory.clone())
-                .session(config)
-                .on_message(|_, message| async { Ok(message.into_reply()) }),
-        )
-        .await;
+        let server = echo(&memory, config).await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         for id in 0..10 {
             peer.0.tx.feed(Message::new(MessageKind::Request, id, "").encode()).await.expect("feeds");

@@ -7,17 +7,7 @@ use net_core::{
 use net_messaging::{Client, Format, Server, SessionConfig};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, listen, only, patient, push, secs, settle, soon};
-
-/// A server that echoes in memory.
-async fn echo(memory: &Memory, config: SessionConfig) -> Server {
-    listen(
-        Server::builder(memory.clone())
-            .session(config)
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await
-}
+use crate::rig::{Peer, echo, listen, only, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn echo_answers_kind_0_with_1_and_2_with_2_and_nothing_else() {

@@ -8,7 +8,7 @@ use net_core::{
 use net_messaging::{Client, HandlerResult, Server, SessionConfig};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon, text};
+use crate::rig::{Peer, echo, listen, narrow, only, patient, push, secs, settle, soon, text};
 
 /// A server whose handler waits for a permit before each reply.
 async fn gated(memory: &Memory, config: SessionConfig) -> (Server, Arc<Semaphore>) {
@@ -264,12 +264,7 @@ async fn reading_does_not_stop_because_our_own_requests_find_no_room() {
 #[tokio::test(start_paused = true)]
 async fn a_server_stops_reading_while_replies_find_no_room() {
     let memory = narrow();
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, patient()).await;
     let Connection { mut tx, mut rx, .. } = Peer::connect(&memory, server.local()).await.0;
     let sending = tokio::spawn(async move {
         for id in 0..200 {

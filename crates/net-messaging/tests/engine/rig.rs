@@ -1,7 +1,15 @@
 //! What several tests begin with.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use net_core::{
@@ -29,6 +37,19 @@ pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_micros(100)).await;
 }
 
+/// Lets the tasks that are ready run once. tokio's own `yield_now` waits until no task is, or for 61 of them.
+pub(crate) async fn turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// A transport in which a message waits as soon as another one is under way.
 pub(crate) fn narrow() -> Memory {
     Memory::new(MemoryConfig { max_buffered: 1, ..MemoryConfig::default() })
@@ -52,6 +73,12 @@ pub(crate) async fn listen<T: Transport, H: Handler>(builder: ServerBuilder<T, H
     builder.listen("mem://server").await.expect("listens")
 }
 
+/// Starts a server in memory that echoes.
+pub(crate) async fn echo(memory: &Memory, config: SessionConfig) -> Server {
+    let builder = Server::builder(memory.clone()).session(config);
+    listen(builder.on_message(|_, message| async { Ok(message.into_reply()) })).await
+}
+
 /// Returns the only session, once it is there.
 pub(crate) async fn only(server: &Server) -> Session {
     loop {
@@ -61,6 +88,15 @@ pub(crate) async fn only(server: &Server) -> Session {
             return session;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Counts up when it is dropped.
+pub(crate) struct Dropped(pub(crate) Arc<AtomicUsize>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
