@@ -218,18 +218,25 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Prepares to wait: flushes, tells what happened, sleeps. `false`: something other than `ignored` was raised
     /// meanwhile, so look again.
+    ///
+    /// Where this wake-up has handled its share, whatever was raised waits for the next one, which is due at once:
+    /// other tasks have their turn first.
     fn rest(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
+        let spent = self.is_spent();
         self.report();
         self.poll_flush(cx);
         if matches!(self.ended, Some(Ended::Broken)) {
             return false;
         }
         // What is pushed while there is no room waits in the outbox: room wakes the driver.
-        let blocked = self.is_blocked();
-        if !self.session.signal().sleep(ignored | if blocked { signal::PUSHED } else { 0 }) {
+        let blocked = if self.is_blocked() { signal::PUSHED } else { 0 };
+        if !self.session.signal().sleep(if spent { u32::MAX } else { ignored | blocked }) {
             return false;
         }
         self.sleep();
+        if spent {
+            cx.waker().wake_by_ref();
+        }
         true
     }
 
@@ -242,15 +249,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 *queue = VecDeque::new();
             }
         }
-    }
-
-    /// Lets other tasks have their turn, and goes on afterwards.
-    fn rest_briefly(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
-        let rests = self.rest(cx, ignored);
-        if rests {
-            cx.waker().wake_by_ref();
-        }
-        rests
     }
 
     /// Tells counters, observers and the sweep what happened since the last report.

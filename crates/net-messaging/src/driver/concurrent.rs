@@ -116,9 +116,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 return Poll::Ready(Step::Stop);
             }
             self.fail_what_cannot_be_answered();
-            let later = signal::CLOSE_LATER;
-            let rests = if self.is_spent() { self.rest_briefly(cx, later) } else { self.rest(cx, later) };
-            if rests {
+            if self.rest(cx, signal::CLOSE_LATER) {
                 return Poll::Pending;
             }
         }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use net_core::{
-    Connection, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender, memory::Memory,
+    Connection, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender,
+    memory::{Memory, MemoryConfig},
 };
 use net_messaging::{Client, HandlerResult, Server, SessionConfig};
 use tokio::sync::{Semaphore, mpsc};
@@ -312,6 +313,35 @@ async fn a_client_reads_while_its_replies_find_no_room() {
     for id in 0..10 {
         assert_eq!(peer.recv().await.id(), id);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_replies_find_no_room_reads_on_behind_the_share_of_a_wake_up() {
+    let memory = Memory::new(MemoryConfig { max_buffered: 20_000, ..MemoryConfig::default() });
+    let mut listener = net_core::Transport::listen(&memory, &"mem://server".parse().expect("an address"))
+        .await
+        .expect("listens");
+    let (client, mut peer) = tokio::join!(
+        Client::builder(memory.clone())
+            .session(patient())
+            .on_message(|_, message| async move { Ok(message.reply(vec![7; 15_000])) })
+            .connect("mem://server"),
+        Peer::accept(&mut listener),
+    );
+    let client = client.expect("connects");
+    let asking = tokio::spawn(async move { client.request("?").await });
+    assert_eq!(peer.text().await, "?");
+    // The first reply is under way, the second finds no room.
+    peer.request(0, "").await;
+    peer.request(1, "").await;
+    settle().await;
+    // The 256th message of the next wake-up waits for the handler, and the answer stands behind it.
+    for _ in 0..255 {
+        peer.0.tx.feed(Message::new(MessageKind::Heartbeat, 0, "").encode()).await.expect("feeds");
+    }
+    peer.0.tx.feed(Message::new(MessageKind::Request, 2, "").encode()).await.expect("feeds");
+    peer.send(Message::new(MessageKind::Response, 0, "!")).await;
+    assert_eq!(soon("the answer", asking).await.expect("runs").expect("is answered").payload(), "!");
 }
 
 #[tokio::test(start_paused = true)]
