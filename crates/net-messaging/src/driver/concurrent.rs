@@ -72,7 +72,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 self.session.signal().lower(signal::OVERDUE);
                 self.session.activity().handled();
                 self.drop_overdue(cx, running, origins);
-            } else if raised != 0 {
+                // Those that are left stand in a new set, which wakes nobody for a future that it has not polled.
+                continue;
+            }
+            if raised != 0 {
                 self.heed(cx);
             }
             if self.is_stopped() {
