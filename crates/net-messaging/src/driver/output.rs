@@ -184,8 +184,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if error.kind() != ErrorKind::MessageTooLong {
             return self.failed(error);
         }
-        // The connection is intact; the one who asked learns that the answer cannot be carried.
-        if origin.kind != MessageKind::Notification && self.format == Format::Message {
+        // The connection is intact; the one who asked learns that the answer cannot be carried, unless even that is
+        // longer than a message may be.
+        let asked = matches!(origin.kind, MessageKind::Request | MessageKind::Response);
+        if asked && self.format == Format::Message {
             let reply = ErrorReply::new(ErrorCode::Failed, "the answer is longer than a message may be");
             self.replies.push_front(Message::new(MessageKind::Error, origin.id, reply.encode()));
         } else {

@@ -190,6 +190,25 @@ async fn a_reply_that_is_too_long_is_answered_by_an_error_and_the_session_goes_o
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_not_even_an_error_fits_it_is_dropped_and_the_session_goes_on() {
+    let memory = Memory::new(MemoryConfig { max_message_len: 12, ..MemoryConfig::default() });
+    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|_, message| async {
+        match &message.payload()[..] {
+            b"err" => Err("no error is as short as 3 bytes")?,
+            b"len" => Ok(message.reply(vec![1; 100])),
+            _ => Ok(message.into_reply()),
+        }
+    }))
+    .await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    for (id, payload) in [(1, "err"), (2, "len"), (3, "fit")] {
+        peer.request(id, payload).await;
+    }
+    assert_eq!(peer.recv().await, Message::new(MessageKind::Response, 3, "fit"));
+    assert_eq!(only(&server).await.stats().dropped_messages, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_raw_format_there_are_no_requests_no_heartbeats_and_no_errors() {
     let memory = Memory::default();
     let (heard, mut hears) = mpsc::unbounded_channel();
