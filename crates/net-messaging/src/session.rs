@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Delivery, Format, Overflow};
+use crate::{CloseReason, Delivery, Format, OutboxConfig, Overflow};
 
 pub(crate) mod activity;
 mod attributes;
@@ -210,15 +210,16 @@ impl Session {
 
     /// Queues a message as [`send`](Self::send) does, but leaves the driver asleep until [`flush`](Self::flush) or
     /// the next `send`: messages that belong together leave in one write. What a handler feeds to its own session
-    /// leaves before its reply.
+    /// leaves before its reply; what reaches the high-water mark of the outbox leaves without a flush.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn feed(&self, message: impl Into<Message>) -> Result<Delivery> {
         let delivery = self.push(message.into(), false)?;
-        if self.0.signal.is_inside() {
-            // The driver runs and need not be woken: what a handler fed goes out before its reply.
+        // Where the driver runs it need not be woken, and what a handler fed goes out before its reply. Nor is it left
+        // asleep while the outbox fills.
+        if self.0.signal.is_inside() || delivery != Delivery::Sent {
             self.flush();
         }
         Ok(delivery)
@@ -243,7 +244,12 @@ impl Session {
         let cost = outbox::cost(&message);
         loop {
             let changed = self.0.changed.notified();
-            if self.0.waiting.fits(cost, &self.config().outbox) && self.send(message.clone())?.is_accepted() {
+            // Who waits drops nothing and refuses nothing, whatever is done with those who do not.
+            let accepted = self.0.waiting.fits(cost, &self.config().outbox)
+                && self.push_or(message.clone(), false, Overflow::Refuse)?.is_accepted();
+            // What was fed and not flushed would be in the way for ever.
+            self.flush();
+            if accepted {
                 return Ok(());
             }
             if self.state() >= SessionState::Disconnecting {
@@ -342,7 +348,12 @@ impl Session {
         }
     }
 
-    pub(crate) fn push(&self, message: Message, own: bool) -> Result<Delivery> {
+    fn push(&self, message: Message, own: bool) -> Result<Delivery> {
+        self.push_or(message, own, self.config().outbox.overflow)
+    }
+
+    /// Puts a message into the outbox, or does what `overflow` says where it is full.
+    fn push_or(&self, message: Message, own: bool, overflow: Overflow) -> Result<Delivery> {
         let (len, max) = (message.payload().len(), self.settings().max_payload_len());
         if len > max {
             let source = FrameError::TooLong { len: len as u64, max };
@@ -354,12 +365,13 @@ impl Session {
             drop(outbox);
             return Err(self.closed_error("send"));
         }
-        let pushed = outbox.push(message, own, &self.0.waiting, &self.config().outbox);
+        let bounds = OutboxConfig { overflow, ..self.config().outbox };
+        let pushed = outbox.push(message, own, &self.0.waiting, &bounds);
         drop(outbox);
         if pushed.dropped > 0 {
             self.count_dropped(pushed.dropped);
         }
-        if pushed.delivery == Delivery::Full && self.config().outbox.overflow == Overflow::Disconnect {
+        if pushed.delivery == Delivery::Full && overflow == Overflow::Disconnect {
             self.0.activity.full(self.clock().now());
         }
         Ok(pushed.delivery)
