@@ -110,7 +110,6 @@ pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
         }
         drop(driver);
         guard.session.begin_to_end();
-        guard.session.requests().close();
         let reason = guard.session.set_reason(CloseReason::ByPeer).clone();
         // A handler that hangs or panics here has had its chance: the session ends all the same.
         let _ = AssertUnwindSafe(tell(&guard.session, &*handler, &reason)).catch_unwind().await;

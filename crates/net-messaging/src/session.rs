@@ -385,11 +385,9 @@ impl Session {
     }
 
     fn closed_error(&self, operation: &'static str) -> Error {
-        let error = Error::new(ErrorKind::Closed, operation).at(&self.0.info.remote);
-        match self.0.reason.get() {
-            Some(reason) => error.because(reason.to_string()),
-            None => error,
-        }
+        // Every end is given its reason when it begins, but for that of the peer's input.
+        let reason = self.0.reason.get().unwrap_or(&CloseReason::ByPeer);
+        Error::new(ErrorKind::Closed, operation).at(&self.0.info.remote).because(reason.to_string())
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {

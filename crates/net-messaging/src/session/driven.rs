@@ -74,13 +74,13 @@ impl Session {
         let outbox = self.outbox();
         self.0.state.fetch_max(SessionState::Disconnecting as u8, Ordering::AcqRel);
         drop(outbox);
+        self.0.requests.close();
         self.0.changed.notify_waiters();
     }
 
     /// Ends the session: nothing of it runs any more.
     pub(crate) fn end(&self) {
         self.begin_to_end();
-        self.0.requests.close();
         self.0.state.store(SessionState::Closed as u8, Ordering::Release);
         self.0.changed.notify_waiters();
     }

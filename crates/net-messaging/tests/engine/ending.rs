@@ -108,6 +108,25 @@ async fn requests_of_our_own_fail_at_once_when_the_peer_has_finished() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_of_our_own_fail_at_once_when_we_disconnect() {
+    let memory = Memory::default();
+    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    let asking = tokio::spawn({
+        let session = session.clone();
+        async move { session.request("?").await }
+    });
+    assert_eq!(peer.text().await, "?");
+    let began = tokio::time::Instant::now();
+    session.disconnect();
+    // The peer has not finished, but what it sends now is read by nobody.
+    let error = soon("the end", asking).await.expect("runs").expect_err("no answer is read");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Closed, secs(0)));
+    assert!(error.report().contains(&CloseReason::ByUs.to_string()), "{}", error.report());
+}
+
+#[tokio::test(start_paused = true)]
 async fn disconnect_in_ones_own_handler_acts_when_the_handler_returns() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
