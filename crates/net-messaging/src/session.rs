@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use net_core::{ConnectionId, Error, ErrorKind, Info, Message, MessageKind, Result, frame::FrameError};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, SemaphorePermit},
     task::AbortHandle,
     time::{Instant, timeout},
 };
@@ -91,7 +91,7 @@ struct Inner {
     waiting: Waiting,
     requests: Requests,
     attributes: Attributes,
-    /// Told when there is room in the outbox or among the requests, and when the session ends.
+    /// Told when there is room in the outbox, when the session is admitted and when it ends.
     changed: Notify,
     counters: Counters,
     reason: OnceLock<CloseReason>,
@@ -101,6 +101,7 @@ struct Inner {
 impl Session {
     pub(crate) fn new(info: Info, settings: Arc<Settings>) -> Self {
         let activity = Activity::default();
+        let requests = Requests::new(settings.config.max_in_flight);
         activity.open(settings.clock.now());
         Self(Arc::new(Inner {
             info,
@@ -110,7 +111,7 @@ impl Session {
             activity,
             outbox: Mutex::default(),
             waiting: Waiting::default(),
-            requests: Requests::default(),
+            requests,
             attributes: Attributes::default(),
             changed: Notify::new(),
             counters: Counters::default(),
@@ -303,16 +304,9 @@ impl Session {
     }
 
     async fn exchange(&self, payload: Bytes) -> Result<Message> {
-        let (id, answer) = loop {
-            let changed = self.0.changed.notified();
-            if let Some(entered) =
-                self.0.requests.enter(self.config().max_in_flight, self.0.signal.is_inside())?
-            {
-                break entered;
-            }
-            changed.await;
-        };
-        let _entry = Entry { session: self, id };
+        let turn = self.0.requests.turn().await?;
+        let (id, answer) = self.0.requests.enter(self.0.signal.is_inside())?;
+        let _entry = Entry { requests: &self.0.requests, id, _turn: turn };
         // Read only for somebody who watches.
         let began = self.settings().observer.as_ref().map(|_| Instant::now());
         self.send_wait(Message::new(MessageKind::Request, id, payload)).await?;
@@ -401,14 +395,14 @@ impl Session {
 
 /// A request that waits; forgotten when its future is dropped.
 struct Entry<'a> {
-    session: &'a Session,
+    requests: &'a Requests,
     id: u64,
+    _turn: SemaphorePermit<'a>,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.session.0.requests.forget(self.id);
-        self.session.0.changed.notify_waiters();
+        self.requests.forget(self.id);
     }
 }
 

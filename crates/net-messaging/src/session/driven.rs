@@ -151,9 +151,7 @@ impl Session {
 
     /// Gives an answer of the peer to the request that waits for it.
     pub(crate) fn answer(&self, message: Message) {
-        if self.0.requests.answer(message) {
-            self.0.changed.notify_waiters();
-        } else {
+        if !self.0.requests.answer(message) {
             add(&self.0.counters.unexpected, 1);
         }
     }
