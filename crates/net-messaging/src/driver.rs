@@ -102,8 +102,9 @@ pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
     sessions: Option<Sessions>,
 ) -> impl Future<Output = CloseReason> + Send {
     let mut driver = Driver::new(tx, rx, session.clone());
-    let guard = Guard { session, sessions };
+    let mut guard = Guard { session, sessions, opened: false };
     async move {
+        guard.opened = true;
         // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
         if AssertUnwindSafe(driver.work(&*handler)).catch_unwind().await.is_err() {
             guard.session.set_reason(CloseReason::Panicked);
@@ -135,6 +136,8 @@ async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) 
 struct Guard {
     session: Session,
     sessions: Option<Sessions>,
+    /// The task has run, so that observers know of the session.
+    opened: bool,
 }
 
 impl Drop for Guard {
@@ -147,8 +150,9 @@ impl Drop for Guard {
             sessions.remove(session.id());
         }
         session.end();
-        let error = reason.error();
-        session.observe(|observer| observer.closed(session.info(), error));
+        if self.opened {
+            session.observe(|observer| observer.closed(session.info(), reason.error()));
+        }
     }
 }
 
