@@ -313,7 +313,7 @@ mod tests {
     use net_tcp::Tcp;
 
     use super::*;
-    use crate::{HandlerResult, SessionConfig, session::Role, session::activity::Clock};
+    use crate::HandlerResult;
 
     #[derive(Debug)]
     struct Echo;
@@ -324,24 +324,13 @@ mod tests {
         }
     }
 
-    fn session(info: Info) -> Session {
-        let settings = Settings {
-            config: SessionConfig::default(),
-            observer: None,
-            clock: Clock::start(),
-            max_message_len: 1 << 20,
-            role: Role::Server,
-        };
-        Session::new(info, Arc::new(settings))
-    }
-
     #[tokio::test]
     async fn the_drivers_future_stays_within_1_kib() {
         let mut listener =
             Tcp::default().listen(&"tcp://127.0.0.1:0".parse().expect("an address")).await.expect("listens");
         let _near = Tcp::default().connect(listener.local()).await.expect("connects");
         let Connection { tx, rx, info, .. } = listener.accept().await.expect("accepts");
-        let driving = drive((tx, rx), session(info), Arc::new(Echo), None);
+        let driving = drive((tx, rx), Session::new(info, Settings::of_test()), Arc::new(Echo), None);
         let len = size_of_val(&driving);
         assert!(len <= 1024, "{len} bytes for every idle session");
     }

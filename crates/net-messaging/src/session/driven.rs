@@ -129,6 +129,14 @@ impl Session {
         }
     }
 
+    /// Forgets that the outbox was full where nothing waits: who found it full may have noted that only after the
+    /// driver had emptied it.
+    pub(crate) fn forget_full(&self) {
+        if self.0.waiting.messages() == 0 {
+            self.0.activity.room();
+        }
+    }
+
     /// Counts what arrived.
     pub(crate) fn count_received(&self, messages: u64, bytes: u64) {
         add(&self.0.counters.received, messages);
