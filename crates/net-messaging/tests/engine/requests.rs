@@ -5,6 +5,7 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use net_core::{
@@ -325,7 +326,7 @@ async fn a_request_waits_for_the_connection_that_comes_back() {
     let session = client.session().expect("is connected");
     drop(peer);
     session.closed().await;
-    let asking = tokio::spawn(async move { client.request("patient").await });
+    let asking = tokio::spawn(async move { client.request_within("patient", Duration::MAX).await });
     let mut peer = Peer::accept(&mut listener).await;
     let request = peer.recv().await;
     assert_eq!(request.payload(), "patient");
