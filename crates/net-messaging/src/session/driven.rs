@@ -40,11 +40,12 @@ impl Session {
 
     /// Begins to end the session, for the first reason that is given.
     pub(crate) fn close(&self, reason: CloseReason) {
-        // The first reason stays.
-        if matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed) {
+        let cut = matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed);
+        // The first reason stays; it stands before the driver is told to look.
+        let _ = self.0.reason.set(reason);
+        if cut {
             self.0.signal.raise(signal::CUT);
         }
-        let _ = self.0.reason.set(reason);
         self.0.signal.raise(signal::CLOSE);
     }
 
@@ -69,7 +70,7 @@ impl Session {
         }
     }
 
-    /// Refuses what is sent from now on.
+    /// Refuses what is sent from now on, and fails the requests that wait: no answer is read any more.
     pub(crate) fn begin_to_end(&self) {
         let outbox = self.outbox();
         self.0.state.fetch_max(SessionState::Disconnecting as u8, Ordering::AcqRel);
