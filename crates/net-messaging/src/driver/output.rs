@@ -248,7 +248,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if taken || moves {
             self.session.activity().moving();
         }
-        self.watched = Some(Box::new(now));
+        match &mut self.watched {
+            Some(before) => **before = now,
+            None => self.watched = Some(Box::new(now)),
+        }
         self.session.activity().stalled(self.wake.now);
     }
 
