@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use net_core::{
-    Message, MessageKind, Sender, Transport,
+    Message, MessageKind, Sender,
     memory::{Memory, MemoryConfig},
 };
 use net_messaging::{
@@ -11,7 +11,7 @@ use net_messaging::{
 use tokio::time::Instant;
 
 use crate::duplex;
-use crate::rig::{Peer, echo, listen, ms, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, echo, listen, ms, narrow, only, pair, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
@@ -245,12 +245,7 @@ async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_while_nothing_is_taken_times_out_and_forgets() {
     let memory = narrow();
-    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
-    let (client, peer) = tokio::join!(
-        Client::builder(memory.clone()).session(patient()).connect("mem://server"),
-        Peer::accept(&mut listener),
-    );
-    let client = client.expect("connects");
+    let (client, peer, _listener) = pair(&memory, |builder| builder).await;
     for _ in 0..5 {
         assert!(client.request_within("?", secs(1)).await.expect_err("times out").is_timeout());
     }

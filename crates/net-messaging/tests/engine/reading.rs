@@ -9,7 +9,7 @@ use net_core::{
 use net_messaging::{Client, HandlerResult, Server, SessionConfig};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Peer, echo, listen, narrow, only, patient, push, secs, settle, soon, text};
+use crate::rig::{Peer, echo, listen, narrow, only, pair, patient, push, secs, settle, soon, text};
 
 /// A server whose handler waits for a permit before each reply.
 async fn gated(memory: &Memory, config: SessionConfig) -> (Server, Arc<Semaphore>) {
@@ -219,46 +219,32 @@ async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_does_not_stop_because_pushes_find_no_room() {
-    let memory = narrow();
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
-        heard.send(text(&message)).expect("is heard");
-        async { Ok(None) }
-    }))
-    .await;
-    let mut peer = Peer::connect(&memory, server.local()).await;
-    let session = only(&server).await;
-    for _ in 0..10 {
-        push(&session, "nobody takes it");
-    }
-    settle().await;
-    assert!(session.stats().waiting_messages > 0, "pushes are blocked");
-    for n in 0..500 {
-        peer.notify(format!("{n}")).await;
-        assert_eq!(soon("it", hears.recv()).await, Some(format!("{n}")));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn reading_does_not_stop_because_our_own_requests_find_no_room() {
-    let memory = narrow();
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
-        heard.send(text(&message)).expect("is heard");
-        async { Ok(None) }
-    }))
-    .await;
-    let mut peer = Peer::connect(&memory, server.local()).await;
-    let session = only(&server).await;
-    for n in 0..10 {
-        let session = session.clone();
-        tokio::spawn(async move { session.request(format!("{n}")).await });
-    }
-    settle().await;
-    for n in 0..500 {
-        peer.notify(format!("{n}")).await;
-        assert_eq!(soon("it", hears.recv()).await, Some(format!("{n}")));
+async fn reading_does_not_stop_because_pushes_or_our_own_requests_find_no_room() {
+    for requests in [false, true] {
+        let memory = narrow();
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let server =
+            listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
+                heard.send(text(&message)).expect("is heard");
+                async { Ok(None) }
+            }))
+            .await;
+        let mut peer = Peer::connect(&memory, server.local()).await;
+        let session = only(&server).await;
+        for n in 0..10 {
+            let session = session.clone();
+            if requests {
+                tokio::spawn(async move { session.request(format!("{n}")).await });
+            } else {
+                push(&session, "nobody takes it");
+            }
+        }
+        settle().await;
+        assert!(session.stats().waiting_messages > 0, "they are blocked");
+        for n in 0..500 {
+            peer.notify(format!("{n}")).await;
+            assert_eq!(soon("it", hears.recv()).await, Some(format!("{n}")));
+        }
     }
 }
 
@@ -288,17 +274,9 @@ async fn a_server_stops_reading_while_replies_find_no_room() {
 #[tokio::test(start_paused = true)]
 async fn a_client_reads_while_its_replies_find_no_room() {
     let memory = narrow();
-    let mut listener = net_core::Transport::listen(&memory, &"mem://server".parse().expect("an address"))
-        .await
-        .expect("listens");
-    let (client, mut peer) = tokio::join!(
-        Client::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async move { Ok(message.into_reply()) })
-            .connect("mem://server"),
-        Peer::accept(&mut listener),
-    );
-    let client = client.expect("connects");
+    let (client, mut peer, _listener) =
+        pair(&memory, |builder| builder.on_message(|_, message| async move { Ok(message.into_reply()) }))
+            .await;
     let asking = tokio::spawn({
         let client = client.clone();
         async move { client.request("?").await }
@@ -318,17 +296,10 @@ async fn a_client_reads_while_its_replies_find_no_room() {
 #[tokio::test(start_paused = true)]
 async fn a_client_whose_replies_find_no_room_reads_on_behind_the_share_of_a_wake_up() {
     let memory = Memory::new(MemoryConfig { max_buffered: 20_000, ..MemoryConfig::default() });
-    let mut listener = net_core::Transport::listen(&memory, &"mem://server".parse().expect("an address"))
-        .await
-        .expect("listens");
-    let (client, mut peer) = tokio::join!(
-        Client::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async move { Ok(message.reply(vec![7; 15_000])) })
-            .connect("mem://server"),
-        Peer::accept(&mut listener),
-    );
-    let client = client.expect("connects");
+    let (client, mut peer, _listener) = pair(&memory, |builder| {
+        builder.on_message(|_, message| async move { Ok(message.reply(vec![7; 15_000])) })
+    })
+    .await;
     let asking = tokio::spawn(async move { client.request("?").await });
     assert_eq!(peer.text().await, "?");
     // The first reply is under way, the second finds no room.

@@ -14,9 +14,9 @@ use std::{
 use futures_util::FutureExt;
 use net_core::{
     Address, Connection, Listener, Message, MessageKind, Receiver, Sender, Transport,
-    memory::{Memory, MemoryConfig, MemoryReceiver, MemorySender},
+    memory::{Memory, MemoryConfig, MemoryListener, MemoryReceiver, MemorySender},
 };
-use net_messaging::{Handler, Server, ServerBuilder, Session, SessionConfig};
+use net_messaging::{Client, ClientBuilder, Handler, Server, ServerBuilder, Session, SessionConfig};
 
 /// Waits for `event`, 20 s at the longest.
 pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
@@ -71,6 +71,18 @@ pub(crate) fn patient() -> SessionConfig {
 /// Starts a server in memory.
 pub(crate) async fn listen<T: Transport, H: Handler>(builder: ServerBuilder<T, H>) -> Server {
     builder.listen("mem://server").await.expect("listens")
+}
+
+/// Returns a client without deadlines but those that `configure` sets, the peer at its other end, and where it comes
+/// back to.
+pub(crate) async fn pair<H: Handler>(
+    memory: &Memory,
+    configure: impl FnOnce(ClientBuilder<Memory>) -> ClientBuilder<Memory, H>,
+) -> (Client, Peer, MemoryListener) {
+    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
+    let builder = configure(Client::builder(memory.clone()).session(patient()));
+    let (client, peer) = tokio::join!(builder.connect("mem://server"), Peer::accept(&mut listener));
+    (client.expect("connects"), peer, listener)
 }
 
 /// Starts a server in memory that echoes.
