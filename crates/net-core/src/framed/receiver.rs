@@ -1,6 +1,7 @@
 //! The receiving half of messages over a byte stream.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,7 +14,7 @@ use super::Failure;
 use crate::{
     Batch, Error, ErrorKind, Receiver, Result,
     frame::{Decoded, Framing},
-    lend::{LENT_LEN, lend, take_back},
+    lend::{LENT_LEN, lend, take_back, take_back_viewed},
 };
 
 /// Input of at most this length that waits for the rest of its frame moves to a buffer of its own size, so that a
@@ -50,6 +51,8 @@ pub struct FrameReceiver<R, F> {
     io: R,
     framing: F,
     input: BytesMut,
+    /// `input` was lent and has not grown since.
+    lent: bool,
     /// How many bytes the frame at the start of `input` misses at least.
     missing: usize,
     /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
@@ -72,12 +75,31 @@ enum State {
 impl<R, F> FrameReceiver<R, F> {
     /// Receives from `io` what `framing` marks as messages.
     pub fn new(io: R, framing: F) -> Self {
-        Self { io, framing, input: BytesMut::new(), missing: 1, stride: 0, state: State::Open, failure: None }
+        Self {
+            io,
+            framing,
+            input: BytesMut::new(),
+            lent: false,
+            missing: 1,
+            stride: 0,
+            state: State::Open,
+            failure: None,
+        }
     }
 
     /// Returns the byte stream.
     pub fn get_ref(&self) -> &R {
         &self.io
+    }
+
+    /// Goes on with `input`, which was lent where `lent`, and gives the buffer before it back.
+    fn replace_input(&mut self, input: BytesMut, lent: bool) {
+        let before = mem::replace(&mut self.input, input);
+        if mem::replace(&mut self.lent, lent) {
+            take_back_viewed(before);
+        } else {
+            take_back(before);
+        }
     }
 }
 
@@ -153,6 +175,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         if self.input.capacity() == 0 && self.missing <= LENT_LEN {
             // The usual case, straight: it slept and holds nothing.
             self.input = lend();
+            self.lent = true;
             return;
         }
         let room = self.input.capacity() - len;
@@ -163,11 +186,12 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         }
         if len + wanted > LENT_LEN {
             self.input.reserve(wanted);
+            self.lent = false;
         } else if !self.input.try_reclaim(LENT_LEN - len) {
             // No buffer, a small one, or one of which views are still held.
             let mut lent = lend();
             lent.extend_from_slice(&self.input);
-            take_back(std::mem::replace(&mut self.input, lent));
+            self.replace_input(lent, true);
         }
     }
 
@@ -195,7 +219,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     fn settle(&mut self) {
         if self.input.len() <= SMALL_REST {
             let rest = BytesMut::from(&self.input[..]);
-            take_back(std::mem::replace(&mut self.input, rest));
+            self.replace_input(rest, false);
         }
     }
 
@@ -203,7 +227,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     fn fail(&mut self, failure: Failure) -> Error {
         self.state = State::Failed;
         self.failure = Some(Box::new(failure));
-        self.input = BytesMut::new();
+        self.replace_input(BytesMut::new(), false);
         self.error()
     }
 
@@ -222,7 +246,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             Ok(Some(message)) => Ok(Some(message)),
             Ok(None) => {
                 self.state = State::Ended;
-                self.input = BytesMut::new();
+                self.replace_input(BytesMut::new(), false);
                 Ok(None)
             }
             Err(error) => Err(self.fail(Failure::Frame(error))),
@@ -270,7 +294,7 @@ where
 
 impl<R, F> Drop for FrameReceiver<R, F> {
     fn drop(&mut self) {
-        take_back(std::mem::take(&mut self.input));
+        self.replace_input(BytesMut::new(), false);
     }
 }
 
