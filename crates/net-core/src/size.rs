@@ -103,7 +103,8 @@ impl<'de> Visitor<'de> for Bytes {
     }
 
     fn visit_i64<E: Error>(self, bytes: i64) -> Result<Self::Value, E> {
-        u64::try_from(bytes).map_or_else(|_| Err(E::invalid_value(Unexpected::Signed(bytes), &self)), Self::of)
+        u64::try_from(bytes)
+            .map_or_else(|_| Err(E::invalid_value(Unexpected::Signed(bytes), &self)), Self::of)
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
