@@ -14,6 +14,9 @@ pub(crate) use serving::Serving;
 pub(crate) use sockets::{Connecting, Listening, Socket};
 pub(crate) use wire::{Wire, WireFormat};
 
+/// The longest time that a flag takes: a hundred years.
+const LONGEST: Duration = Duration::from_hours(36_525 * 24);
+
 /// A time such as `10s` or `1m 30s`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Time(pub(crate) Duration);
@@ -22,8 +25,13 @@ impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let time = humantime::parse_duration(text);
-        time.map(Self).map_err(|error| format!("{error}; write 10s, 500ms or 1m 30s"))
+        let time = humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; write 10s, 500ms or 1m 30s"))?;
+        // Beyond that, clocks overflow.
+        if time > LONGEST {
+            return Err(format!("at most {} is possible", Self(LONGEST)));
+        }
+        Ok(Self(time))
     }
 }
 
@@ -101,5 +109,9 @@ mod tests {
         assert_eq!("off".parse(), Ok(Timeout(None)));
         assert_eq!(Timeout(Some(Duration::from_millis(1500))).to_string(), "1s 500ms");
         assert!("10".parse::<Time>().is_err_and(|error| error.contains("10s")));
+        assert_eq!("100years".parse(), Ok(Time(LONGEST)));
+        assert!(
+            "500000000000years".parse::<Timeout>().is_err_and(|error| error.contains("at most 100years"))
+        );
     }
 }

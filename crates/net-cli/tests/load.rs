@@ -66,6 +66,7 @@ fn what_waits_behind_a_slow_answer_counts_as_late() {
         let mut waited = false;
         while let Some(message) = read_frame(&mut stream) {
             if !waited {
+                // Nothing waits for this: how slow the peer is, at the least, is what is measured.
                 std::thread::sleep(std::time::Duration::from_millis(75));
                 waited = true;
             }
@@ -88,6 +89,28 @@ fn what_waits_behind_a_slow_answer_counts_as_late() {
     let report = json(&net([&["bench", "client", &at], &flags[..]].concat()).expect(0).stdout[0]);
     // Most of the twenty were held up, though one answer alone was slow.
     assert!(report["latency_us"]["p50"].as_f64().is_some_and(|p50| p50 > 1000.0), "{report}");
+}
+
+#[test]
+fn what_was_due_and_never_sent_counts_as_late_too() {
+    let server = Server::tcp("");
+    // No round trip takes a microsecond: most of what is due finds no room.
+    let flags = "--connections 1 --in-flight 1 --rate 1000000 --duration 50ms --warm-up 0s --json";
+    let arguments = [&["bench", "client", &server.url], &flags.split(' ').collect::<Vec<_>>()[..]].concat();
+    let report = json(&net(arguments).expect(0).stdout[0]);
+    assert!(report["unsent"].as_u64().is_some_and(|unsent| unsent > 0), "{report}");
+    let rate = report["messages_per_second"].as_f64().expect("a figure");
+    let behind = 50_000.0 * (1.0 - rate / 1e6);
+    assert!(report["latency_us"]["max"].as_f64().is_some_and(|max| max > 0.9 * behind), "{report}");
+}
+
+#[test]
+fn a_load_ends_in_time_though_its_next_message_is_due_much_later() {
+    let server = Server::tcp("");
+    let flags = "--connections 2 --rate 0.001 --duration 50ms --warm-up 0s --json";
+    let arguments = [&["bench", "client", &server.url], &flags.split(' ').collect::<Vec<_>>()[..]].concat();
+    let report = json(&net(arguments).expect(0).stdout[0]);
+    assert_eq!((&report["messages"], &report["unsent"]), (&1.into(), &0.into()), "{report}");
 }
 
 #[test]
@@ -144,23 +167,16 @@ fn the_server_of_a_load_is_an_echo_server() {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_a_load_early_and_tells_what_was_measured() {
-    let server = Server::tcp("");
-    let mut command = std::process::Command::new(rig::built());
-    command.args([
-        "bench",
-        "client",
-        &server.url,
-        "--duration",
-        "1h",
-        "--warm-up",
-        "0s",
-        "--connections",
-        "1",
-    ]);
-    let client = rig::Process::start(&mut command);
-    let mut server = server;
-    server.process.told("accepted");
-    client.signal(rustix::process::Signal::INT);
-    let shown = client.ended().expect(0).stdout.join("\n");
-    assert!(shown.contains("messages/s"), "{shown}");
+    // With such a rate the next message would be due in a quarter of an hour.
+    for rate in ["", "--rate 0.001"] {
+        let mut server = Server::tcp("");
+        let flags = format!("--duration 1h --warm-up 0s --connections 1 {rate}");
+        let mut command = std::process::Command::new(rig::built());
+        command.args(["bench", "client", &server.url]).args(flags.split_whitespace());
+        let client = rig::Process::start(&mut command);
+        server.process.told("accepted");
+        client.signal(rustix::process::Signal::INT);
+        let shown = client.ended().expect(0).stdout.join("\n");
+        assert!(shown.contains("messages/s"), "{shown}");
+    }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use net_core::frame::{AnyFraming, Framing as _};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
@@ -18,7 +19,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    failure::Failure,
+    failure::{Failure, Step},
     figures::grouped,
     options::{Connecting, Size, Socket, Time, Wire},
     output::Output,
@@ -93,13 +94,19 @@ Examples:
   net bench client tcp://127.0.0.1:9000 --connections 64 --payload 1KiB --duration 30s
   net bench client unix:///run/app.sock --rate 50000 --format message --json";
 
+/// More connections than a machine has ports and memory for.
+const MAX_CONNECTIONS: usize = 1_000_000;
+/// One message in eleven days; when the next of a slower one is due, no clock can tell.
+const MIN_RATE: f64 = 1e-6;
+
 fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a number above 0 is needed".to_owned())
+    let number = text.parse().ok().filter(|number| (1..=MAX_CONNECTIONS).contains(number));
+    number.ok_or_else(|| format!("a number from 1 to {MAX_CONNECTIONS} is needed"))
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate: Option<f64> = text.parse().ok();
-    rate.filter(|rate| rate.is_finite() && *rate > 0.0).ok_or_else(|| "a number above 0 is needed".to_owned())
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= MIN_RATE);
+    rate.ok_or_else(|| format!("a number from {MIN_RATE} is needed"))
 }
 
 impl Client {
@@ -114,11 +121,11 @@ impl Client {
             bar.finish_and_clear();
         }
         let report = Report::new(&load, framing_name, &measured?);
-        output.result(&report, &report);
+        output.result(&report, &report)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn load(&self, framing: net_core::frame::AnyFraming) -> Result<Load, Failure> {
+    fn load(&self, framing: AnyFraming) -> Result<Load, Failure> {
         let (shape, address) = (&self.shape, self.target.address()?);
         let payload_len = match (shape.payload, self.wire.fixed_payload_len()) {
             (Some(Size(len)), Some(fixed)) if len != fixed => {
@@ -131,6 +138,12 @@ impl Client {
         if shape.in_flight > Payloads::MAX_IN_FLIGHT {
             let what = format!("--in-flight is at most {}", Payloads::MAX_IN_FLIGHT);
             return Err(Failure::usage(what).hint("more connections hold more messages in flight"));
+        }
+        let max = framing.max_message_len().saturating_sub(self.wire.format.head_len());
+        if payload_len > max {
+            let what =
+                format!("a payload of {payload_len} bytes is longer than a message may be, {max} bytes");
+            return Err(Failure::new(Step::Send, what).hint("raise --max-message-len, on both sides"));
         }
         let sockets = self.socket.connecting(&self.connecting);
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -12,7 +12,10 @@ use std::{
 
 use hdrhistogram::Histogram;
 use net_core::{Address, BoxTransport, Connection, Transport as _};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::{Notify, futures::Notified, oneshot},
+    task::JoinSet,
+};
 
 use super::{payloads::Payloads, pump::Pump};
 use crate::{failure::Failure, options::WireFormat};
@@ -58,6 +61,8 @@ pub(crate) struct Load {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     stopped: AtomicBool,
+    /// Wakes who waits for the time of its next message when it will not come to that.
+    stop: Notify,
     failed: AtomicBool,
     answers: AtomicU64,
     start: OnceLock<Instant>,
@@ -72,6 +77,8 @@ pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
     /// Nanoseconds from when a message was sent, or with a rate was due, to its answer.
     pub(crate) latency: Histogram<u64>,
+    /// Messages that were due before the end, where a rate was set, and for which there was no room until then.
+    pub(crate) unsent: u64,
     /// Answers in all, the warm-up's among them; each was verified.
     pub(crate) verified: u64,
 }
@@ -81,6 +88,7 @@ pub(crate) struct Measured {
 pub(crate) struct Tally {
     latency: Histogram<u64>,
     messages: u64,
+    unsent: u64,
     last: Option<Instant>,
 }
 
@@ -88,11 +96,17 @@ impl Tally {
     fn new() -> Result<Self, Failure> {
         // Three digits are exact to a thousandth.
         let latency = Histogram::new_with_bounds(1, MAX_LATENCY, 3).map_err(Failure::usage)?;
-        Ok(Self { latency, messages: 0, last: None })
+        Ok(Self { latency, messages: 0, unsent: 0, last: None })
     }
 
     pub(crate) fn record(&mut self, latency: Duration) {
         self.latency.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(MAX_LATENCY).max(1));
+    }
+
+    /// Counts a message that was due and not sent; it is as late as it was when the load ended, at least.
+    pub(crate) fn record_unsent(&mut self, late: Duration) {
+        self.record(late);
+        self.unsent += 1;
     }
 
     pub(crate) fn count(&mut self, messages: u64, now: Instant) {
@@ -105,6 +119,16 @@ impl Load {
     /// Ends the load early; what was measured until then is told.
     pub(crate) fn stop(&self) {
         self.state.stopped.store(true, Ordering::Relaxed);
+        self.state.stop.notify_waiters();
+    }
+
+    /// Waits until the load is ended early; whoever is to miss nothing enables it before it asks whether it is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) fn stopping(&self) -> Notified<'_> {
+        self.state.stop.notified()
     }
 
     /// Adds to the answers that have come.
@@ -133,10 +157,22 @@ impl Load {
             .map_or(Self::WHOLE, |part| part.min(Self::WHOLE))
     }
 
+    /// Tells whether the load was ended early.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.state.stopped.load(Ordering::Relaxed)
+    }
+
     /// Tells whether no more is sent.
     pub(crate) fn is_over(&self, now: Instant, measured_from: Instant) -> bool {
-        self.state.stopped.load(Ordering::Relaxed)
-            || matches!(self.goal, Goal::Time(time) if now >= measured_from + time)
+        self.is_stopped() || self.end(measured_from).is_some_and(|end| now >= end)
+    }
+
+    /// When no more is sent, where that is a matter of time.
+    pub(crate) fn end(&self, measured_from: Instant) -> Option<Instant> {
+        match self.goal {
+            Goal::Time(time) => Some(measured_from + time),
+            Goal::Count(_) => None,
+        }
     }
 
     /// Puts the load on the server, and tells what was measured. Every answer was verified.
@@ -177,17 +213,23 @@ impl Load {
             let tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             sum.latency.add(&tally.latency).map_err(Failure::usage)?;
             sum.messages += tally.messages;
+            sum.unsent += tally.unsent;
             sum.last = sum.last.max(tally.last);
         }
-        let stopped = self.state.stopped.load(Ordering::Relaxed);
         let from = self.state.start.get().map(|start| *start + self.warm_up);
         let elapsed = match self.goal {
-            Goal::Time(time) if !stopped => time,
+            Goal::Time(time) if !self.is_stopped() => time,
             _ => {
                 sum.last.zip(from).map_or(Duration::ZERO, |(last, from)| last.saturating_duration_since(from))
             }
         };
-        Ok(Measured { messages: sum.messages, elapsed, latency: sum.latency, verified: self.answers() })
+        Ok(Measured {
+            messages: sum.messages,
+            elapsed,
+            latency: sum.latency,
+            unsent: sum.unsent,
+            verified: self.answers(),
+        })
     }
 
     fn run_thread(
@@ -229,7 +271,7 @@ impl Load {
         self: &Arc<Self>,
         mut numbers: Range<usize>,
     ) -> Result<Vec<(usize, Connection)>, Failure> {
-        let mut connected = Vec::with_capacity(numbers.len());
+        let mut connected = Vec::new();
         let mut connecting = JoinSet::new();
         loop {
             for number in numbers.by_ref().take(MAX_CONNECTING - connecting.len()) {

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -14,7 +14,10 @@ use net_core::{
     Batch, BoxReceiver, BoxSender, Connection, Message, MessageKind, Receiver as _, Sender as _,
     Transport as _,
 };
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    sync::futures::Notified,
+    time::{Sleep, sleep_until},
+};
 
 use super::{
     alarm::Alarm,
@@ -30,6 +33,8 @@ use crate::{
 
 /// In the message format a heartbeat is sent when nothing was sent for this long, so that a slow pace is no silence.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// How many messages of one connection that were due and not sent are counted at the most.
+const MAX_UNSENT: usize = 1_000_000;
 
 /// One connection under load.
 pub(crate) struct Pump {
@@ -97,7 +102,11 @@ impl Pump {
 
     /// Sends until the goal is reached, waits for the last answer, and finishes.
     pub(crate) async fn run(mut self) -> Result<(), Failure> {
-        poll_fn(|cx| self.poll(cx)).await?;
+        let load = self.load.clone();
+        let mut stopping = pin!(load.stopping());
+        stopping.as_mut().enable();
+        poll_fn(|cx| self.poll(cx, stopping.as_mut())).await?;
+        self.record_unsent();
         poll_fn(|cx| self.tx.poll_finish(cx)).await.map_err(Failure::sending)?;
         let end = tokio::time::timeout(self.load.timeout, poll_fn(|cx| self.rx.poll_recv(cx))).await;
         match end.map_err(|_| Failure::new(Step::Receive, "the server did not finish"))? {
@@ -109,7 +118,11 @@ impl Pump {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut stopping: Pin<&mut Notified<'_>>,
+    ) -> Poll<Result<(), Failure>> {
         loop {
             let now = Instant::now();
             let sending = self.poll_send(cx, now)?;
@@ -122,10 +135,14 @@ impl Pump {
             if self.poll_receive(cx)?.is_ready() {
                 continue;
             }
-            if let (Sending::DueAt(due), Some(alarm)) = (sending, &mut self.alarm)
-                && alarm.poll(cx, due).map_err(Failure::runtime)?.is_ready()
-            {
-                continue;
+            if let (Sending::DueAt(due), Some(alarm)) = (sending, &mut self.alarm) {
+                // The load may be over before the message is due.
+                let wake = self.load.end(self.measured_from).map_or(due, |end| end.min(due));
+                if stopping.as_mut().poll(cx).is_ready()
+                    || alarm.poll(cx, wake).map_err(Failure::runtime)?.is_ready()
+                {
+                    continue;
+                }
             }
             ready!(self.poll_patience(cx))?;
         }
@@ -159,6 +176,16 @@ impl Pump {
             self.dirty = true;
         }
         Ok(if left == 0 { Sending::Over } else { Sending::Waiting })
+    }
+
+    /// Counts what was due before the end and found no room: leaving it out would hide the longest waits.
+    fn record_unsent(&self) {
+        let Some(end) = self.load.end(self.measured_from).filter(|_| !self.load.is_stopped()) else { return };
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = (self.sent..).map_while(|number| self.pace.due(number)).take_while(|due| *due < end);
+        for due in due.take(MAX_UNSENT) {
+            tally.record_unsent(end - due);
+        }
     }
 
     fn offer(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {

@@ -31,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) latency_us: Latency,
     /// With a rate, latency counts from when a message was due, however late it was sent.
     pub(crate) latency_counts_from: &'static str,
+    /// Messages that were due and could not be sent before the end: the rate was too high. They count as late.
+    pub(crate) unsent: u64,
     pub(crate) verified: u64,
 }
 
@@ -86,6 +88,7 @@ impl Report {
             megabytes_per_second: rate * float(load.payload_len as u64) / 1e6,
             latency_us: Latency::of(&measured.latency),
             latency_counts_from: if load.rate.is_some() { "due" } else { "sent" },
+            unsent: measured.unsent,
             verified: measured.verified,
         }
     }
@@ -105,6 +108,13 @@ impl fmt::Display for Report {
             self.megabytes_per_second,
             grouped(self.verified)
         )?;
+        if self.unsent > 0 {
+            let unsent = grouped(self.unsent);
+            writeln!(
+                f,
+                "{unsent} messages were due and found no room before the end: lower --rate, or raise --in-flight"
+            )?;
+        }
         let latency = &self.latency_us;
         let mut table = table(&["latency", "mean", "p50", "p90", "p99", "p99.9", "max"]);
         let from = if self.rate.is_some() { "from when due" } else { "from when sent" };
