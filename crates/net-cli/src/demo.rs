@@ -51,7 +51,7 @@ impl Demo {
         if let Some(spinner) = spinner {
             spinner.finish_and_clear();
         }
-        show(&rows, began.elapsed(), output);
+        show(&rows, began.elapsed(), output)?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -68,12 +68,12 @@ async fn measure(transport: Transport, format: WireFormat, extent: Extent) -> Re
     Ok(row)
 }
 
-fn show(rows: &[Row], elapsed: Duration, output: Output) {
+fn show(rows: &[Row], elapsed: Duration, output: Output) -> Result<(), Failure> {
     if output.json {
         for row in rows {
-            output.result(row, "");
+            output.result(row, "")?;
         }
-        return;
+        return Ok(());
     }
     let mut shown = table(&[
         "transport",
@@ -99,13 +99,13 @@ fn show(rows: &[Row], elapsed: Duration, output: Output) {
     }
     align(&mut shown, 2);
     let verified: u64 = rows.iter().map(|row| row.verified).sum();
-    output.text(shown);
+    output.text(shown)?;
     output.text(
         "Round trips: one message of 64 bytes in flight. Messages: 256 in flight. 64 KiB: 16 in flight.",
-    );
+    )?;
     output.text(format_args!(
         "{GOOD}ok{GOOD:#} {STRONG}{}{STRONG:#} answers, every one verified, in {:.1} s",
         grouped(verified),
         elapsed.as_secs_f64()
-    ));
+    ))
 }

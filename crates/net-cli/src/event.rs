@@ -30,7 +30,12 @@ impl fmt::Display for Event<'_> {
             ),
             Self::Accepted { peer } => write!(f, "accepted {peer}"),
             Self::Rejected { peer, limit } => {
-                write!(f, "rejected {peer}: {limit} is reached; raise --{}", limit.replace('_', "-"))
+                write!(f, "rejected {peer}: {limit} is reached")?;
+                // The others have no flag.
+                if limit.starts_with("max_connections") {
+                    write!(f, "; raise --{}", limit.replace('_', "-"))?;
+                }
+                Ok(())
             }
             Self::AcceptFailed { error } => write!(f, "could not accept: {error}; going on"),
             Self::HandshakeFailed { peer, error } => write!(f, "handshake of {peer} failed: {error}"),

@@ -1,6 +1,9 @@
 //! Where the command writes: results to standard output, everything else to standard error.
 
-use std::{fmt, io::Write as _};
+use std::{
+    fmt,
+    io::{self, Write as _},
+};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -25,19 +28,13 @@ pub(crate) struct Output {
 
 impl Output {
     /// Writes a result: `value` for machines, or what `text` says for people.
-    pub(crate) fn result<T: Serialize>(self, value: &T, text: impl fmt::Display) {
-        if self.json {
-            line(json(value));
-        } else {
-            line(text);
-        }
+    pub(crate) fn result<T: Serialize>(self, value: &T, text: impl fmt::Display) -> Result<(), Failure> {
+        if self.json { written(line(json(value))) } else { written(line(text)) }
     }
 
     /// Writes a line of a result that is for people.
-    pub(crate) fn text(self, text: impl fmt::Display) {
-        if !self.json {
-            line(text);
-        }
+    pub(crate) fn text(self, text: impl fmt::Display) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { written(line(text)) }
     }
 
     /// Tells people how it goes; machines read results only.
@@ -49,10 +46,20 @@ impl Output {
 }
 
 /// Writes one line to standard output, without colours where that is no terminal, and at once: a script may wait for it.
-pub(crate) fn line(text: impl fmt::Display) {
+pub(crate) fn line(text: impl fmt::Display) -> io::Result<()> {
     let mut out = anstream::stdout().lock();
-    // Where nobody reads, nothing is lost; a server goes on.
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    writeln!(out, "{text}")?;
+    out.flush()
+}
+
+/// Where nobody reads a result, nothing is lost; a full disk has lost it.
+fn written(result: io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::usage(format_args!("write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes one line to standard error.

@@ -132,7 +132,7 @@ impl Send {
         finish(&client).await?;
         sent.seconds = began.elapsed().as_secs_f64();
         if output.json {
-            output.result(&sent, "");
+            output.result(&sent, "")?;
         }
         output.note(format_args!(
             "sent {}, {}, in {:.3} s; both sides finished",
@@ -219,7 +219,7 @@ async fn show(
     })?;
     sent.answers += 1;
     let text = String::from_utf8_lossy(answer.payload());
-    output.result(&Answer { answer: &text }, output::printable(&text));
+    output.result(&Answer { answer: &text }, output::printable(&text))?;
     Ok(())
 }
 

@@ -60,7 +60,8 @@ impl Serve {
             io_threads: self.serving.io_threads(),
             io_model: server.io_model(),
         });
-        output::line(format_args!("listening {}", server.local()));
+        // Where nobody reads it, the server serves all the same.
+        let _ = output::line(format_args!("listening {}", server.local()));
 
         signals.next().await;
         log.tell(&Event::Draining { sessions: server.len(), seconds: drain.end().as_secs_f64() });

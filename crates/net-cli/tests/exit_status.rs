@@ -1,5 +1,7 @@
 //! The exit status says what failed, and standard error says why and what to do.
 
+#[cfg(target_os = "linux")]
+use std::process::{Command, Stdio};
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener},
@@ -25,6 +27,9 @@ fn s10_usage_is_1() {
         &["echo", "server", "127.0.0.1", "0", "--format", "message", "--framing", "lines"],
         &["send", "127.0.0.1:1", "hello", "--request"],
         &["bench", "client", "127.0.0.1:1", "--rate", "0"],
+        &["bench", "client", "127.0.0.1:1", "--rate", "1e-300"],
+        &["bench", "client", "127.0.0.1:1", "--timeout", "500000000000years"],
+        &["bench", "client", "127.0.0.1:1", "--connections", "18446744073709551615"],
         &["bench", "client", "127.0.0.1:1", "--framing", "fixed:8", "--payload", "9"],
     ] {
         let ended = net(arguments).expect(1);
@@ -139,9 +144,12 @@ fn s10_a_server_that_does_not_finish_is_3() {
         // The client finishes; this side never does.
         assert_eq!(read_frame(&mut stream), None);
         let _ = stream.set_read_timeout(None);
-        std::thread::park();
+        loop {
+            std::thread::park();
+        }
     });
-    net(["echo", "client", &at, "hello", "--timeout", "50ms"]).expect(3).tells("did not finish");
+    // Long enough for the answer, which has the same time.
+    net(["echo", "client", &at, "hello", "--timeout", "1s"]).expect(3).tells("did not finish");
 }
 
 #[test]
@@ -156,6 +164,24 @@ fn s10_both_sides_end_with_a_half_close() {
     });
     net(["echo", "client", &at, "hello"]).expect(0);
     assert!(told.recv_timeout(rig::PATIENCE).expect("is told"), "the client ended cleanly, and first");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_1_and_one_that_nobody_reads_is_none() {
+    let server = Server::tcp("");
+    let echo = |stdout: Stdio| {
+        let mut command = Command::new(rig::built());
+        command.args(["echo", "client", &server.url, "hello"]).stdin(Stdio::null()).stdout(stdout);
+        command.output().expect("it runs")
+    };
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("every Linux has it");
+    let ended = echo(full.into());
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("write to standard output"), "{ended:?}");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    assert_eq!(echo(writer.into()).status.code(), Some(0));
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Client {
     #[arg(num_args = 2..=3, required = true, value_names = ["ADDR", "TEXT"])]
     address_and_text: Vec<String>,
 
-    /// How long to wait for the answer, and then for the server to finish
+    /// How long the server may take for the text, for the answer, and then to finish
     #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(10)))]
     timeout: Time,
 
@@ -71,7 +71,8 @@ impl Client {
         output.note(format_args!("connected to {server} from {local}"));
 
         let began = Instant::now();
-        self.send(&mut connection, text).await?;
+        let sent = timeout(self.timeout.0, self.send(&mut connection, text));
+        sent.await.map_err(|_| Failure::new(Step::Send, format!("not taken within {}", self.timeout)))??;
         output.note(format_args!("sent {}", Count(text.len() as u64, "byte")));
         let late = |what: &str| Failure::new(Step::Receive, format!("{what} within {}", self.timeout));
         let preserves = transport.guarantees().preserves_messages;
@@ -95,7 +96,7 @@ impl Client {
             bytes: answer.len(),
             round_trip_us: round_trip.as_micros(),
         };
-        output.result(&echoed, text);
+        output.result(&echoed, text)?;
         output.note(format_args!(
             "echoed {} in {:.1} µs; both sides finished",
             Count(answer.len() as u64, "byte"),

@@ -144,10 +144,12 @@ impl Reading {
             number += 1;
             let mut message = Vec::new();
             // One byte more than may be tells that it is too long, before all of it is in memory.
+            let too_long = (max_len as u64).saturating_add(1);
             let limit = match cut {
-                Cut::Lines => max_len as u64 + 2,
-                Cut::Whole => max_len as u64 + 1,
-                Cut::Bytes(len) => len as u64,
+                // With an end of two bytes.
+                Cut::Lines => too_long.saturating_add(1),
+                Cut::Whole => too_long,
+                Cut::Bytes(len) => too_long.min(len as u64),
             };
             let mut part = from.by_ref().take(limit);
             let len = match cut {
