@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 mod rig;
 
@@ -19,11 +19,22 @@ const MESSAGES: usize = 20_000;
 
 /// A server under strace.
 struct Traced {
+    /// The server itself, which is to end before strace does.
+    child: Tracee,
     /// strace, and where the server listens.
     server: Server,
-    /// The server itself, which is to end before strace does.
-    pid: u32,
     directory: tempfile::TempDir,
+}
+
+/// A process that strace runs. Where a test fails, strace is killed, which sets it free: it is killed by itself.
+struct Tracee(Option<u32>);
+
+impl Drop for Tracee {
+    fn drop(&mut self) {
+        let pid = self.0.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        // It fails only where the process has ended already.
+        let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+    }
 }
 
 impl Traced {
@@ -41,14 +52,15 @@ impl Traced {
         let strace = server.process.pid();
         let children = std::fs::read_to_string(format!("/proc/{strace}/task/{strace}/children"));
         let pid = children.expect("strace runs").trim().parse().expect("strace has one child");
-        Self { server, pid, directory }
+        Self { server, child: Tracee(Some(pid)), directory }
     }
 
     /// Ends the server, and returns how many system calls it has made in all, starting and ending included.
     fn calls(self) -> usize {
-        signal_to(self.pid, Signal::TERM);
-        let Self { server, directory, .. } = self;
+        let Self { server, mut child, directory } = self;
+        signal_to(child.0.expect("it runs"), Signal::TERM);
         server.process.ended().expect(0);
+        child.0 = None;
         total(&directory.path().join("calls"))
     }
 }
