@@ -154,12 +154,14 @@ async fn a30_a_handler_beside_one_that_is_dropped_goes_on() {
     }))
     .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
+    let began = tokio::time::Instant::now();
     peer.request(1, "for ever").await;
     tokio::time::sleep(secs(4)).await;
     // It waits for its own timer and nothing else when the first one is dropped.
     peer.request(2, "slow").await;
     let answers = [peer.recv().await, peer.recv().await].map(|answer| (answer.id(), answer.kind()));
     assert_eq!(answers, [(1, MessageKind::Error), (2, MessageKind::Response)]);
+    assert_eq!(began.elapsed().as_secs(), 7, "its timer wakes it, not the next deadline");
 }
 
 #[tokio::test(start_paused = true)]

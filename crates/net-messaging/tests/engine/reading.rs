@@ -7,7 +7,10 @@ use net_core::{
     memory::{Memory, MemoryConfig},
 };
 use net_messaging::{Client, HandlerResult, Server, SessionConfig};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 
 use crate::rig::{Peer, echo, listen, narrow, only, pair, patient, push, secs, settle, soon, text};
 
@@ -312,7 +315,9 @@ async fn a_client_whose_replies_find_no_room_reads_on_behind_the_share_of_a_wake
     }
     peer.0.tx.feed(Message::new(MessageKind::Request, 2, "").encode()).await.expect("feeds");
     peer.send(Message::new(MessageKind::Response, 0, "!")).await;
+    let began = Instant::now();
     assert_eq!(soon("the answer", asking).await.expect("runs").expect("is answered").payload(), "!");
+    assert_eq!(began.elapsed(), secs(0), "nothing else wakes the client, but the next sweep");
 }
 
 #[tokio::test(start_paused = true)]
