@@ -188,6 +188,21 @@ async fn a_client_connects_from_the_address_it_is_bound_to() {
     assert!(Tcp::new(other_family).connect(&to).await.is_err());
 }
 
+#[tokio::test]
+async fn from_an_address_of_one_family_the_other_is_not_tried() {
+    let (listener, to) = loopback().await;
+    drop(listener);
+    let from = "127.0.0.1:0".parse().expect("an address");
+    let resolver =
+        rig::Answer(|port| Ok(vec![([0, 0, 0, 0, 0, 0, 0, 1], port).into(), ([127, 0, 0, 1], port).into()]));
+    let tcp = Tcp::new(TcpConfig { bind: Some(from), ..TcpConfig::default() })
+        .with_resolver(std::sync::Arc::new(resolver));
+    let name = at(&format!("tcp://both.test:{}", to.port().expect("a port")));
+    let error = tcp.connect(&name).await.expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
+    assert!(!error.report().contains("[::1]"), "{}", error.report());
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn many_listeners_share_one_port_and_every_connection_is_served() {
@@ -210,6 +225,25 @@ async fn many_listeners_share_one_port_and_every_connection_is_served() {
         let mut near = tcp.connect(&to).await.expect("connecting");
         round_trip(&mut near, "hello").await;
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_port_that_another_server_has_in_one_family_is_not_shared_with_it() {
+    use socket2::{Domain, Socket, Type};
+
+    let foreign = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
+    foreign.set_only_v6(true).expect("set");
+    foreign.set_reuse_address(true).expect("set");
+    foreign.set_reuse_port(true).expect("set");
+    foreign.bind(&"[::]:0".parse::<std::net::SocketAddr>().expect("an address").into()).expect("bound");
+    foreign.listen(16).expect("listening");
+    let port = foreign.local_addr().ok().and_then(|at| at.as_socket()).expect("an address").port();
+
+    let listeners =
+        Tcp::default().listen_many(&at(&format!("tcp://:{port}")), 2).await.expect("IPv4 is free");
+    let ours = at(&format!("tcp://0.0.0.0:{port}"));
+    assert!(listeners.iter().all(|listener| *listener.local() == ours), "{listeners:?}");
 }
 
 #[cfg(target_os = "linux")]

@@ -95,7 +95,9 @@ pub async fn bind_many(at: &Address, n: usize, config: &TcpConfig) -> Result<Vec
     let mut at = at.clone();
     if !config.reuse_port && at.port() != Some(0) {
         // A socket that would share the port starts beside a foreign one without an error. This one does not.
-        first_of(&at, config, |address| open(config, address).map(drop)).await?;
+        // The one it finds free is taken: another one of the name may be the foreign one's.
+        let free = first_of(&at, config, |address| open(config, address).map(|_| address)).await?;
+        at = Address::from_socket(at.scheme(), free);
     }
     let config = TcpConfig { reuse_port: true, ..*config };
     let mut sources = Vec::with_capacity(n);

@@ -91,7 +91,13 @@ impl Connector {
         let mut attempts = Attempts::default();
         let connecting = async {
             let addresses = self.resolver.connectable(to, self.config.connect_timeout).await?;
-            let order = interleave(addresses, self.config.first_family);
+            let mut order = interleave(addresses, self.config.first_family);
+            // From an address of one family none of the other is reached, and that would hide why the others failed.
+            if let Some(from) = self.config.bind
+                && order.iter().any(|to| to.is_ipv6() == from.is_ipv6())
+            {
+                order.retain(|to| to.is_ipv6() == from.is_ipv6());
+            }
             let connect = |address| connect_one(&self.config, address);
             let won = race(order.clone(), self.config.attempt_delay, connect, &mut attempts).await;
             if won.is_some() {
