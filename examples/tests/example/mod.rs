@@ -11,6 +11,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long an example may take to say or do something; a wait this long is a failure.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -62,15 +65,21 @@ impl Example {
 
     #[cfg(unix)]
     pub(crate) fn interrupt(&self) {
-        interrupt(self.process.id());
+        signal(self.process.id(), Signal::INT).expect("it runs");
     }
 
     /// Interrupts what the program runs under which it was started.
     #[cfg(target_os = "linux")]
     pub(crate) fn interrupt_child(&self) {
+        signal(self.child().expect("it has one child"), Signal::INT).expect("it runs");
+    }
+
+    /// Returns what the program runs under which it was started.
+    #[cfg(target_os = "linux")]
+    fn child(&self) -> Option<u32> {
         let pid = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-        interrupt(children.expect("it runs").trim().parse().expect("it has one child"));
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.trim().parse().ok()
     }
 
     /// Returns the rest of what it prints, once it has ended well.
@@ -92,6 +101,11 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
+        // strace that is killed sets free what it runs.
+        #[cfg(target_os = "linux")]
+        if let Some(child) = self.child() {
+            let _ = signal(child, Signal::KILL);
+        }
         // It has ended already where the test went well.
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -99,10 +113,9 @@ impl Drop for Example {
 }
 
 #[cfg(unix)]
-fn interrupt(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    rustix::process::kill_process(pid.expect("a process has a number"), rustix::process::Signal::INT)
-        .expect("it runs");
+fn signal(pid: u32, signal: Signal) -> rustix::io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process has a number"), signal)
 }
 
 /// Runs an example to its end, which must be a success, and returns what it printed.
