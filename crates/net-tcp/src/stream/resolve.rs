@@ -25,7 +25,15 @@ pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>
 
 /// Turns a name into addresses; the system's own unless another one is given.
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
-    /// Returns the addresses of `name`, best first, each with `port`.
+    /// Returns the addresses of `name`, best first, each with `port`; the first sixteen are tried.
+    ///
+    /// # Errors
+    ///
+    /// The name cannot be resolved: it is [`ErrorKind::Unresolved`] then, as it is where there is no address.
+    ///
+    /// # Cancel safety
+    ///
+    /// Its future is dropped when the time to connect is over.
     fn resolve<'a>(&'a self, name: &'a str, port: u16) -> Resolving<'a>;
 }
 
