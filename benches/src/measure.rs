@@ -96,8 +96,10 @@ impl Window {
     pub fn end(self) -> io::Result<Measured> {
         let seconds = self.began.elapsed().as_secs_f64();
         let server =
-            self.server.map(|(watch, before)| Ok::<_, io::Error>(watch.cpu_ns()? - before)).transpose()?;
-        let own = Watch::new(std::process::id()).cpu_ns()? - self.own;
+            self.server.map(|(watch, before)| Ok::<_, io::Error>((watch.cpu_ns()?, before))).transpose()?;
+        let server = server.map(|(now, before)| now.checked_sub(before).ok_or_else(ended)).transpose()?;
+        // Less by what threads of this process used that have ended since.
+        let own = Watch::new(std::process::id()).cpu_ns()?.saturating_sub(self.own);
         let all = machine_cpu_ns()?.saturating_sub(self.machine);
         let others = Duration::from_nanos(all.saturating_sub(own + server.unwrap_or(0)));
         Ok(Measured {
@@ -125,6 +127,10 @@ fn machine_cpu_ns() -> io::Result<u64> {
 fn kib(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "a thread of the server ended while it was measured")
 }
 
 fn missing(what: &str) -> io::Error {

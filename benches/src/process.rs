@@ -149,7 +149,8 @@ mod tests {
     fn a_server_is_known_by_its_first_line_and_killed_with_its_handle() {
         let log = log();
         let server =
-            ServerProcess::start(&shell("echo listening tcp://127.0.0.1:9; cat /dev/zero"), &log).unwrap();
+            ServerProcess::start(&shell("echo listening tcp://127.0.0.1:9; exec cat /dev/zero"), &log)
+                .unwrap();
         assert_eq!(server.address(), "127.0.0.1:9".parse().unwrap());
         let directory = format!("/proc/{}", server.pid());
         assert!(Path::new(&directory).exists());
