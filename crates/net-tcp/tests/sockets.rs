@@ -232,16 +232,26 @@ async fn many_listeners_share_one_port_and_every_connection_is_served() {
 async fn a_port_that_another_server_has_in_one_family_is_not_shared_with_it() {
     use socket2::{Domain, Socket, Type};
 
-    let foreign = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
-    foreign.set_only_v6(true).expect("set");
-    foreign.set_reuse_address(true).expect("set");
-    foreign.set_reuse_port(true).expect("set");
-    foreign.bind(&"[::]:0".parse::<std::net::SocketAddr>().expect("an address").into()).expect("bound");
-    foreign.listen(16).expect("listening");
-    let port = foreign.local_addr().ok().and_then(|at| at.as_socket()).expect("an address").port();
-
-    let listeners =
-        Tcp::default().listen_many(&at(&format!("tcp://:{port}")), 2).await.expect("IPv4 is free");
+    let foreign = |port: u16| {
+        let foreign = Socket::new(Domain::IPV6, Type::STREAM, None).expect("a socket");
+        foreign.set_only_v6(true).expect("set");
+        foreign.set_reuse_address(true).expect("set");
+        foreign.set_reuse_port(true).expect("set");
+        let at = std::net::SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+        foreign.bind(&at.into()).and_then(|()| foreign.listen(16)).map(|()| foreign)
+    };
+    // Ports that the system gives to nobody by itself: those that it gives may be busy in IPv4, where tests have left
+    // thousands of connections in TIME_WAIT. A port that somebody has is passed over.
+    let first = 10_000 + std::process::id() % 10_000;
+    let mut ports = (first..first + 10_000).filter_map(|port| u16::try_from(port).ok());
+    let (_foreign, port, listeners) = loop {
+        let port = ports.next().expect("a port that is free in both families");
+        let Ok(foreign) = foreign(port) else { continue };
+        match Tcp::default().listen_many(&at(&format!("tcp://:{port}")), 2).await {
+            Ok(listeners) => break (foreign, port, listeners),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddressInUse, "{}", error.report()),
+        }
+    };
     let ours = at(&format!("tcp://0.0.0.0:{port}"));
     assert!(listeners.iter().all(|listener| *listener.local() == ours), "{listeners:?}");
 }
