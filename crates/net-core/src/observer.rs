@@ -52,7 +52,8 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A request that this side sent was answered after `elapsed`, from its way into the outbox to its answer.
     fn request_finished(&self, info: &Info, elapsed: Duration) {}
 
-    /// Messages for this peer were dropped: its outbox was full, or a reply was longer than a message may be.
+    /// Messages for this peer were dropped: its outbox was full, or no message of the connection could carry
+    /// them.
     fn dropped(&self, info: &Info, messages: u64) {}
 
     /// A client waits for `delay` before its `attempt`th attempt to connect again; the first is 1.

@@ -27,6 +27,11 @@ pub(super) struct Watched {
     accepted: u32,
 }
 
+/// Tells whether a sender refused one message, and the connection is intact.
+fn is_of_message(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::MessageTooLong | ErrorKind::InvalidMessage)
+}
+
 /// What the sender makes of a message.
 enum Offer {
     Taken,
@@ -100,7 +105,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             let cost = cost(&message);
             match self.offer(cx, message) {
                 Offer::Taken => {}
-                // Its length was checked when it was pushed, so the connection is broken.
+                // Its length was checked when it was pushed, but whether the framing can mark it is seen here.
+                Offer::Refused(error) if is_of_message(&error) => self.session.count_dropped(1),
                 Offer::Refused(error) => self.failed(error),
                 Offer::NoRoom(message) => {
                     self.leaving.push_front(message);
@@ -181,14 +187,14 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Deals with a reply that the sender refused.
     #[cold]
     fn refused(&mut self, error: Error, origin: Origin) {
-        if error.kind() != ErrorKind::MessageTooLong {
+        if !is_of_message(&error) {
             return self.failed(error);
         }
-        // The connection is intact; the one who asked learns that the answer cannot be carried, unless even that is
-        // longer than a message may be.
+        // The connection is intact; the one who asked learns that the answer cannot be carried, unless even that
+        // cannot.
         let asked = matches!(origin.kind, MessageKind::Request | MessageKind::Response);
         if asked && self.format == Format::Message {
-            let reply = ErrorReply::new(ErrorCode::Failed, "the answer is longer than a message may be");
+            let reply = ErrorReply::new(ErrorCode::Failed, "no message can carry the answer");
             self.replies.push_front(Message::new(MessageKind::Error, origin.id, reply.encode()));
         } else {
             self.session.count_dropped(1);

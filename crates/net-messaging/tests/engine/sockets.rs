@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use net_core::{ErrorKind, Message, MessageKind};
-use net_messaging::{Client, CloseReason, HandlerResult, Server, SessionConfig};
-use net_tcp::Tcp;
+use net_core::{ErrorKind, Message, MessageKind, frame::Delimiter};
+use net_messaging::{Client, CloseReason, Format, HandlerResult, Server, SessionConfig};
+use net_tcp::{Tcp, TcpConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -207,4 +207,31 @@ async fn a33_a_server_that_is_killed_fails_what_was_asked_with_a_reason() {
         assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
     }
     assert!(matches!(soon("the end", session.closed()).await, CloseReason::Drained));
+}
+
+#[tokio::test]
+async fn what_the_framing_cannot_mark_is_dropped_and_counted_and_ends_nothing() {
+    let lines = Tcp::with_framing(TcpConfig::default(), Delimiter::lines());
+    let session = SessionConfig { format: Format::Raw, ..patient() };
+    let server =
+        Server::builder(lines)
+            .session(session)
+            .on_message(|session, message| {
+                // Neither is one line.
+                push(session, "pushed\nin two lines");
+                let broken = message.payload().as_ref() == b"break";
+                async move {
+                    Ok(if broken { message.reply("answered\nin two lines") } else { message.into_reply() })
+                }
+            })
+            .listen("tcp://127.0.0.1:0")
+            .await
+            .expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    let mut stream = TcpStream::connect(to).await.expect("connects");
+    stream.write_all(b"break\nwhole\n").await.expect("writes");
+    let mut answer = [0; 6];
+    soon("the answer", stream.read_exact(&mut answer)).await.expect("is served on");
+    assert_eq!(&answer, b"whole\n");
+    assert_eq!(only(&server).await.stats().dropped_messages, 3);
 }
