@@ -87,6 +87,9 @@ fn hint(error: &Error) -> Option<&'static str> {
             "the host does not answer; check the address, a firewall, or raise --connect-timeout"
         }
         ErrorKind::MessageTooLong => "raise --max-message-len, on both sides",
+        ErrorKind::InvalidMessage => {
+            "this --framing has no form for it: a line has no newline inside, tlv and none carry no empty message"
+        }
         ErrorKind::Protocol | ErrorKind::UnexpectedEnd => {
             "do both sides use the same --framing and --format?"
         }

@@ -214,7 +214,7 @@ async fn show(
     output: Output,
 ) -> Result<(), Failure> {
     let answer = answer.await.map_err(|error| Failure::new(Step::Receive, error))?.map_err(|error| {
-        let sending = matches!(error.kind(), ErrorKind::MessageTooLong | ErrorKind::Protocol);
+        let sending = matches!(error.kind(), ErrorKind::MessageTooLong | ErrorKind::InvalidMessage);
         Failure::net(if sending { Step::Send } else { Step::Receive }, &error)
     })?;
     sent.answers += 1;

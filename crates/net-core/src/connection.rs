@@ -3,12 +3,10 @@
 use std::{
     any::Any,
     fmt,
-    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
@@ -54,7 +52,8 @@ impl<S: Sender, R: Receiver> Connection<S, R> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::MessageTooLong`] with the connection intact, or why the connection is gone.
+    /// [`ErrorKind::MessageTooLong`] and [`ErrorKind::InvalidMessage`] with the connection intact, or why the connection
+    /// is gone.
     ///
     /// # Cancel safety
     ///
@@ -92,7 +91,7 @@ impl<S: Sender, R: Receiver> Connection<S, R> {
         let closing = async {
             self.tx.finish().await?;
             // An abort by the peer ends the wait as well as a clean end does.
-            while let Ok(Some(_)) = self.rx.recv().await {}
+            self.closed().await;
             Ok(())
         };
         tokio::time::timeout(timeout, closing)
@@ -106,16 +105,10 @@ impl<S: Sender, R: Receiver> Connection<S, R> {
     ///
     /// Cancel safe, but what arrived meanwhile is discarded.
     pub async fn closed(&mut self) {
-        poll_fn(|cx| {
-            loop {
-                match self.rx.poll_recv(cx) {
-                    Poll::Ready(Ok(Some(_))) => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        })
-        .await;
+        while let Ok(Some(_)) = self.rx.recv().await {
+            // Messages that are always at hand must keep neither a deadline nor other tasks waiting.
+            tokio::task::consume_budget().await;
+        }
     }
 
     /// Erases the types, one allocation a half; none is needed for a message.
@@ -187,5 +180,29 @@ impl fmt::Debug for Info {
             .field("local", &self.local)
             .field("remote", &self.remote)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll};
+
+    use super::*;
+
+    /// A peer that never stops sending.
+    struct Flood;
+
+    impl Receiver for Flood {
+        fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+            Poll::Ready(Ok(Some(Bytes::from_static(b"more"))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_stops_sending_does_not_keep_a_connection_from_closing() {
+        let (near, _far) = crate::memory::pair();
+        let flooded = Connection::new(near.tx, Flood, near.info);
+        let error = flooded.close(Duration::from_millis(20)).await.expect_err("it never finishes");
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
     }
 }

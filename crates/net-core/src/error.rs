@@ -19,11 +19,15 @@ pub enum ErrorKind {
     InvalidAddress,
     /// A setting contradicts another one or is out of its range.
     InvalidConfig,
+    /// The framing has no form for the message: it is empty, has not the one length, or contains what marks its end.
+    /// Message and connection are intact.
+    InvalidMessage,
     /// The operating system refused the operation for a reason that has no kind of its own.
     Io,
     /// A limit of connections, sessions or descriptors is reached.
     LimitReached,
-    /// The message is longer than the framing or the transport carries; the connection is intact.
+    /// The message is longer than the framing or the transport carries. One that is refused on sending leaves message
+    /// and connection intact; one that the peer sends is the end of receiving.
     MessageTooLong,
     /// The other side cannot take more work now; the same request may succeed later.
     Overloaded,
@@ -59,6 +63,7 @@ impl ErrorKind {
             Self::Closed => "closed",
             Self::InvalidAddress => "invalid address",
             Self::InvalidConfig => "invalid configuration",
+            Self::InvalidMessage => "invalid message",
             Self::Io => "input/output error",
             Self::LimitReached => "limit reached",
             Self::MessageTooLong => "message too long",
@@ -239,7 +244,9 @@ fn kind_of_frame(error: FrameError) -> ErrorKind {
     match error {
         FrameError::TooLong { .. } => ErrorKind::MessageTooLong,
         FrameError::UnexpectedEnd { .. } => ErrorKind::UnexpectedEnd,
-        _ => ErrorKind::Protocol,
+        FrameError::WrongLength { .. } | FrameError::ContainsDelimiter { .. } | FrameError::Empty => {
+            ErrorKind::InvalidMessage
+        }
     }
 }
 
@@ -285,6 +292,19 @@ mod tests {
     fn a_framing_error_keeps_its_kind_through_io() {
         let through = io::Error::other(FrameError::TooLong { len: 9, max: 8 });
         assert_eq!(Error::from_io(through, "receive").kind(), ErrorKind::MessageTooLong);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_framed_is_not_the_peers_fault() {
+        for frame in [
+            FrameError::Empty,
+            FrameError::ContainsDelimiter { at: 0 },
+            FrameError::WrongLength { len: 1, expected: 2 },
+        ] {
+            let error = Error::from_frame(frame, "send");
+            assert_eq!(error.kind(), ErrorKind::InvalidMessage);
+            assert!(!error.is_closed() && !error.is_retryable());
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A connection that sleeps holds none, so that 100 000 idle ones stay small; and the buffer lent next is the one
 //! that came back last, which is still in the cache.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, collections::VecDeque};
 
 use bytes::BytesMut;
 
@@ -13,28 +13,58 @@ pub(crate) const LENT_LEN: usize = 132 * 1024;
 const KEPT: usize = 16;
 
 thread_local! {
-    static FREE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
+    /// Those of which views are held stand in front, those that are free behind them, the last of them first to go.
+    static FREE: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Lends an empty buffer.
 pub(crate) fn lend() -> BytesMut {
-    FREE.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(LENT_LEN))
+    let kept = with_free(|free| {
+        let mut buffer = free.pop_back()?;
+        // The views of it may be gone by now. Reclaiming moves its start back to the start of its memory.
+        if buffer.try_reclaim(LENT_LEN) {
+            return Some(buffer);
+        }
+        free.push_front(buffer);
+        None
+    });
+    kept.flatten().unwrap_or_else(|| BytesMut::with_capacity(LENT_LEN))
 }
 
 /// Takes a buffer back, whatever it still contains.
 ///
-/// It is kept only where nobody holds a view of it any more and it is no larger than it was lent.
+/// It is kept only where nobody holds a view of it any more and it has not grown to twice what was lent.
 pub(crate) fn take_back(mut buffer: BytesMut) {
     buffer.clear();
-    // Reclaiming moves the buffer's start back to the start of its memory.
     if !buffer.try_reclaim(LENT_LEN) || buffer.capacity() > 2 * LENT_LEN {
         return;
     }
-    FREE.with_borrow_mut(|free| {
+    with_free(|free| {
+        if free.len() >= KEPT {
+            free.pop_front();
+        }
+        free.push_back(buffer);
+    });
+}
+
+/// Takes a buffer back that has not grown, also while views of it are held: it is lent again once they are gone.
+///
+/// Received messages live until the answers are written, which is after the receiver has gone to sleep.
+pub(crate) fn take_back_viewed(mut buffer: BytesMut) {
+    buffer.clear();
+    if buffer.try_reclaim(LENT_LEN) {
+        return take_back(buffer);
+    }
+    with_free(|free| {
         if free.len() < KEPT {
-            free.push(buffer);
+            free.push_front(buffer);
         }
     });
+}
+
+/// Gives `use_it` this thread's free buffers; they are gone where a connection outlives them as the thread ends.
+fn with_free<T>(use_it: impl FnOnce(&mut VecDeque<BytesMut>) -> T) -> Option<T> {
+    FREE.try_with(|free| use_it(&mut free.borrow_mut())).ok()
 }
 
 #[cfg(test)]
@@ -54,5 +84,59 @@ mod tests {
         take_back(again);
         assert_ne!(lend().as_ptr(), start, "a view of it is still held");
         assert_eq!(&view[..], b"y");
+    }
+
+    #[test]
+    fn what_comes_back_in_use_is_lent_again_once_it_is_free() {
+        let mut first = lend();
+        first.extend_from_slice(b"xy");
+        let start = first.as_ptr();
+        let view = first.split_to(1).freeze();
+        take_back_viewed(first);
+        assert_ne!(lend().as_ptr(), start, "a view of it is still held");
+        drop(view);
+        let again = lend();
+        assert_eq!((again.as_ptr(), again.len()), (start, 0));
+        assert!(again.capacity() >= LENT_LEN);
+    }
+
+    #[test]
+    fn buffers_in_use_do_not_keep_free_ones_out() {
+        let mut views = Vec::new();
+        for _ in 0..2 * KEPT {
+            let mut buffer = BytesMut::with_capacity(LENT_LEN);
+            buffer.extend_from_slice(b"xy");
+            views.push(buffer.split_to(1).freeze());
+            take_back_viewed(buffer);
+        }
+        let free = BytesMut::with_capacity(LENT_LEN);
+        let start = free.as_ptr();
+        take_back(free);
+        assert_eq!(lend().as_ptr(), start);
+        assert!(with_free(|free| free.len()).is_some_and(|kept| kept <= KEPT));
+    }
+
+    #[test]
+    fn a_buffer_may_come_back_after_the_threads_own_are_gone() {
+        struct Late;
+        impl Drop for Late {
+            fn drop(&mut self) {
+                take_back(lend());
+            }
+        }
+        thread_local! {
+            static LATE: Late = const { Late };
+        }
+        // In both orders, since the one in which a thread drops its locals is not ours to know.
+        for late_first in [true, false] {
+            let thread = std::thread::spawn(move || {
+                if late_first {
+                    LATE.with(|_| {});
+                }
+                take_back(lend());
+                LATE.with(|_| {});
+            });
+            thread.join().expect("no panic as the thread ends");
+        }
     }
 }

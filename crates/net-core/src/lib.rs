@@ -10,6 +10,7 @@
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Observer`]: what is told to logs and metrics.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
+//! * `size` (feature `serde`): byte sizes in configuration files.
 //! * `testing` (feature `testing`): the laws as checks of any transport, and links with faults.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -29,6 +30,8 @@ pub mod memory;
 mod message;
 mod observer;
 mod sink_stream;
+#[cfg(feature = "serde")]
+pub mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "tls")]

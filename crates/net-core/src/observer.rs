@@ -52,7 +52,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A request that this side sent was answered after `elapsed`, from its way into the outbox to its answer.
     fn request_finished(&self, info: &Info, elapsed: Duration) {}
 
-    /// Messages for this peer were dropped because its outbox was full.
+    /// Messages for this peer were dropped: its outbox was full, or a reply was longer than a message may be.
     fn dropped(&self, info: &Info, messages: u64) {}
 
     /// A client waits for `delay` before its `attempt`th attempt to connect again; the first is 1.

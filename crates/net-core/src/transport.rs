@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Address, Admission, Batch, BoxTransport, Connection, Error, ErrorKind, Result, erased};
+use crate::{Address, Admission, Batch, BoxTransport, Connection, Result, erased};
 
 /// A way to carry messages between two peers: TCP, UDP, WebSocket, QUIC, memory.
 ///
@@ -24,9 +24,11 @@ use crate::{Address, Admission, Batch, BoxTransport, Connection, Error, ErrorKin
 /// 3. While the peer does not read, at most the send buffer's bound is accepted; then `Pending`.
 /// 4. After a flush, nothing accepted needs another call from us.
 /// 5. After [`Sender::poll_finish`] the peer receives all, then `None`; our receiving goes on where `half_close`; a
-///    later send is [`ErrorKind::Closed`].
+///    later send is [`ErrorKind::Closed`](crate::ErrorKind::Closed).
 /// 6. `None` and errors are final: later polls give `None` or an error again, and after an error never `None`. Not
-///    final is [`ErrorKind::MessageTooLong`] from `poll_send`: message and connection are intact.
+///    final are [`ErrorKind::MessageTooLong`](crate::ErrorKind::MessageTooLong) and
+///    [`ErrorKind::InvalidMessage`](crate::ErrorKind::InvalidMessage) from `poll_send`: message and connection are
+///    intact.
 /// 7. Dropping a sender while something accepted is not flushed is an abort, which the peer sees as an error where
 ///    `signals_abort`. Dropping after a flush is a plain close: what was flushed still arrives.
 /// 8. Dropping the future of a verb loses no received message; a sent one was accepted whole or not at all.
@@ -157,7 +159,8 @@ pub trait Listener: Send + Unpin + 'static {
     /// Stops listening.
     ///
     /// Connections that wait in the system's queue and handshakes that run are still given by
-    /// [`poll_accept`](Self::poll_accept); after the last of them it fails with [`ErrorKind::Closed`].
+    /// [`poll_accept`](Self::poll_accept); after the last of them it fails with
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     fn close(&mut self);
 
     /// Puts this listener under the limits of `admission`, which several listeners may share.
@@ -248,7 +251,9 @@ pub trait Sender: Send + Unpin + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::MessageTooLong`] with the connection intact, or why the connection is gone.
+    /// [`ErrorKind::MessageTooLong`](crate::ErrorKind::MessageTooLong) and
+    /// [`ErrorKind::InvalidMessage`](crate::ErrorKind::InvalidMessage) with the connection intact, or why the
+    /// connection is gone.
     ///
     /// # Cancel safety
     ///
@@ -322,15 +327,12 @@ pub trait Receiver: Send + Unpin + 'static {
     /// Polls for the next message; `None` once the peer finished.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;
 
-    /// Polls for all messages that are ready, as many as `batch` has room for, and appends them.
+    /// Polls for all messages that are ready, as many as `batch` has room for and one at least, and appends them.
     ///
     /// `Ready(Ok(n))`: `n` were appended; 0 means that the peer finished. What goes wrong behind a message is told
     /// by the next call.
     fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
         // One message a call needs no memory of what came behind it; transports that have more at hand override this.
-        if batch.is_full() {
-            return Poll::Ready(Err(Error::new(ErrorKind::LimitReached, "receive")));
-        }
         Poll::Ready(Ok(match ready!(self.poll_recv(cx))? {
             Some(message) => {
                 batch.push(message);

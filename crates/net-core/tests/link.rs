@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use net_core::{
     Connection, ErrorKind, Listener, Receiver, Result, Sender, Transport,
-    memory::{Memory, MemoryReceiver, MemorySender},
+    memory::{Memory, MemoryConfig, MemoryReceiver, MemorySender},
     testing::{
         Faults, Link, LinkConfig, laws,
         link::{Direction, Event, Happening, LinkReceiver, LinkSender},
@@ -276,6 +276,30 @@ async fn a35_datagrams_are_lost_doubled_and_overtaken() {
     let lost = link.trace().into_iter().filter(|event| matches!(event.happening, Happening::Lost { .. }));
     assert_eq!(lost.count(), 1_001 - distinct.len());
     assert!(link.trace().iter().all(|event| event.direction == Direction::There));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_that_meets_a_full_connection_is_no_clean_end() {
+    let there = Faults { cut_after: Some(1), ..Faults::default() };
+    let small = Memory::new(MemoryConfig { max_buffered: 1, ..MemoryConfig::default() });
+    let link = Link::new(small, LinkConfig { there, ..LinkConfig::default() });
+    let (mut near, mut far) = ends(&link).await;
+    near.send("whole").await.expect("before the cut");
+    // Nobody reads yet, so there is no room for the message that is to be cut.
+    let cut = tokio::spawn(async move { near.tx.send("cut").await.map_err(|error| error.kind()) });
+    tokio::task::yield_now().await;
+    assert_eq!(far.recv().await.expect("before the cut").as_deref(), Some(&b"whole"[..]));
+    assert_eq!(far.recv().await.expect_err("never a clean end").kind(), ErrorKind::Reset);
+    assert_eq!(cut.await.expect("no panic"), Err(ErrorKind::Reset));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_message_always_fits_a_link() {
+    let link = link(LinkConfig { max_in_flight: 0, ..LinkConfig::both(1, rough()) });
+    let (mut near, mut far) = ends(&link).await;
+    near.send("hello").await.expect("send");
+    let received = tokio::time::timeout(ms(3_600_000), far.recv()).await.expect("it arrives");
+    assert_eq!(received.expect("receive").as_deref(), Some(&b"hello"[..]));
 }
 
 /// Echoes over a link with faults drawn from `seed`; the invariants hold whatever they are.

@@ -189,11 +189,11 @@ impl Client {
         if let Some(session) = self.session() {
             return session.request_within(payload, limit).await;
         }
-        let until = Instant::now() + limit;
+        let began = Instant::now();
         let session = timeout(limit, self.connected())
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "request").at(&self.server)))?;
-        session.request_within(payload, until.saturating_duration_since(Instant::now())).await
+        session.request_within(payload, limit.saturating_sub(began.elapsed())).await
     }
 
     /// Waits until there is a connection, and returns its session.

@@ -42,9 +42,14 @@ pub struct OutboxConfig {
     /// Messages. Default: 1024.
     pub max_messages: usize,
     /// Bytes of payload, with what each message costs besides; one message always fits. Default: 1 MiB.
+    ///
+    /// A payload of 8 KiB or more is kept as it is, and counts its own length: where it is a view of a larger buffer,
+    /// as of what was received (132 KiB), that stays in memory with it.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_bytes: usize,
     /// Above this many bytes a message is [`Queued`](crate::Delivery::Queued) rather than sent at once, and below
     /// it again those who wait to send go on. Default: 512 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub high_water: usize,
     /// What happens when it is full. Default: [`Overflow::Disconnect`].
     pub overflow: Overflow,

@@ -102,15 +102,15 @@ pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
     sessions: Option<Sessions>,
 ) -> impl Future<Output = CloseReason> + Send {
     let mut driver = Driver::new(tx, rx, session.clone());
-    let guard = Guard { session, sessions };
+    let mut guard = Guard { session, sessions, opened: false };
     async move {
+        guard.opened = true;
         // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
         if AssertUnwindSafe(driver.work(&*handler)).catch_unwind().await.is_err() {
             guard.session.set_reason(CloseReason::Panicked);
         }
         drop(driver);
         guard.session.begin_to_end();
-        guard.session.requests().close();
         let reason = guard.session.set_reason(CloseReason::ByPeer).clone();
         // A handler that hangs or panics here has had its chance: the session ends all the same.
         let _ = AssertUnwindSafe(tell(&guard.session, &*handler, &reason)).catch_unwind().await;
@@ -136,6 +136,8 @@ async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) 
 struct Guard {
     session: Session,
     sessions: Option<Sessions>,
+    /// The task has run, so that observers know of the session.
+    opened: bool,
 }
 
 impl Drop for Guard {
@@ -148,8 +150,9 @@ impl Drop for Guard {
             sessions.remove(session.id());
         }
         session.end();
-        let error = reason.error();
-        session.observe(|observer| observer.closed(session.info(), error));
+        if self.opened {
+            session.observe(|observer| observer.closed(session.info(), reason.error()));
+        }
     }
 }
 
@@ -218,18 +221,25 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Prepares to wait: flushes, tells what happened, sleeps. `false`: something other than `ignored` was raised
     /// meanwhile, so look again.
+    ///
+    /// Where this wake-up has handled its share, whatever was raised waits for the next one, which is due at once:
+    /// other tasks have their turn first.
     fn rest(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
+        let spent = self.is_spent();
         self.report();
         self.poll_flush(cx);
         if matches!(self.ended, Some(Ended::Broken)) {
             return false;
         }
         // What is pushed while there is no room waits in the outbox: room wakes the driver.
-        let blocked = self.is_blocked();
-        if !self.session.signal().sleep(ignored | if blocked { signal::PUSHED } else { 0 }) {
+        let blocked = if self.is_blocked() { signal::PUSHED } else { 0 };
+        if !self.session.signal().sleep(if spent { u32::MAX } else { ignored | blocked }) {
             return false;
         }
         self.sleep();
+        if spent {
+            cx.waker().wake_by_ref();
+        }
         true
     }
 
@@ -242,15 +252,6 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 *queue = VecDeque::new();
             }
         }
-    }
-
-    /// Lets other tasks have their turn, and goes on afterwards.
-    fn rest_briefly(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
-        let rests = self.rest(cx, ignored);
-        if rests {
-            cx.waker().wake_by_ref();
-        }
-        rests
     }
 
     /// Tells counters, observers and the sweep what happened since the last report.
@@ -312,7 +313,7 @@ mod tests {
     use net_tcp::Tcp;
 
     use super::*;
-    use crate::{HandlerResult, SessionConfig, session::Role, session::activity::Clock};
+    use crate::HandlerResult;
 
     #[derive(Debug)]
     struct Echo;
@@ -323,24 +324,13 @@ mod tests {
         }
     }
 
-    fn session(info: Info) -> Session {
-        let settings = Settings {
-            config: SessionConfig::default(),
-            observer: None,
-            clock: Clock::start(),
-            max_message_len: 1 << 20,
-            role: Role::Server,
-        };
-        Session::new(info, Arc::new(settings))
-    }
-
     #[tokio::test]
     async fn the_drivers_future_stays_within_1_kib() {
         let mut listener =
             Tcp::default().listen(&"tcp://127.0.0.1:0".parse().expect("an address")).await.expect("listens");
         let _near = Tcp::default().connect(listener.local()).await.expect("connects");
         let Connection { tx, rx, info, .. } = listener.accept().await.expect("accepts");
-        let driving = drive((tx, rx), session(info), Arc::new(Echo), None);
+        let driving = drive((tx, rx), Session::new(info, Settings::of_test()), Arc::new(Echo), None);
         let len = size_of_val(&driving);
         assert!(len <= 1024, "{len} bytes for every idle session");
     }

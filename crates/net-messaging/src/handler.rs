@@ -50,7 +50,7 @@ pub trait Handler: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Is told of the end of a session, after its last message.
+    /// Is told of the end of a session, after its last message; not of one that a server cuts.
     fn disconnected(&self, session: &Session, reason: &CloseReason) -> impl Future<Output = ()> + Send {
         let _ = (session, reason);
         async {}

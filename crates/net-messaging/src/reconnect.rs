@@ -74,7 +74,8 @@ impl Reconnect {
             return None;
         }
         let mut delays = ExponentialBuilder::new()
-            .with_min_delay(self.interval)
+            // The first delay is taken as it is, without a look at the ceiling.
+            .with_min_delay(self.interval.min(self.max_interval))
             .with_factor(self.multiplier.max(1.0))
             .with_max_delay(self.max_interval)
             .without_max_times()
@@ -113,6 +114,14 @@ mod tests {
         );
         let below_half = delays.iter().filter(|delay| **delay < Duration::from_secs(5)).count();
         assert!((350..650).contains(&below_half), "{below_half} of 1000 below half");
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_the_ceiling_not_even_the_first() {
+        let reconnect =
+            Reconnect { interval: Duration::from_hours(1), jitter: false, ..Reconnect::default() };
+        assert_eq!(reconnect.delay(1), Some(reconnect.max_interval));
+        assert_eq!(reconnect.delay(2), Some(reconnect.max_interval));
     }
 
     #[test]

@@ -194,7 +194,7 @@ impl Server {
     ///
     /// As [`drain`](Self::drain).
     pub async fn stop(&self) -> DrainReport {
-        self.drain(Duration::ZERO..=self.shared.close_timeout * 2).await
+        self.drain(Duration::ZERO..=self.shared.close_timeout.saturating_mul(2)).await
     }
 }
 

@@ -13,12 +13,12 @@ use std::{
 use bytes::Bytes;
 use net_core::{ConnectionId, Error, ErrorKind, Info, Message, MessageKind, Result, frame::FrameError};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, SemaphorePermit},
     task::AbortHandle,
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Delivery, Format, Overflow};
+use crate::{CloseReason, Delivery, Format, OutboxConfig, Overflow};
 
 pub(crate) mod activity;
 mod attributes;
@@ -91,7 +91,7 @@ struct Inner {
     waiting: Waiting,
     requests: Requests,
     attributes: Attributes,
-    /// Told when there is room in the outbox or among the requests, and when the session ends.
+    /// Told when there is room in the outbox, when the session is admitted and when it ends.
     changed: Notify,
     counters: Counters,
     reason: OnceLock<CloseReason>,
@@ -101,6 +101,7 @@ struct Inner {
 impl Session {
     pub(crate) fn new(info: Info, settings: Arc<Settings>) -> Self {
         let activity = Activity::default();
+        let requests = Requests::new(settings.config.max_in_flight);
         activity.open(settings.clock.now());
         Self(Arc::new(Inner {
             info,
@@ -110,7 +111,7 @@ impl Session {
             activity,
             outbox: Mutex::default(),
             waiting: Waiting::default(),
-            requests: Requests::default(),
+            requests,
             attributes: Attributes::default(),
             changed: Notify::new(),
             counters: Counters::default(),
@@ -210,15 +211,16 @@ impl Session {
 
     /// Queues a message as [`send`](Self::send) does, but leaves the driver asleep until [`flush`](Self::flush) or
     /// the next `send`: messages that belong together leave in one write. What a handler feeds to its own session
-    /// leaves before its reply.
+    /// leaves before its reply; what reaches the high-water mark of the outbox leaves without a flush.
     ///
     /// # Errors
     ///
     /// As [`send`](Self::send).
     pub fn feed(&self, message: impl Into<Message>) -> Result<Delivery> {
         let delivery = self.push(message.into(), false)?;
-        if self.0.signal.is_inside() {
-            // The driver runs and need not be woken: what a handler fed goes out before its reply.
+        // Where the driver runs it need not be woken, and what a handler fed goes out before its reply. Nor is it left
+        // asleep while the outbox fills.
+        if self.0.signal.is_inside() || delivery != Delivery::Sent {
             self.flush();
         }
         Ok(delivery)
@@ -243,7 +245,12 @@ impl Session {
         let cost = outbox::cost(&message);
         loop {
             let changed = self.0.changed.notified();
-            if self.0.waiting.fits(cost, &self.config().outbox) && self.send(message.clone())?.is_accepted() {
+            // Who waits drops nothing and refuses nothing, whatever is done with those who do not.
+            let accepted = self.0.waiting.fits(cost, &self.config().outbox)
+                && self.push_or(message.clone(), false, Overflow::Refuse)?.is_accepted();
+            // What was fed and not flushed would be in the way for ever.
+            self.flush();
+            if accepted {
                 return Ok(());
             }
             if self.state() >= SessionState::Disconnecting {
@@ -297,16 +304,9 @@ impl Session {
     }
 
     async fn exchange(&self, payload: Bytes) -> Result<Message> {
-        let (id, answer) = loop {
-            let changed = self.0.changed.notified();
-            if let Some(entered) =
-                self.0.requests.enter(self.config().max_in_flight, self.0.signal.is_inside())?
-            {
-                break entered;
-            }
-            changed.await;
-        };
-        let _entry = Entry { session: self, id };
+        let turn = self.0.requests.turn().await?;
+        let (id, answer) = self.0.requests.enter(self.0.signal.is_inside())?;
+        let _entry = Entry { requests: &self.0.requests, id, _turn: turn };
         // Read only for somebody who watches.
         let began = self.settings().observer.as_ref().map(|_| Instant::now());
         self.send_wait(Message::new(MessageKind::Request, id, payload)).await?;
@@ -342,7 +342,12 @@ impl Session {
         }
     }
 
-    pub(crate) fn push(&self, message: Message, own: bool) -> Result<Delivery> {
+    fn push(&self, message: Message, own: bool) -> Result<Delivery> {
+        self.push_or(message, own, self.config().outbox.overflow)
+    }
+
+    /// Puts a message into the outbox, or does what `overflow` says where it is full.
+    fn push_or(&self, message: Message, own: bool, overflow: Overflow) -> Result<Delivery> {
         let (len, max) = (message.payload().len(), self.settings().max_payload_len());
         if len > max {
             let source = FrameError::TooLong { len: len as u64, max };
@@ -354,13 +359,13 @@ impl Session {
             drop(outbox);
             return Err(self.closed_error("send"));
         }
-        let pushed = outbox.push(message, own, &self.0.waiting, &self.config().outbox);
+        let bounds = OutboxConfig { overflow, ..self.config().outbox };
+        let pushed = outbox.push(message, own, &self.0.waiting, &bounds);
         drop(outbox);
         if pushed.dropped > 0 {
-            self.0.counters.dropped.fetch_add(pushed.dropped, Ordering::Relaxed);
-            self.observe(|observer| observer.dropped(&self.0.info, pushed.dropped));
+            self.count_dropped(pushed.dropped);
         }
-        if pushed.delivery == Delivery::Full && self.config().outbox.overflow == Overflow::Disconnect {
+        if pushed.delivery == Delivery::Full && overflow == Overflow::Disconnect {
             self.0.activity.full(self.clock().now());
         }
         Ok(pushed.delivery)
@@ -374,11 +379,9 @@ impl Session {
     }
 
     fn closed_error(&self, operation: &'static str) -> Error {
-        let error = Error::new(ErrorKind::Closed, operation).at(&self.0.info.remote);
-        match self.0.reason.get() {
-            Some(reason) => error.because(reason.to_string()),
-            None => error,
-        }
+        // Every end is given its reason when it begins, but for that of the peer's input.
+        let reason = self.0.reason.get().unwrap_or(&CloseReason::ByPeer);
+        Error::new(ErrorKind::Closed, operation).at(&self.0.info.remote).because(reason.to_string())
     }
 
     fn outbox(&self) -> MutexGuard<'_, Outbox> {
@@ -392,14 +395,14 @@ impl Session {
 
 /// A request that waits; forgotten when its future is dropped.
 struct Entry<'a> {
-    session: &'a Session,
+    requests: &'a Requests,
     id: u64,
+    _turn: SemaphorePermit<'a>,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.session.0.requests.forget(self.id);
-        self.session.0.changed.notify_waiters();
+        self.requests.forget(self.id);
     }
 }
 

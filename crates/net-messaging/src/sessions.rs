@@ -7,7 +7,7 @@ use std::{
 };
 
 use net_core::{ConnectionId, Message};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::yield_now};
 
 use crate::{
     BroadcastReport, CloseReason, Session,
@@ -47,6 +47,9 @@ use crate::{
 /// ```
 #[derive(Clone, Default)]
 pub struct Sessions(Arc<Inner>);
+
+/// How many sessions a sweep looks at before other tasks have their turn.
+const SWEPT_AT_ONCE: usize = 1024;
 
 #[derive(Default)]
 struct Inner {
@@ -147,11 +150,14 @@ impl Sessions {
         }
     }
 
-    /// Looks at the deadlines of all of them.
-    pub(crate) fn sweep(&self, clock: Clock) {
-        let now = clock.now();
-        for session in self.list() {
-            session.sweep(now);
+    /// Looks at the deadlines of all of them; other tasks have their turn meanwhile, however many there are.
+    pub(crate) async fn sweep(&self, clock: Clock) {
+        for part in self.list().chunks(SWEPT_AT_ONCE) {
+            let now = clock.now();
+            for session in part {
+                session.sweep(now);
+            }
+            yield_now().await;
         }
     }
 }
@@ -159,6 +165,7 @@ impl Sessions {
 impl Session {
     /// Looks at the deadlines of this session.
     pub(crate) fn sweep(&self, now: u64) {
+        self.forget_full();
         let heartbeats = self.settings().heartbeats();
         match self.activity().due(now, self.config(), heartbeats) {
             Due::Nothing => {}
@@ -182,5 +189,27 @@ impl Session {
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use net_core::{Address, Info};
+
+    use super::*;
+    use crate::session::Settings;
+
+    #[test]
+    fn an_outbox_that_was_full_and_is_empty_ends_no_session() {
+        let at: Address = "mem://full".parse().expect("an address");
+        let session = Session::new(Info::new(at.clone(), at), Settings::of_test());
+        // Whoever found it full notes so only after the driver has emptied it.
+        session.activity().full(1);
+        session.sweep(1 + 10_000);
+        assert!(session.close_reason().is_none(), "{:?}", session.close_reason());
+        let _ = session.send("waits").expect("is open");
+        session.activity().full(1);
+        session.sweep(1 + 10_000);
+        assert!(matches!(session.close_reason(), Some(CloseReason::Stalled)));
     }
 }

@@ -39,8 +39,10 @@ pub struct TcpConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub user_timeout: Option<Duration>,
     /// The kernel's send buffer, in bytes (`SO_SNDBUF`). Default: the system's, which grows with the load.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub send_buffer_len: Option<usize>,
     /// The kernel's receive buffer, in bytes (`SO_RCVBUF`). Default: the system's, which grows with the load.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub recv_buffer_len: Option<usize>,
     /// The address that clients connect from; port 0 lets the system choose one. Default: the system's choice.
     pub bind: Option<SocketAddr>,
@@ -62,6 +64,7 @@ pub struct TcpConfig {
     /// Several listeners of one process need no setting: `listen_many` shares the address among them.
     pub reuse_port: bool,
     /// Bytes that a sender gathers before a message waits; one message always fits. Default: 256 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_buffered: usize,
 }
 

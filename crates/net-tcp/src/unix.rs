@@ -47,6 +47,7 @@ pub struct UnixConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub connect_timeout: Duration,
     /// The kernel's send buffer, in bytes (`SO_SNDBUF`). Default: the system's.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub send_buffer_len: Option<usize>,
     /// Bytes that a sender gathers before a message waits; one message always fits. Default: 256 KiB.
     pub max_buffered: usize,

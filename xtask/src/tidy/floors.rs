@@ -7,7 +7,7 @@ use super::{Problem, tree::Tree};
 /// What deny.toml refuses: the crate, the versions that must not be used, and the advisory or fact that says why.
 ///
 /// The table repeats deny.toml so that no floor is lost in an edit of it.
-const FLOORS: [(&str, &str, &str); 30] = [
+const FLOORS: [(&str, &str, &str); 32] = [
     ("bytes", "<1.11.1", "RUSTSEC-2026-0007"),
     ("h2", "<0.4.16", "RUSTSEC-2026-0258"),
     ("quinn-proto", "<0.11.15", "RUSTSEC-2026-0185"),
@@ -21,9 +21,11 @@ const FLOORS: [(&str, &str, &str); 30] = [
     ("tracing-subscriber", "<0.3.20", "RUSTSEC-2025-0055"),
     ("protobuf", "<3.7.2", "RUSTSEC-2024-0437"),
     ("lz4_flex", "<0.11.6", "RUSTSEC-2026-0041"),
+    ("lz4_flex", "=0.12.0", "RUSTSEC-2026-0041"),
     ("lru", "<0.18.2", "RUSTSEC-2026-0253"),
     ("slab", "=0.4.10", "RUSTSEC-2025-0047"),
     ("scc", "<3.8.4", "RUSTSEC-2026-0205"),
+    ("crossbeam-epoch", "<0.9.20", "RUSTSEC-2026-0204"),
     ("async-nats", "<0.29.0", "RUSTSEC-2023-0027"),
     ("hyper-util", "<0.1.18", "tokio::time::pause"),
     ("bincode", "*", "RUSTSEC-2025-0141"),

@@ -1,6 +1,9 @@
 //! From text to an address, or to what is wrong with the text.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use super::{Address, Host, Scheme};
 
@@ -130,13 +133,14 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), AddressError> {
     };
     let port = match port {
         None => None,
-        // `parse` takes a sign; a port has none.
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
-            Some(digits.parse().map_err(|_| AddressError::BadPort)?)
-        }
-        Some(_) => return Err(AddressError::BadPort),
+        Some(digits) => Some(number(digits).ok_or(AddressError::BadPort)?),
     };
     Ok((host, port))
+}
+
+/// Parses digits, without the sign that `parse` takes.
+fn number<N: FromStr>(digits: &str) -> Option<N> {
+    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 fn parse_host(host: &str) -> Result<Host, AddressError> {
@@ -145,7 +149,7 @@ fn parse_host(host: &str) -> Result<Host, AddressError> {
     }
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         let (ip, scope) = match inner.split_once('%') {
-            Some((ip, scope)) => (ip, scope.parse().map_err(|_| AddressError::BadIpv6)?),
+            Some((ip, scope)) => (ip, number(scope).ok_or(AddressError::BadIpv6)?),
             None => (inner, 0),
         };
         return Ok(Host::V6(ip.parse::<Ipv6Addr>().map_err(|_| AddressError::BadIpv6)?, scope));
@@ -218,6 +222,7 @@ mod tests {
         assert_eq!(error("tcp://::1:80"), AddressError::NoBrackets);
         assert_eq!(error("tcp://[::1:80"), AddressError::BadIpv6);
         assert_eq!(error("tcp://[::1]80"), AddressError::BadIpv6);
+        assert_eq!(error("tcp://[fe80::1%+2]:80"), AddressError::BadIpv6);
         assert_eq!(error("tcp://256.0.0.1:80"), AddressError::BadHost);
         assert_eq!(error("tcp://a..b:80"), AddressError::BadHost);
         assert_eq!(error("tcp://a b:80"), AddressError::BadCharacter);

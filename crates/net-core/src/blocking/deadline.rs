@@ -199,6 +199,8 @@ mod tests {
     #[test]
     fn s2_a_peer_that_trickles_does_not_move_the_deadline() {
         let (mut near, mut far) = pair();
+        // Something has arrived before the clock starts, however late the thread of the peer begins.
+        near.write_all(b"x").expect("room");
         let (stop, stopped) = mpsc::channel::<()>();
         let trickle = thread::spawn(move || {
             near.set_nodelay(true).expect("set");

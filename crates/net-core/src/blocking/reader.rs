@@ -88,8 +88,8 @@ impl<R: Read, F: Framing> FrameReader<R, F> {
     ///
     /// [`ErrorKind::TimedOut`] where the socket is non-blocking and not ready, or its own time-out passed; nothing
     /// is lost then, and the next call goes on. Other errors are final:
-    /// [`ErrorKind::UnexpectedEnd`] where the stream ended inside a message, [`ErrorKind::MessageTooLong`] and
-    /// [`ErrorKind::Protocol`] where the bytes are no frame, and those of the stream itself.
+    /// [`ErrorKind::UnexpectedEnd`] where the stream ended inside a message, [`ErrorKind::MessageTooLong`] where the
+    /// peer's message is over the limit, and those of the stream itself.
     pub fn recv(&mut self) -> Result<Option<Bytes>> {
         self.input.recv(&mut self.io)
     }

@@ -74,7 +74,7 @@ impl<W: Write, F: Framing> FrameWriter<W, F> {
     ///
     /// # Errors
     ///
-    /// The message was not accepted. [`ErrorKind::MessageTooLong`](crate::ErrorKind::MessageTooLong) and [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) where it cannot be
+    /// The message was not accepted. [`ErrorKind::MessageTooLong`](crate::ErrorKind::MessageTooLong) and [`ErrorKind::InvalidMessage`](crate::ErrorKind::InvalidMessage) where it cannot be
     /// framed, and [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) where there is no room and the socket takes no more for now, leave the
     /// writer as it was; other errors are final.
     pub fn feed(&mut self, message: &[u8]) -> Result<()> {
@@ -249,7 +249,7 @@ mod tests {
     fn a_message_that_cannot_be_framed_leaves_the_writer_as_it_was() {
         let mut writer = FrameWriter::new(Vec::new(), Delimiter::lines());
         writer.feed(b"a").expect("accepted");
-        assert_eq!(writer.feed(b"b\nc").expect_err("two lines").kind(), ErrorKind::Protocol);
+        assert_eq!(writer.feed(b"b\nc").expect_err("two lines").kind(), ErrorKind::InvalidMessage);
         assert_eq!(writer.feed(&[0; 5000]).expect_err("long").kind(), ErrorKind::MessageTooLong);
         writer.send(b"d").expect("sent");
         assert_eq!(writer.get_ref(), b"a\nd\n");

@@ -1,6 +1,7 @@
 //! The receiving half of messages over a byte stream.
 
 use std::{
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -13,7 +14,7 @@ use super::Failure;
 use crate::{
     Batch, Error, ErrorKind, Receiver, Result,
     frame::{Decoded, Framing},
-    lend::{LENT_LEN, lend, take_back},
+    lend::{LENT_LEN, lend, take_back, take_back_viewed},
 };
 
 /// Input of at most this length that waits for the rest of its frame moves to a buffer of its own size, so that a
@@ -50,6 +51,8 @@ pub struct FrameReceiver<R, F> {
     io: R,
     framing: F,
     input: BytesMut,
+    /// `input` was lent and has not grown since.
+    lent: bool,
     /// How many bytes the frame at the start of `input` misses at least.
     missing: usize,
     /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
@@ -72,12 +75,31 @@ enum State {
 impl<R, F> FrameReceiver<R, F> {
     /// Receives from `io` what `framing` marks as messages.
     pub fn new(io: R, framing: F) -> Self {
-        Self { io, framing, input: BytesMut::new(), missing: 1, stride: 0, state: State::Open, failure: None }
+        Self {
+            io,
+            framing,
+            input: BytesMut::new(),
+            lent: false,
+            missing: 1,
+            stride: 0,
+            state: State::Open,
+            failure: None,
+        }
     }
 
     /// Returns the byte stream.
     pub fn get_ref(&self) -> &R {
         &self.io
+    }
+
+    /// Goes on with `input`, which was lent where `lent`, and gives the buffer before it back.
+    fn replace_input(&mut self, input: BytesMut, lent: bool) {
+        let before = mem::replace(&mut self.input, input);
+        if mem::replace(&mut self.lent, lent) {
+            take_back_viewed(before);
+        } else {
+            take_back(before);
+        }
     }
 }
 
@@ -141,9 +163,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             }
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => {
-                let kind = error.kind();
-                self.state = State::Failed;
-                self.failure = Some(Box::new(Failure::Io(kind)));
+                self.fail(Failure::Io(error.kind()));
                 Poll::Ready(Err(Error::from_io(error, "receive")))
             }
         }
@@ -155,6 +175,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         if self.input.capacity() == 0 && self.missing <= LENT_LEN {
             // The usual case, straight: it slept and holds nothing.
             self.input = lend();
+            self.lent = true;
             return;
         }
         let room = self.input.capacity() - len;
@@ -165,11 +186,12 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         }
         if len + wanted > LENT_LEN {
             self.input.reserve(wanted);
+            self.lent = false;
         } else if !self.input.try_reclaim(LENT_LEN - len) {
             // No buffer, a small one, or one of which views are still held.
             let mut lent = lend();
             lent.extend_from_slice(&self.input);
-            take_back(std::mem::replace(&mut self.input, lent));
+            self.replace_input(lent, true);
         }
     }
 
@@ -192,17 +214,12 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     }
 
     /// Gives the buffer back before sleeping, unless much of it is in use.
+    ///
+    /// Its capacity does not tell whether it is large: that shrinks as messages are cut from its front.
     fn settle(&mut self) {
-        if self.input.capacity() < LENT_LEN / 2 {
-            return;
-        }
-        match self.input.len() {
-            0 => take_back(std::mem::take(&mut self.input)),
-            len if len <= SMALL_REST => {
-                let rest = BytesMut::from(&self.input[..]);
-                take_back(std::mem::replace(&mut self.input, rest));
-            }
-            _ => {}
+        if self.input.len() <= SMALL_REST {
+            let rest = BytesMut::from(&self.input[..]);
+            self.replace_input(rest, false);
         }
     }
 
@@ -210,7 +227,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     fn fail(&mut self, failure: Failure) -> Error {
         self.state = State::Failed;
         self.failure = Some(Box::new(failure));
-        self.input = BytesMut::new();
+        self.replace_input(BytesMut::new(), false);
         self.error()
     }
 
@@ -229,7 +246,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             Ok(Some(message)) => Ok(Some(message)),
             Ok(None) => {
                 self.state = State::Ended;
-                self.input = BytesMut::new();
+                self.replace_input(BytesMut::new(), false);
                 Ok(None)
             }
             Err(error) => Err(self.fail(Failure::Frame(error))),
@@ -277,8 +294,39 @@ where
 
 impl<R, F> Drop for FrameReceiver<R, F> {
     fn drop(&mut self) {
-        if self.input.capacity() >= LENT_LEN / 2 {
-            take_back(std::mem::take(&mut self.input));
+        self.replace_input(BytesMut::new(), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::frame::LengthPrefix;
+
+    #[tokio::test]
+    async fn a_receiver_that_sleeps_holds_no_large_buffer_however_much_came_before() {
+        // Less than half of a lent buffer is left behind the last message, and too much to call it full.
+        for (frames, rest) in [(10, 0), (80, 0), (90, 0), (90, 500), (98, 0)] {
+            let mut wire = BytesMut::new();
+            for _ in 0..frames {
+                LengthPrefix::default().encode(&[7; 1000], &mut wire).expect("short");
+            }
+            wire.extend_from_slice(&[0, 0, 3]);
+            wire.extend_from_slice(&vec![255; rest]);
+            let (mut near, far) = duplex(LENT_LEN);
+            near.write_all(&wire).await.expect("room");
+            let framing = LengthPrefix::default().with_max_message_len(2000);
+            let mut receiver = FrameReceiver::new(far, framing);
+            for _ in 0..frames {
+                receiver.recv().await.expect("well-formed").expect("a message");
+            }
+            assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
+            assert_eq!(receiver.incomplete_len(), 3 + rest);
+            assert!(receiver.input.capacity() <= 3 + rest, "{} held", receiver.input.capacity());
         }
     }
 }

@@ -14,8 +14,8 @@ use tokio::io::AsyncWrite;
 use super::Failure;
 use crate::{
     Batch, Error, ErrorKind, Result, Sender,
-    frame::{Framing, without_first},
-    lend::{LENT_LEN, lend, take_back},
+    frame::{FrameError, Framing, without_first},
+    lend::{lend, take_back},
 };
 
 /// Messages of at least this length keep their own memory and leave by a vectored write; shorter ones are copied
@@ -131,8 +131,8 @@ impl<W, F> FrameSender<W, F> {
     /// Sets what tells the peer that the stream is cut, not ended: called when this sender is dropped while
     /// something that it accepted is not flushed.
     ///
-    /// It is given the beginning of what was not written, up to the end of a frame at the most: a stream without a
-    /// reset can be cut inside of it.
+    /// It is given what was accepted and is not written, or the beginning of it; where that ends, a frame ends. A stream
+    /// without a reset can write a part of it, so that the peer sees the end inside a frame.
     #[must_use]
     pub fn with_abort(mut self, on_abort: fn(&mut W, &[IoSlice<'_>])) -> Self {
         self.on_abort = on_abort;
@@ -168,7 +168,7 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         }
         let taken = match self.framing.encode_prefix(head, body, &mut self.small) {
             Ok(taken) => taken,
-            Err(error) => return Err(Error::from_frame(error, "send")),
+            Err(error) => return Err(self.refuse(error)),
         };
         if taken == 0 {
             if !head.is_empty() {
@@ -181,7 +181,8 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
             body.advance(taken);
         }
         self.dirty = true;
-        if body.len() < WHOLE_LEN {
+        // A stream that takes one slice a write would send what marks a message ahead of it, in a write of its own.
+        if body.len() < WHOLE_LEN || !self.io.is_write_vectored() {
             self.small.extend_from_slice(body);
             *body = Bytes::new();
         } else {
@@ -189,6 +190,14 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         }
         self.framing.encode_suffix(&mut self.small);
         Ok(())
+    }
+
+    #[cold]
+    fn refuse(&mut self, error: FrameError) -> Error {
+        if self.small.is_empty() {
+            take_back(std::mem::take(&mut self.small));
+        }
+        Error::from_frame(error, "send")
     }
 
     #[inline(never)]
@@ -218,7 +227,12 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         while !self.small.is_empty() {
             let written = Pin::new(&mut self.io).poll_write(cx, &self.small);
             let written = ready!(self.check(written))?;
-            self.small.advance(written);
+            if written == self.small.len() {
+                // Unlike an advance, this leaves the buffer whole, and nothing has to be reclaimed.
+                self.small.clear();
+            } else {
+                self.small.advance(written);
+            }
         }
         if self.small.capacity() > 0 {
             take_back(std::mem::take(&mut self.small));
@@ -350,8 +364,53 @@ impl<W, F> Drop for FrameSender<W, F> {
                 pieces(&self.small, self.large.as_deref()).take(SLICES).map(IoSlice::new).collect();
             (self.on_abort)(&mut self.io, &unsent);
         }
-        if self.small.capacity() >= LENT_LEN / 2 {
-            take_back(std::mem::take(&mut self.small));
+        take_back(std::mem::take(&mut self.small));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Delimiter;
+
+    /// A stream that takes one slice a write, and notes how long each write is.
+    struct OneSlice(Vec<usize>);
+
+    impl AsyncWrite for OneSlice {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0.push(bytes.len());
+            Poll::Ready(Ok(bytes.len()))
         }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn s3_a_large_message_leaves_in_one_write_where_a_stream_takes_one_slice() {
+        let lines = Delimiter::lines().with_max_message_len(20_000);
+        let mut sender = FrameSender::new(OneSlice(Vec::new()), lines);
+        sender.send(vec![b'x'; 20_000]).await.expect("sent");
+        assert_eq!(sender.get_ref().0, [20_001]);
+    }
+
+    #[tokio::test]
+    async fn a_refused_message_leaves_no_buffer_behind() {
+        let mut sender = FrameSender::new(Vec::new(), Delimiter::lines());
+        sender.feed("two\nlines").await.expect_err("it contains its delimiter");
+        assert_eq!(sender.small.capacity(), 0);
+        sender.feed("one").await.expect("a line");
+        sender.feed("two\nlines").await.expect_err("it contains its delimiter");
+        sender.flush().await.expect("written");
+        assert_eq!(sender.get_ref(), b"one\n");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -58,9 +58,11 @@ enum End {
 }
 
 impl Pipe {
-    fn flush(&mut self) {
+    /// Lets the receiver have what was accepted; returns its waker, to be woken once the lock is free.
+    #[must_use]
+    fn flush(&mut self) -> Option<Waker> {
         self.flushed = self.messages.len();
-        wake(&mut self.receiver);
+        self.receiver.take()
     }
 
     fn take(&mut self) -> Option<Bytes> {
@@ -78,8 +80,9 @@ fn lock(pipe: &Mutex<Pipe>) -> MutexGuard<'_, Pipe> {
     pipe.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
+/// Wakes the other side. Never under the lock: a waker may run the task that takes it next.
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
         waker.wake();
     }
 }
@@ -122,8 +125,10 @@ impl Sender for MemorySender {
         // An empty message takes room too, or a peer that does not read could be sent any number of them.
         let held = pipe.bytes + pipe.messages.len() * size_of::<Bytes>();
         if !pipe.messages.is_empty() && held + len > self.config.max_buffered {
-            pipe.flush();
+            let receiver = pipe.flush();
             register(&mut pipe.sender, cx);
+            drop(pipe);
+            wake(receiver);
             return Poll::Pending;
         }
         pipe.bytes += len;
@@ -137,17 +142,21 @@ impl Sender for MemorySender {
         if pipe.receiver_gone && !self.finished {
             return Poll::Ready(Err(Error::new(ErrorKind::Reset, "flush")));
         }
-        pipe.flush();
+        let receiver = pipe.flush();
+        drop(pipe);
         self.dirty = false;
+        wake(receiver);
         Poll::Ready(Ok(()))
     }
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        std::task::ready!(self.poll_flush(cx))?;
+        ready!(self.poll_flush(cx))?;
         self.finished = true;
         let mut pipe = lock(&self.pipe);
         pipe.end = End::Finished;
-        wake(&mut pipe.receiver);
+        let receiver = pipe.receiver.take();
+        drop(pipe);
+        wake(receiver);
         Poll::Ready(Ok(()))
     }
 }
@@ -155,12 +164,17 @@ impl Sender for MemorySender {
 impl Drop for MemorySender {
     fn drop(&mut self) {
         let mut pipe = lock(&self.pipe);
+        let mut unflushed = VecDeque::new();
         if pipe.end == End::Open {
             let flushed = pipe.flushed;
             pipe.end = if self.dirty { End::Aborted } else { End::Finished };
-            pipe.messages.truncate(flushed);
+            unflushed = pipe.messages.split_off(flushed);
         }
-        wake(&mut pipe.receiver);
+        let receiver = pipe.receiver.take();
+        drop(pipe);
+        wake(receiver);
+        // Messages are dropped without the lock too: their memory may have an owner with a `Drop` of its own.
+        drop(unflushed);
     }
 }
 
@@ -168,7 +182,9 @@ impl Receiver for MemoryReceiver {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let mut pipe = lock(&self.pipe);
         if let Some(message) = pipe.take() {
-            wake(&mut pipe.sender);
+            let sender = pipe.sender.take();
+            drop(pipe);
+            wake(sender);
             return Poll::Ready(Ok(Some(message)));
         }
         match pipe.end {
@@ -190,7 +206,9 @@ impl Receiver for MemoryReceiver {
             batch.push(message);
         }
         if batch.len() > before {
-            wake(&mut pipe.sender);
+            let sender = pipe.sender.take();
+            drop(pipe);
+            wake(sender);
             return Poll::Ready(Ok(batch.len() - before));
         }
         drop(pipe);
@@ -208,9 +226,52 @@ impl Drop for MemoryReceiver {
     fn drop(&mut self) {
         let mut pipe = lock(&self.pipe);
         pipe.receiver_gone = true;
-        pipe.messages = VecDeque::new();
+        let unread = std::mem::take(&mut pipe.messages);
         pipe.bytes = 0;
         pipe.flushed = 0;
-        wake(&mut pipe.sender);
+        let sender = pipe.sender.take();
+        drop(pipe);
+        wake(sender);
+        drop(unread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Wake;
+
+    use super::*;
+
+    /// Receives at once, in the call that wakes it, as an executor may do.
+    struct AtOnce {
+        receiver: Mutex<MemoryReceiver>,
+        received: Mutex<Vec<Bytes>>,
+    }
+
+    impl Wake for AtOnce {
+        fn wake(self: Arc<Self>) {
+            let waker = Waker::from(self.clone());
+            let mut receiver = self.receiver.lock().expect("no panic");
+            while let Poll::Ready(Ok(Some(message))) = receiver.poll_recv(&mut Context::from_waker(&waker)) {
+                self.received.lock().expect("no panic").push(message);
+            }
+        }
+    }
+
+    #[test]
+    fn a_waker_may_receive_at_once() {
+        let (mut sender, receiver) = pipe(&MemoryConfig { max_buffered: 100, max_message_len: 100 });
+        let receiver = Arc::new(AtOnce { receiver: Mutex::new(receiver), received: Mutex::default() });
+        receiver.clone().wake();
+        let mut cx = Context::from_waker(Waker::noop());
+        for message in ["one", "two", "three", "four", "five"] {
+            let mut message = Bytes::from(message);
+            // The pipe is full at times: what it holds is then handed on, and taken in that very call.
+            while sender.poll_send(&mut cx, &mut message).is_pending() {}
+        }
+        assert!(sender.poll_flush(&mut cx).is_ready());
+        assert!(sender.poll_finish(&mut cx).is_ready());
+        drop(sender);
+        assert_eq!(*receiver.received.lock().expect("no panic"), ["one", "two", "three", "four", "five"]);
     }
 }

@@ -4,6 +4,9 @@ use std::{fmt, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+/// How much of a text `Display` shows, in characters.
+const SHOWN: usize = 256;
+
 /// Why a request was not served, as the payload of a message of kind 4.
 ///
 /// ```text
@@ -83,7 +86,7 @@ impl ErrorReply {
         Self { code, retry_after: None, text: text.into() }
     }
 
-    /// Tells when the same request may succeed, rounded to milliseconds.
+    /// Tells when the same request may succeed, in whole milliseconds, at least one.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..self }
@@ -111,8 +114,13 @@ impl ErrorReply {
 
 impl fmt::Display for ErrorReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The text is the peer's: it must not write into a log.
-        write!(f, "{:?}: {}", self.code, self.text.escape_debug())?;
+        // The text is the peer's: it must neither write into a log nor fill it.
+        let end = self.text.char_indices().nth(SHOWN).map_or(self.text.len(), |(end, _)| end);
+        let (shown, rest) = self.text.split_at_checked(end).unwrap_or_default();
+        write!(f, "{:?}: {}", self.code, shown.escape_debug())?;
+        if !rest.is_empty() {
+            write!(f, "… ({} bytes)", self.text.len())?;
+        }
         if let Some(retry_after) = self.retry_after {
             write!(f, " (retry after {retry_after:?})")?;
         }
@@ -121,3 +129,17 @@ impl fmt::Display for ErrorReply {
 }
 
 impl std::error::Error for ErrorReply {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a37_what_is_shown_of_a_peers_text_is_bounded_and_escaped() {
+        let short = ErrorReply::new(ErrorCode::Invalid, "née\n");
+        assert_eq!(short.to_string(), "Invalid: née\\n");
+        let long = ErrorReply::new(ErrorCode::Invalid, "é\u{1b}".repeat(100_000)).to_string();
+        assert!(!long.contains('\x1b') && long.len() < 3_000, "{} bytes", long.len());
+        assert!(long.ends_with("… (300000 bytes)"), "{long}");
+    }
+}

@@ -67,11 +67,11 @@ impl Background {
         let close_timeout =
             client.session().map_or_else(SessionConfig::default, |session| *session.config()).close_timeout;
         // What was accepted leaves, then the peer finishes: at most a close time-out each.
-        let limit = close_timeout * 2;
+        let limit = close_timeout.saturating_mul(2);
         if stop.send(Ending { client, limit }).is_ok() && Handle::try_current().is_err() {
             let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
             // Nothing is ever sent: the thread's end closes the channel.
-            let _ = ended.recv_timeout(limit + MARGIN);
+            let _ = ended.recv_timeout(limit.saturating_add(MARGIN));
         }
     }
 }

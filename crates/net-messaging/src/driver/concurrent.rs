@@ -72,7 +72,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 self.session.signal().lower(signal::OVERDUE);
                 self.session.activity().handled();
                 self.drop_overdue(cx, running, origins);
-            } else if raised != 0 {
+                // Those that are left stand in a new set, which wakes nobody for a future that it has not polled.
+                continue;
+            }
+            if raised != 0 {
                 self.heed(cx);
             }
             if self.is_stopped() {
@@ -116,9 +119,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 return Poll::Ready(Step::Stop);
             }
             self.fail_what_cannot_be_answered();
-            let later = signal::CLOSE_LATER;
-            let rests = if self.is_spent() { self.rest_briefly(cx, later) } else { self.rest(cx, later) };
-            if rests {
+            if self.rest(cx, signal::CLOSE_LATER) {
                 return Poll::Pending;
             }
         }

@@ -20,7 +20,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// the stall time-out's matter: a slow reader loses nothing.
     pub(super) async fn finish(&mut self) {
         if !self.may_finish() {
-            return;
+            return self.hand_over().await;
         }
         let limit = self.settings().config.close_timeout;
         if !poll_fn(|cx| self.poll_finish(cx)).await || matches!(self.ended, Some(Ended::Clean)) {
@@ -31,6 +31,23 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if poll_immediate(poll_fn(|cx| self.poll_discard(cx))).await.is_none() {
             let _ = Box::pin(timeout(limit, poll_fn(|cx| self.poll_discard(cx)))).await;
         }
+    }
+
+    /// Hands over what was accepted before the input broke, as far as the system takes it without waiting.
+    ///
+    /// A peer that breaks the protocol behind its requests has its answers to them all the same.
+    async fn hand_over(&mut self) {
+        if self.session.signal().raised() & signal::CUT != 0 {
+            return;
+        }
+        poll_fn(|cx| {
+            self.awake(cx);
+            let _ = self.poll_output(cx);
+            self.report();
+            self.poll_flush(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// Tells whether the connection can still carry what was accepted.

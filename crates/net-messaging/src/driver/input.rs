@@ -39,11 +39,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             match self.understand(frame) {
                 Some(message) => return Poll::Ready(Some(message)),
                 None if self.ended.is_some() => return Poll::Ready(None),
-                // A peer that sends nothing but answers and heartbeats must leave others their turn too.
-                None if self.is_spent() => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
+                // A peer that sends nothing but answers and heartbeats must leave others their turn too. Who rests
+                // now is woken at once.
+                None if self.is_spent() => return Poll::Pending,
                 None => {}
             }
         }

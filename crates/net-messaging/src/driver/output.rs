@@ -184,10 +184,14 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if error.kind() != ErrorKind::MessageTooLong {
             return self.failed(error);
         }
-        // The connection is intact; the one who asked learns that the answer cannot be carried.
-        if origin.kind != MessageKind::Notification && self.format == Format::Message {
+        // The connection is intact; the one who asked learns that the answer cannot be carried, unless even that is
+        // longer than a message may be.
+        let asked = matches!(origin.kind, MessageKind::Request | MessageKind::Response);
+        if asked && self.format == Format::Message {
             let reply = ErrorReply::new(ErrorCode::Failed, "the answer is longer than a message may be");
             self.replies.push_front(Message::new(MessageKind::Error, origin.id, reply.encode()));
+        } else {
+            self.session.count_dropped(1);
         }
     }
 
@@ -244,7 +248,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if taken || moves {
             self.session.activity().moving();
         }
-        self.watched = Some(Box::new(now));
+        match &mut self.watched {
+            Some(before) => **before = now,
+            None => self.watched = Some(Box::new(now)),
+        }
         self.session.activity().stalled(self.wake.now);
     }
 

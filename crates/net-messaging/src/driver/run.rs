@@ -79,17 +79,16 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if self.ended.is_some() || self.is_drained() {
                 return Poll::Ready(None);
             }
-            if self.is_spent() {
-                if self.rest_briefly(cx, 0) {
-                    return Poll::Pending;
+            if !self.is_spent() {
+                match self.poll_receive(cx) {
+                    Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
+                    // The input has ended.
+                    Poll::Ready(None) => continue,
+                    Poll::Pending => {}
                 }
-                continue;
             }
-            match self.poll_receive(cx) {
-                Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
-                Poll::Pending if self.rest(cx, 0) => return Poll::Pending,
-                // The input has ended, or something was raised meanwhile.
-                Poll::Ready(None) | Poll::Pending => {}
+            if self.rest(cx, 0) {
+                return Poll::Pending;
             }
         }
     }
@@ -145,9 +144,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 return Poll::Ready(Beside::Stopped);
             }
             self.fail_what_cannot_be_answered();
-            let later = signal::CLOSE_LATER;
-            let rests = if self.is_spent() { self.rest_briefly(cx, later) } else { self.rest(cx, later) };
-            if rests {
+            if self.rest(cx, signal::CLOSE_LATER) {
                 return Poll::Pending;
             }
         }

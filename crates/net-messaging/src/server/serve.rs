@@ -139,7 +139,7 @@ impl<H: Handler> Serving<H> {
                     if late > LATE && let Some(observer) = &self.settings.observer {
                         observer.runtime_blocked(late);
                     }
-                    self.sessions.sweep(self.settings.clock);
+                    self.sessions.sweep(self.settings.clock).await;
                     last = Instant::now();
                 }
             }

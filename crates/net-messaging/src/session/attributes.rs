@@ -19,7 +19,10 @@ pub(super) struct Attributes(Mutex<Option<Box<Values>>>);
 impl Attributes {
     pub(super) fn set<T: Any + Send + Sync>(&self, name: &str, value: T) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        values.get_or_insert_default().insert(name.into(), Arc::new(value));
+        let before = values.get_or_insert_default().insert(name.into(), Arc::new(value));
+        // What a value does when it is dropped may need the session.
+        drop(values);
+        drop(before);
     }
 
     pub(super) fn get<T: Any + Send + Sync>(&self, name: &str) -> Result<Option<Arc<T>>> {
@@ -37,6 +40,8 @@ impl Attributes {
 
     pub(super) fn remove(&self, name: &str) -> bool {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        values.as_mut().is_some_and(|values| values.remove(name).is_some())
+        let removed = values.as_mut().and_then(|values| values.remove(name));
+        drop(values);
+        removed.is_some()
     }
 }

@@ -40,11 +40,12 @@ impl Session {
 
     /// Begins to end the session, for the first reason that is given.
     pub(crate) fn close(&self, reason: CloseReason) {
-        // The first reason stays.
-        if matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed) {
+        let cut = matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed);
+        // The first reason stays; it stands before the driver is told to look.
+        let _ = self.0.reason.set(reason);
+        if cut {
             self.0.signal.raise(signal::CUT);
         }
-        let _ = self.0.reason.set(reason);
         self.0.signal.raise(signal::CLOSE);
     }
 
@@ -69,18 +70,18 @@ impl Session {
         }
     }
 
-    /// Refuses what is sent from now on.
+    /// Refuses what is sent from now on, and fails the requests that wait: no answer is read any more.
     pub(crate) fn begin_to_end(&self) {
         let outbox = self.outbox();
         self.0.state.fetch_max(SessionState::Disconnecting as u8, Ordering::AcqRel);
         drop(outbox);
+        self.0.requests.close();
         self.0.changed.notify_waiters();
     }
 
     /// Ends the session: nothing of it runs any more.
     pub(crate) fn end(&self) {
         self.begin_to_end();
-        self.0.requests.close();
         self.0.state.store(SessionState::Closed as u8, Ordering::Release);
         self.0.changed.notify_waiters();
     }
@@ -129,6 +130,14 @@ impl Session {
         }
     }
 
+    /// Forgets that the outbox was full where nothing waits: who found it full may have noted that only after the
+    /// driver had emptied it.
+    pub(crate) fn forget_full(&self) {
+        if self.0.waiting.messages() == 0 {
+            self.0.activity.room();
+        }
+    }
+
     /// Counts what arrived.
     pub(crate) fn count_received(&self, messages: u64, bytes: u64) {
         add(&self.0.counters.received, messages);
@@ -143,11 +152,15 @@ impl Session {
         self.observe(|observer| observer.sent(&self.0.info, messages, bytes));
     }
 
+    /// Counts messages that nobody will get, and tells the observer.
+    pub(crate) fn count_dropped(&self, messages: u64) {
+        self.0.counters.dropped.fetch_add(messages, Ordering::Relaxed);
+        self.observe(|observer| observer.dropped(&self.0.info, messages));
+    }
+
     /// Gives an answer of the peer to the request that waits for it.
     pub(crate) fn answer(&self, message: Message) {
-        if self.0.requests.answer(message) {
-            self.0.changed.notify_waiters();
-        } else {
+        if !self.0.requests.answer(message) {
             add(&self.0.counters.unexpected, 1);
         }
     }

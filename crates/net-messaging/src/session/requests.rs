@@ -6,14 +6,18 @@ use std::{
 };
 
 use net_core::{Error, ErrorKind, ErrorReply, Message, MessageKind, Result};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 /// What a request waits on.
 pub(crate) type Answer = oneshot::Receiver<Result<Message>>;
 
 /// Requests of our own that wait for their answers.
-#[derive(Debug, Default)]
-pub(crate) struct Requests(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Requests {
+    state: Mutex<State>,
+    /// One for each that may wait at once.
+    turns: Semaphore,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -38,21 +42,28 @@ impl State {
 }
 
 impl Requests {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Creates a place for requests, of which `max` may wait at once.
+    pub(crate) fn new(max: usize) -> Self {
+        Self { state: Mutex::default(), turns: Semaphore::new(max.min(Semaphore::MAX_PERMITS)) }
     }
 
-    /// Enters one more request, unless `max` wait already; `Ok(None)` then.
-    pub(crate) fn enter(&self, max: usize, inside: bool) -> Result<Option<(u64, Answer)>> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until one more may be entered; who came first has the first turn.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.turns.acquire().await.map_err(|_| Error::new(ErrorKind::Closed, "request"))
+    }
+
+    /// Enters one more request.
+    pub(crate) fn enter(&self, inside: bool) -> Result<(u64, Answer)> {
         let mut state = self.lock();
         if state.closed {
             return Err(Error::new(ErrorKind::Closed, "request"));
         }
         let State { waiting, next_id, .. } = &mut *state;
         let waiting = waiting.get_or_insert_default();
-        if waiting.len() >= max {
-            return Ok(None);
-        }
         let (answer, receiver) = oneshot::channel();
         loop {
             let id = *next_id;
@@ -60,7 +71,7 @@ impl Requests {
             // An id comes round again after 2^64 requests; one of that age that still waits keeps its own.
             if let Entry::Vacant(place) = waiting.entry(id) {
                 place.insert(Waiter { answer, inside });
-                return Ok(Some((id, receiver)));
+                return Ok((id, receiver));
             }
         }
     }
@@ -100,6 +111,7 @@ impl Requests {
 
     /// Fails all requests and refuses further ones.
     pub(crate) fn close(&self) {
+        self.turns.close();
         let mut state = self.lock();
         state.closed = true;
         let waiting = state.waiting.take().unwrap_or_default();
@@ -124,8 +136,8 @@ mod tests {
     #[test]
     fn a29_ids_that_a_peer_chooses_meet_a_hash_with_a_random_key() {
         fn seeded<K, V>(_: &HashMap<K, V, RandomState>) {}
-        let requests = Requests::default();
-        let (_, _waits) = requests.enter(9, false).expect("open").expect("room");
+        let requests = Requests::new(9);
+        let (_, _waits) = requests.enter(false).expect("open");
         seeded(requests.lock().waiting.as_deref().expect("one waits"));
         // A peer chooses what is looked up, never what is kept.
         for id in 1..10_000 {
@@ -136,11 +148,11 @@ mod tests {
 
     #[test]
     fn ids_begin_at_0_and_skip_those_that_still_wait() {
-        let requests = Requests::default();
-        let (first, _waits) = requests.enter(9, false).expect("open").expect("room");
+        let requests = Requests::new(9);
+        let (first, _waits) = requests.enter(false).expect("open");
         requests.lock().next_id = u64::MAX;
-        let (last, _waits) = requests.enter(9, false).expect("open").expect("room");
-        let (next, _waits) = requests.enter(9, false).expect("open").expect("room");
+        let (last, _waits) = requests.enter(false).expect("open");
+        let (next, _waits) = requests.enter(false).expect("open");
         assert_eq!((first, last, next), (0, u64::MAX, 1));
     }
 }

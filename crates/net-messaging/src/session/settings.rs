@@ -33,6 +33,18 @@ impl Settings {
         }
     }
 
+    /// Returns the settings of a session of a test.
+    #[cfg(test)]
+    pub(crate) fn of_test() -> Arc<Self> {
+        Arc::new(Self {
+            config: SessionConfig::default(),
+            observer: None,
+            clock: Clock::start(),
+            max_message_len: 1 << 20,
+            role: Role::Server,
+        })
+    }
+
     /// Tells whether this side sends heartbeats and expects them.
     pub(crate) fn heartbeats(&self) -> bool {
         self.config.format == Format::Message

@@ -14,7 +14,7 @@ pub struct SessionStats {
     pub sent_messages: u64,
     /// Bytes of payload that were handed to the transport.
     pub sent_bytes: u64,
-    /// Messages that a full outbox dropped.
+    /// Messages that a full outbox dropped, and replies that were longer than a message may be.
     pub dropped_messages: u64,
     /// Responses to no request of ours.
     pub unexpected_responses: u64,

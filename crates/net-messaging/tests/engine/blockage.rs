@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use net_core::{
-    Message, MessageKind, Sender, Transport,
+    Message, MessageKind, Sender,
     memory::{Memory, MemoryConfig},
 };
 use net_messaging::{
@@ -11,19 +11,14 @@ use net_messaging::{
 use tokio::time::Instant;
 
 use crate::duplex;
-use crate::rig::{Peer, listen, ms, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, echo, listen, ms, narrow, only, pair, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
     // Both sides answer what the other asks, and neither asks less than it answers: no replies find room.
     let memory = narrow();
     let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(config)
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, config).await;
     // A peer that sends without end and takes nothing.
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
@@ -47,12 +42,7 @@ async fn two_engines_that_flood_one_another_are_done_or_end_at_the_stall_deadlin
         let memory = Memory::new(MemoryConfig { max_buffered, ..MemoryConfig::default() });
         let outbox = OutboxConfig { max_messages: 8, ..OutboxConfig::default() };
         let config = SessionConfig { stall_timeout: Some(secs(10)), outbox, ..patient() };
-        let server = listen(
-            Server::builder(memory.clone())
-                .session(config)
-                .on_message(|_, message| async move { Ok(message.into_reply()) }),
-        )
-        .await;
+        let server = echo(&memory, config).await;
         let client = Client::builder(memory)
             .session(config)
             .on_message(|_, message| async move { Ok(message.into_reply()) })
@@ -255,12 +245,7 @@ async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_while_nothing_is_taken_times_out_and_forgets() {
     let memory = narrow();
-    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
-    let (client, peer) = tokio::join!(
-        Client::builder(memory.clone()).session(patient()).connect("mem://server"),
-        Peer::accept(&mut listener),
-    );
-    let client = client.expect("connects");
+    let (client, peer, _listener) = pair(&memory, |builder| builder).await;
     for _ in 0..5 {
         assert!(client.request_within("?", secs(1)).await.expect_err("times out").is_timeout());
     }

@@ -17,7 +17,7 @@ use net_messaging::{Client, CloseReason, DrainReport, HandlerResult, Server, Ses
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::rig::{Peer, listen, ms, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Dropped, Peer, echo, listen, ms, narrow, only, patient, push, secs, settle, soon};
 
 fn cut(report: DrainReport) -> (usize, usize) {
     (report.active, report.cut)
@@ -66,12 +66,7 @@ async fn a36_a_drain_loses_no_accepted_message() {
 #[tokio::test(start_paused = true)]
 async fn a_lame_duck_serves_until_the_start_and_takes_nothing_new_after_it() {
     let memory = Memory::default();
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, patient()).await;
     let client =
         Client::builder(memory.clone()).session(patient()).connect(server.local()).await.expect("connects");
     let draining = tokio::spawn({
@@ -192,12 +187,7 @@ async fn a_peer_that_keeps_asking_does_not_keep_a_server_from_draining() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_to_be_accepted_when_a_drain_begins_is_served() {
     let memory = Memory::default();
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, patient()).await;
     // Nobody has accepted these yet: the server's loop has not run since.
     let mut peers = Vec::new();
     for _ in 0..50 {
@@ -242,7 +232,7 @@ async fn the_last_handle_that_is_dropped_stops_the_server() {
     let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
         let dropped = dropped.clone();
         move |_, _| {
-            let guard = CountOnDrop(dropped.clone());
+            let guard = Dropped(dropped.clone());
             async move {
                 pending::<()>().await;
                 drop(guard);
@@ -267,14 +257,6 @@ async fn the_last_handle_that_is_dropped_stops_the_server() {
     peer.expect_end().await;
     late.expect_end().await;
     drop(memory.listen(&to).await.expect("the address is free"));
-}
-
-struct CountOnDrop(Arc<AtomicUsize>);
-
-impl Drop for CountOnDrop {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// What the observer was told of the drain.

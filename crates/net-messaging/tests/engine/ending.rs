@@ -5,20 +5,15 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use net_core::{ErrorKind, Message, MessageKind, Sender, memory::Memory};
-use net_messaging::{Client, CloseReason, Server, SessionConfig, SessionState};
+use bytes::Bytes;
+use net_core::{
+    ErrorKind, Message, MessageKind, Receiver, Sender,
+    memory::{Memory, MemoryConfig},
+};
+use net_messaging::{Client, CloseReason, Format, Server, SessionConfig, SessionState};
 use tokio::sync::{Notify, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon};
-
-/// Counts up when it is dropped.
-struct Dropped(Arc<AtomicUsize>);
-
-impl Drop for Dropped {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
+use crate::rig::{Dropped, Peer, echo, listen, narrow, only, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() {
@@ -110,6 +105,25 @@ async fn requests_of_our_own_fail_at_once_when_the_peer_has_finished() {
     peer.0.tx.finish().await.expect("finishes");
     assert_eq!(peer.text().await, "Closed");
     peer.expect_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_our_own_fail_at_once_when_we_disconnect() {
+    let memory = Memory::default();
+    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    let asking = tokio::spawn({
+        let session = session.clone();
+        async move { session.request("?").await }
+    });
+    assert_eq!(peer.text().await, "?");
+    let began = tokio::time::Instant::now();
+    session.disconnect();
+    // The peer has not finished, but what it sends now is read by nobody.
+    let error = soon("the end", asking).await.expect("runs").expect_err("no answer is read");
+    assert_eq!((error.kind(), began.elapsed()), (ErrorKind::Closed, secs(0)));
+    assert!(error.report().contains(&CloseReason::ByUs.to_string()), "{}", error.report());
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,4 +298,43 @@ async fn m5_each_end_tells_its_reason_to_both_handlers() {
     ends.sort_unstable();
     let expected = [("client", CloseReason::ByUs), ("server", CloseReason::ByPeer)];
     assert_eq!(ends, expected.map(|(side, reason)| (side, reason.to_string())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_violation_has_its_answer() {
+    for max_concurrent in [1, 8] {
+        let memory = Memory::default();
+        let config = SessionConfig { max_concurrent, ..patient() };
+        let server = echo(&memory, config).await;
+        let mut peer = Peer::connect(&memory, server.local()).await;
+        for id in 0..10 {
+            peer.0.tx.feed(Message::new(MessageKind::Request, id, "").encode()).await.expect("feeds");
+        }
+        // All arrive together, and what is no message is behind them.
+        peer.0.tx.send(Bytes::from_static(b"\xff")).await.expect("sends");
+        for id in 0..10 {
+            assert_eq!(peer.recv().await.id(), id);
+        }
+        assert!(!matches!(soon("the end", peer.0.rx.recv()).await, Ok(Some(_))), "nothing follows");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_no_frame_can_carry_is_counted_where_nobody_can_be_told() {
+    let memory = Memory::new(MemoryConfig { max_message_len: 8, ..MemoryConfig::default() });
+    let config = SessionConfig { format: Format::Raw, ..patient() };
+    let server = listen(
+        Server::builder(memory.clone())
+            .session(config)
+            .on_message(|_, message| async move { Ok(message.reply(message.payload().repeat(4))) }),
+    )
+    .await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    for text in ["long", "ab"] {
+        peer.0.tx.send(Bytes::from(text)).await.expect("sends");
+    }
+    let reply = soon("a reply", peer.0.rx.recv()).await.expect("receives");
+    assert_eq!(reply.as_deref(), Some(&b"abababab"[..]));
+    assert_eq!(session.stats().dropped_messages, 1);
 }

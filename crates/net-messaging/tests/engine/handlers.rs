@@ -142,6 +142,27 @@ async fn a30_one_handler_that_never_returns_is_dropped_though_others_keep_finish
 }
 
 #[tokio::test(start_paused = true)]
+async fn a30_a_handler_beside_one_that_is_dropped_goes_on() {
+    let memory = Memory::default();
+    let config = SessionConfig { handler_timeout: Some(secs(5)), max_concurrent: 2, ..patient() };
+    let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async {
+        match &message.payload()[..] {
+            b"for ever" => std::future::pending::<()>().await,
+            _ => tokio::time::sleep(secs(3)).await,
+        }
+        Ok(message.into_reply())
+    }))
+    .await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    peer.request(1, "for ever").await;
+    tokio::time::sleep(secs(4)).await;
+    // It waits for its own timer and nothing else when the first one is dropped.
+    peer.request(2, "slow").await;
+    let answers = [peer.recv().await, peer.recv().await].map(|answer| (answer.id(), answer.kind()));
+    assert_eq!(answers, [(1, MessageKind::Error), (2, MessageKind::Response)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a30_a_handler_that_never_returns_is_dropped_though_no_heartbeat_finds_room() {
     let memory = crate::rig::narrow();
     let heartbeat = Some(net_messaging::Heartbeat { interval: secs(1), missed: 1_000 });

@@ -7,17 +7,7 @@ use net_core::{
 use net_messaging::{Client, Format, Server, SessionConfig};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, listen, only, patient, push, secs, settle, soon};
-
-/// A server that echoes in memory.
-async fn echo(memory: &Memory, config: SessionConfig) -> Server {
-    listen(
-        Server::builder(memory.clone())
-            .session(config)
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await
-}
+use crate::rig::{Peer, echo, listen, only, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn echo_answers_kind_0_with_1_and_2_with_2_and_nothing_else() {
@@ -197,6 +187,25 @@ async fn a_reply_that_is_too_long_is_answered_by_an_error_and_the_session_goes_o
     let error = client.request(vec![1; 600]).await.expect_err("no answer fits");
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert_eq!(client.request(vec![1; 400]).await.expect("answers").payload().len(), 800);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_not_even_an_error_fits_it_is_dropped_and_the_session_goes_on() {
+    let memory = Memory::new(MemoryConfig { max_message_len: 12, ..MemoryConfig::default() });
+    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|_, message| async {
+        match &message.payload()[..] {
+            b"err" => Err("no error is as short as 3 bytes")?,
+            b"len" => Ok(message.reply(vec![1; 100])),
+            _ => Ok(message.into_reply()),
+        }
+    }))
+    .await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    for (id, payload) in [(1, "err"), (2, "len"), (3, "fit")] {
+        peer.request(id, payload).await;
+    }
+    assert_eq!(peer.recv().await, Message::new(MessageKind::Response, 3, "fit"));
+    assert_eq!(only(&server).await.stats().dropped_messages, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,17 +1,14 @@
 //! What leaves when, and in which order.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use futures_util::FutureExt;
+use net_core::{Message, MessageKind, Receiver, Sender, memory::Memory};
+use net_messaging::{Client, HandlerResult, Server, SessionConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use net_core::{
-    Message, MessageKind, Receiver, Sender,
-    memory::{Memory, MemoryConfig},
+use crate::{
+    duplex,
+    rig::{Peer, echo, feed, frame, listen, ms, narrow, only, patient, push, secs, settle, soon, turn},
 };
-use net_messaging::{Client, Server, SessionConfig};
-
-use crate::rig::{Peer, feed, listen, ms, narrow, only, patient, push, secs, settle, soon};
 
 #[tokio::test(start_paused = true)]
 async fn whenever_the_driver_waits_it_has_flushed_so_a_waiting_handler_holds_back_no_earlier_reply() {
@@ -124,12 +121,7 @@ async fn pushes_are_appended_to_what_is_blocked_and_replies_stay_behind_them() {
 #[tokio::test(start_paused = true)]
 async fn replies_are_in_the_order_of_their_requests_however_often_there_is_no_room() {
     let memory = narrow();
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, patient()).await;
     let Peer(connection) = Peer::connect(&memory, server.local()).await;
     let (mut tx, mut rx) = (connection.tx, connection.rx);
     let sending = tokio::spawn(async move {
@@ -197,69 +189,77 @@ async fn what_was_fed_and_never_flushed_leaves_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_up_handles_at_most_256_messages_and_lets_others_run() {
-    let memory = Memory::default();
-    let handled = Arc::new(AtomicUsize::new(0));
-    let count = handled.clone();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, _| {
-        count.fetch_add(1, Ordering::Relaxed);
-        async { Ok(None) }
-    }))
-    .await;
-    let mut peer = Peer::connect(&memory, server.local()).await;
-    only(&server).await;
-    let watch = tokio::spawn(most_at_once(handled, 2_000));
-    for _ in 0..2_000 {
-        peer.0.tx.feed(Message::from("x").encode()).await.expect("feeds");
+async fn a_wake_up_handles_at_most_256_messages_or_256_kib_then_flushes_and_lets_others_run() {
+    for (max_concurrent, count, len, share) in
+        [(1, 2_000, 0, 256), (1, 100, 64 * 1024, 4), (8, 2_000, 0, 256), (8, 100, 64 * 1024, 4)]
+    {
+        // Over a byte stream: what one read brought costs nothing of the runtime's own budget.
+        let (duplex, mut stream) = duplex::transport(1 << 24);
+        let config = SessionConfig { max_concurrent, ..patient() };
+        let server = listen(
+            Server::builder(duplex)
+                .session(config)
+                .on_message(|_, message| async move { Ok(message.into_reply()) }),
+        )
+        .await;
+        let session = only(&server).await;
+        let wire: Vec<u8> = (0..count).flat_map(|id| frame(id, &vec![7; len])).collect();
+        let answer_len = frame(0, &vec![7; len]).len();
+        let counting = tokio::spawn(async move {
+            stream.write_all(&wire).await.expect("writes");
+            let mut answers = vec![0; wire.len()];
+            let (mut handled, mut read) = (0, 0);
+            while handled < count {
+                turn().await;
+                let now = session.stats().received_messages;
+                assert!(now - handled <= share, "{} messages of {len} bytes in one turn", now - handled);
+                handled = now;
+                while let Some(some) = stream.read(&mut answers[read..]).now_or_never() {
+                    match some.expect("reads") {
+                        0 => break,
+                        some => read += some,
+                    }
+                }
+                assert_eq!(read / answer_len, usize::try_from(handled).expect("few"), "all are answered");
+            }
+        });
+        soon("all messages", counting).await.expect("counts");
     }
-    peer.0.tx.flush().await.expect("flushes");
-    let most = soon("all messages", watch).await.expect("counts");
-    assert!((1..=256).contains(&most), "{most} messages in one turn");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_up_handles_at_most_256_kib_and_lets_others_run() {
-    let memory = Memory::new(MemoryConfig { max_buffered: 1 << 24, ..MemoryConfig::default() });
-    let handled = Arc::new(AtomicUsize::new(0));
-    let count = handled.clone();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, _| {
-        count.fetch_add(1, Ordering::Relaxed);
-        async { Ok(None) }
-    }))
-    .await;
-    let mut peer = Peer::connect(&memory, server.local()).await;
-    only(&server).await;
-    let watch = tokio::spawn(most_at_once(handled, 100));
-    for _ in 0..100 {
-        let frame = Message::from(vec![0; 64 * 1024]).encode();
-        peer.0.tx.feed(frame).await.expect("feeds");
-    }
-    peer.0.tx.flush().await.expect("flushes");
-    let most = soon("all messages", watch).await.expect("counts");
-    assert!((1..=4).contains(&most), "{most} messages of 64 KiB in one turn");
-}
-
-/// Returns by how much `handled` grows at most between two turns of a task that is always ready.
-async fn most_at_once(handled: Arc<AtomicUsize>, total: usize) -> usize {
-    let (mut last, mut most) = (0, 0);
-    while last < total {
-        turn().await;
-        let now = handled.load(Ordering::Relaxed);
-        most = most.max(now - last);
-        last = now;
-    }
-    most
-}
-
-/// Lets the tasks that are ready run once. tokio's own `yield_now` waits until no task is, or for 61 of them.
-async fn turn() {
-    let mut waited = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut waited, true) {
-            return std::task::Poll::Ready(());
+async fn a_wake_up_reads_at_most_256_answers_and_heartbeats_and_lets_others_run() {
+    for busy in [false, true] {
+        let memory = Memory::default();
+        let server = listen(
+            Server::builder(memory.clone())
+                .session(patient())
+                .on_message(|_, _| std::future::pending::<HandlerResult>()),
+        )
+        .await;
+        let mut peer = Peer::connect(&memory, server.local()).await;
+        let session = only(&server).await;
+        if busy {
+            // Its handler never returns, so that everything is read beside it.
+            peer.request(1, "").await;
+            settle().await;
         }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
+        let before = session.stats().received_messages;
+        let counting = tokio::spawn(async move {
+            for id in 0..1_000 {
+                for kind in [MessageKind::Heartbeat, MessageKind::Response] {
+                    peer.0.tx.feed(Message::new(kind, id, "").encode()).await.expect("feeds");
+                }
+            }
+            peer.0.tx.flush().await.expect("flushes");
+            let mut read = before;
+            while read < before + 2_000 {
+                turn().await;
+                let now = session.stats().received_messages;
+                assert!(now - read <= 256, "{} messages in one turn", now - read);
+                read = now;
+            }
+        });
+        soon("all messages", counting).await.expect("counts");
+    }
 }

@@ -227,6 +227,26 @@ async fn many_senders_that_wait_all_have_their_turn() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_fed_leaves_without_a_flush_where_others_would_wait_for_its_room() {
+    let memory = Memory::default();
+    let config = OutboxConfig { max_messages: 4, high_water: 1_000, ..OutboxConfig::default() };
+    let server =
+        listen(Server::builder(memory.clone()).session(SessionConfig { outbox: config, ..patient() })).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    for _ in 0..4 {
+        feed(&session, "fed");
+    }
+    soon("room", session.send_wait("behind it")).await.expect("sends");
+    for expected in ["fed", "fed", "fed", "fed", "behind it"] {
+        assert_eq!(peer.text().await, expected);
+    }
+    // Nor does so much wait that it is above the high-water mark.
+    assert_eq!(session.feed(vec![7; 1_000]).expect("feeds"), Delivery::Queued);
+    assert_eq!(peer.recv().await.payload().len(), 1_000);
+}
+
 /// Memory that counts how much of it is alive.
 struct Counted(Vec<u8>, Arc<AtomicUsize>);
 

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use net_core::{
-    Connection, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender, memory::Memory,
+    Connection, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender,
+    memory::{Memory, MemoryConfig},
 };
 use net_messaging::{Client, HandlerResult, Server, SessionConfig};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon, text};
+use crate::rig::{Peer, echo, listen, narrow, only, pair, patient, push, secs, settle, soon, text};
 
 /// A server whose handler waits for a permit before each reply.
 async fn gated(memory: &Memory, config: SessionConfig) -> (Server, Arc<Semaphore>) {
@@ -218,58 +219,39 @@ async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn reading_does_not_stop_because_pushes_find_no_room() {
-    let memory = narrow();
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
-        heard.send(text(&message)).expect("is heard");
-        async { Ok(None) }
-    }))
-    .await;
-    let mut peer = Peer::connect(&memory, server.local()).await;
-    let session = only(&server).await;
-    for _ in 0..10 {
-        push(&session, "nobody takes it");
-    }
-    settle().await;
-    assert!(session.stats().waiting_messages > 0, "pushes are blocked");
-    for n in 0..500 {
-        peer.notify(format!("{n}")).await;
-        assert_eq!(soon("it", hears.recv()).await, Some(format!("{n}")));
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn reading_does_not_stop_because_our_own_requests_find_no_room() {
-    let memory = narrow();
-    let (heard, mut hears) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
-        heard.send(text(&message)).expect("is heard");
-        async { Ok(None) }
-    }))
-    .await;
-    let mut peer = Peer::connect(&memory, server.local()).await;
-    let session = only(&server).await;
-    for n in 0..10 {
-        let session = session.clone();
-        tokio::spawn(async move { session.request(format!("{n}")).await });
-    }
-    settle().await;
-    for n in 0..500 {
-        peer.notify(format!("{n}")).await;
-        assert_eq!(soon("it", hears.recv()).await, Some(format!("{n}")));
+async fn reading_does_not_stop_because_pushes_or_our_own_requests_find_no_room() {
+    for requests in [false, true] {
+        let memory = narrow();
+        let (heard, mut hears) = mpsc::unbounded_channel();
+        let server =
+            listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
+                heard.send(text(&message)).expect("is heard");
+                async { Ok(None) }
+            }))
+            .await;
+        let mut peer = Peer::connect(&memory, server.local()).await;
+        let session = only(&server).await;
+        for n in 0..10 {
+            let session = session.clone();
+            if requests {
+                tokio::spawn(async move { session.request(format!("{n}")).await });
+            } else {
+                push(&session, "nobody takes it");
+            }
+        }
+        settle().await;
+        assert!(session.stats().waiting_messages > 0, "they are blocked");
+        for n in 0..500 {
+            peer.notify(format!("{n}")).await;
+            assert_eq!(soon("it", hears.recv()).await, Some(format!("{n}")));
+        }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_server_stops_reading_while_replies_find_no_room() {
     let memory = narrow();
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async move { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, patient()).await;
     let Connection { mut tx, mut rx, .. } = Peer::connect(&memory, server.local()).await.0;
     let sending = tokio::spawn(async move {
         for id in 0..200 {
@@ -292,17 +274,9 @@ async fn a_server_stops_reading_while_replies_find_no_room() {
 #[tokio::test(start_paused = true)]
 async fn a_client_reads_while_its_replies_find_no_room() {
     let memory = narrow();
-    let mut listener = net_core::Transport::listen(&memory, &"mem://server".parse().expect("an address"))
-        .await
-        .expect("listens");
-    let (client, mut peer) = tokio::join!(
-        Client::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async move { Ok(message.into_reply()) })
-            .connect("mem://server"),
-        Peer::accept(&mut listener),
-    );
-    let client = client.expect("connects");
+    let (client, mut peer, _listener) =
+        pair(&memory, |builder| builder.on_message(|_, message| async move { Ok(message.into_reply()) }))
+            .await;
     let asking = tokio::spawn({
         let client = client.clone();
         async move { client.request("?").await }
@@ -317,6 +291,28 @@ async fn a_client_reads_while_its_replies_find_no_room() {
     for id in 0..10 {
         assert_eq!(peer.recv().await.id(), id);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_whose_replies_find_no_room_reads_on_behind_the_share_of_a_wake_up() {
+    let memory = Memory::new(MemoryConfig { max_buffered: 20_000, ..MemoryConfig::default() });
+    let (client, mut peer, _listener) = pair(&memory, |builder| {
+        builder.on_message(|_, message| async move { Ok(message.reply(vec![7; 15_000])) })
+    })
+    .await;
+    let asking = tokio::spawn(async move { client.request("?").await });
+    assert_eq!(peer.text().await, "?");
+    // The first reply is under way, the second finds no room.
+    peer.request(0, "").await;
+    peer.request(1, "").await;
+    settle().await;
+    // The 256th message of the next wake-up waits for the handler, and the answer stands behind it.
+    for _ in 0..255 {
+        peer.0.tx.feed(Message::new(MessageKind::Heartbeat, 0, "").encode()).await.expect("feeds");
+    }
+    peer.0.tx.feed(Message::new(MessageKind::Request, 2, "").encode()).await.expect("feeds");
+    peer.send(Message::new(MessageKind::Response, 0, "!")).await;
+    assert_eq!(soon("the answer", asking).await.expect("runs").expect("is answered").payload(), "!");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,27 +5,14 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use net_core::{
-    ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Sender, Transport,
-    memory::{Memory, MemoryReceiver, MemorySender},
-};
+use net_core::{ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Sender, memory::Memory};
 use net_messaging::{Client, Reconnect, Server, SessionConfig};
 use tokio::time::Instant;
 
-use crate::rig::{Peer, listen, narrow, patient, secs, settle, soon};
-
-/// A client and the peer at its other end.
-async fn pair(
-    memory: &Memory,
-    configure: impl FnOnce(net_messaging::ClientBuilder<Memory>) -> net_messaging::ClientBuilder<Memory>,
-) -> (Client, Peer<MemorySender, MemoryReceiver>, net_core::memory::MemoryListener) {
-    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
-    let builder = configure(Client::builder(memory.clone()).session(patient()));
-    let (client, peer) = tokio::join!(builder.connect("mem://server"), Peer::accept(&mut listener));
-    (client.expect("connects"), peer, listener)
-}
+use crate::rig::{Peer, listen, narrow, pair, patient, secs, settle, soon};
 
 fn in_flight(client: &Client) -> usize {
     client.session().expect("is connected").stats().requests_in_flight
@@ -325,7 +312,7 @@ async fn a_request_waits_for_the_connection_that_comes_back() {
     let session = client.session().expect("is connected");
     drop(peer);
     session.closed().await;
-    let asking = tokio::spawn(async move { client.request("patient").await });
+    let asking = tokio::spawn(async move { client.request_within("patient", Duration::MAX).await });
     let mut peer = Peer::accept(&mut listener).await;
     let request = peer.recv().await;
     assert_eq!(request.payload(), "patient");

@@ -1,14 +1,22 @@
 //! What several tests begin with.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use futures_util::FutureExt;
 use net_core::{
     Address, Connection, Listener, Message, MessageKind, Receiver, Sender, Transport,
-    memory::{Memory, MemoryConfig, MemoryReceiver, MemorySender},
+    memory::{Memory, MemoryConfig, MemoryListener, MemoryReceiver, MemorySender},
 };
-use net_messaging::{Handler, Server, ServerBuilder, Session, SessionConfig};
+use net_messaging::{Client, ClientBuilder, Handler, Server, ServerBuilder, Session, SessionConfig};
 
 /// Waits for `event`, 20 s at the longest.
 pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
@@ -27,6 +35,19 @@ pub(crate) fn secs(secs: u64) -> Duration {
 /// Lets every task run until none has anything to do: paused time goes on only then.
 pub(crate) async fn settle() {
     tokio::time::sleep(Duration::from_micros(100)).await;
+}
+
+/// Lets the tasks that are ready run once. tokio's own `yield_now` waits until no task is, or for 61 of them.
+pub(crate) async fn turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// A transport in which a message waits as soon as another one is under way.
@@ -52,6 +73,24 @@ pub(crate) async fn listen<T: Transport, H: Handler>(builder: ServerBuilder<T, H
     builder.listen("mem://server").await.expect("listens")
 }
 
+/// Returns a client without deadlines but those that `configure` sets, the peer at its other end, and where it comes
+/// back to.
+pub(crate) async fn pair<H: Handler>(
+    memory: &Memory,
+    configure: impl FnOnce(ClientBuilder<Memory>) -> ClientBuilder<Memory, H>,
+) -> (Client, Peer, MemoryListener) {
+    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
+    let builder = configure(Client::builder(memory.clone()).session(patient()));
+    let (client, peer) = tokio::join!(builder.connect("mem://server"), Peer::accept(&mut listener));
+    (client.expect("connects"), peer, listener)
+}
+
+/// Starts a server in memory that echoes.
+pub(crate) async fn echo(memory: &Memory, config: SessionConfig) -> Server {
+    let builder = Server::builder(memory.clone()).session(config);
+    listen(builder.on_message(|_, message| async { Ok(message.into_reply()) })).await
+}
+
 /// Returns the only session, once it is there.
 pub(crate) async fn only(server: &Server) -> Session {
     loop {
@@ -61,6 +100,15 @@ pub(crate) async fn only(server: &Server) -> Session {
             return session;
         }
         tokio::task::yield_now().await;
+    }
+}
+
+/// Counts up when it is dropped.
+pub(crate) struct Dropped(pub(crate) Arc<AtomicUsize>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -17,7 +17,7 @@ use net_tcp::Tcp;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, listen, ms, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, echo, listen, ms, only, patient, push, secs, settle, soon, turn};
 
 assert_impl_all!(Server: Send, Sync, Clone);
 assert_impl_all!(Client: Send, Sync, Clone);
@@ -254,12 +254,7 @@ async fn m6_sessions_are_listed_and_disconnected_one_by_one_and_by_predicate() {
 #[tokio::test(start_paused = true)]
 async fn m6_age_and_idle_time_are_told() {
     let memory = Memory::default();
-    let server = listen(
-        Server::builder(memory.clone())
-            .session(patient())
-            .on_message(|_, message| async { Ok(message.into_reply()) }),
-    )
-    .await;
+    let server = echo(&memory, patient()).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     tokio::time::sleep(secs(60)).await;
@@ -392,4 +387,49 @@ async fn observers_are_told_of_as_many_ends_as_beginnings() {
         tokio::time::sleep(ms(100)).await;
     }
     assert_eq!((gauge.0.load(Ordering::Relaxed), gauge.1.load(Ordering::Relaxed)), (0, 9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn observers_are_told_of_no_end_of_a_session_that_never_began() {
+    let memory = Memory::default();
+    let gauge = Arc::new(Gauge::default());
+    let server = listen(Server::builder(memory.clone()).observer(gauge.clone())).await;
+    let stopping = tokio::spawn({
+        let mut peers = Vec::new();
+        for _ in 0..9 {
+            peers.push(Peer::connect(&memory, server.local()).await);
+        }
+        async move {
+            while server.is_empty() {
+                turn().await;
+            }
+            // They are accepted, and their tasks have not run yet.
+            drop((server, peers));
+        }
+    });
+    soon("the stop", stopping).await.expect("stops");
+    settle().await;
+    assert_eq!((gauge.0.load(Ordering::Relaxed), gauge.1.load(Ordering::Relaxed)), (0, 0));
+}
+
+/// Looks at its session when it is dropped.
+struct Nosy(Session);
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        let seen = self.0.attribute::<u32>("seen").expect("a number").map_or(0, |seen| *seen);
+        self.0.set_attribute("seen", seen + 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d3_an_attribute_may_use_its_session_when_it_is_dropped() {
+    let memory = Memory::default();
+    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let _peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    session.set_attribute("nosy", Nosy(session.clone()));
+    session.set_attribute("nosy", Nosy(session.clone()));
+    assert!(session.remove_attribute("nosy"));
+    assert_eq!(session.attribute::<u32>("seen").expect("a number").as_deref(), Some(&2));
 }

@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::rig::{frame, only, patient, push, secs, soon};
+use crate::rig::{Dropped, frame, only, patient, push, secs, soon};
 
 async fn echo(session: SessionConfig) -> (Server, SocketAddr) {
     let server = Server::builder(Tcp::default())
@@ -94,14 +94,6 @@ async fn a_disconnect_destroys_no_message_though_input_is_unread() {
     }
 }
 
-struct CountOnDrop(Arc<AtomicUsize>);
-
-impl Drop for CountOnDrop {
-    fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[tokio::test]
 async fn a_reset_by_the_peer_drops_its_handler_and_tells_why() {
     let dropped = Arc::new(AtomicUsize::new(0));
@@ -110,7 +102,7 @@ async fn a_reset_by_the_peer_drops_its_handler_and_tells_why() {
         .on_message({
             let dropped = dropped.clone();
             move |_, _| {
-                let guard = CountOnDrop(dropped.clone());
+                let guard = Dropped(dropped.clone());
                 async move {
                     std::future::pending::<()>().await;
                     drop(guard);

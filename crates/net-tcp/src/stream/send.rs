@@ -47,40 +47,31 @@ pub(super) fn poll_send<S: Writable>(
     }
 }
 
-impl Writable for TcpStream {
-    #[inline]
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_write_ready(cx)
-    }
+/// Both kinds of sockets have these methods, and no trait of tokio's has them.
+macro_rules! writable {
+    ($socket:ty) => {
+        impl Writable for $socket {
+            #[inline]
+            fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_write_ready(cx)
+            }
 
-    #[inline]
-    fn attempt(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.try_io(Interest::WRITABLE, write)
-    }
+            #[inline]
+            fn attempt(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+                self.try_io(Interest::WRITABLE, write)
+            }
 
-    #[inline]
-    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send(self, slices)
-    }
+            #[inline]
+            fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+                send(self, slices)
+            }
+        }
+    };
 }
 
+writable!(TcpStream);
 #[cfg(unix)]
-impl Writable for UnixStream {
-    #[inline]
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_write_ready(cx)
-    }
-
-    #[inline]
-    fn attempt(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        self.try_io(Interest::WRITABLE, write)
-    }
-
-    #[inline]
-    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        send(self, slices)
-    }
-}
+writable!(UnixStream);
 
 /// Writes to a socket; a closed one is an error, where `writev` would raise `SIGPIPE`.
 #[cfg(unix)]

@@ -191,10 +191,17 @@ pub async fn batches_agree_with_single_messages<T: Transport>(transport: &T, at:
 async fn receive_batches<R: Receiver>(rx: &mut R, all: &[Bytes]) -> Verdict {
     let mut next = 0;
     while next < all.len() {
-        // A batch holds its one message at least and never more than it has room for.
-        let room = (1 + next % 5).min(all.len() - next);
+        // A batch is given one message at least, even a full one, and never more than it has room for.
+        let full = next % 10 == 9;
+        let room = if full { 1 } else { (1 + next % 5).min(all.len() - next) };
         let mut batch = Batch::new(room, usize::MAX);
+        if full {
+            batch.push("before".into());
+        }
         let count = well("receive a batch", poll_fn(|cx| rx.poll_recv_many(cx, &mut batch))).await?;
+        if full {
+            ensure!(batch.pop().is_some_and(|first| first == "before"), "a batch lost what was in it");
+        }
         ensure!(count == batch.len(), "{count} messages are told and {} are in the batch", batch.len());
         ensure!((1..=room).contains(&count), "{count} messages where 1 to {room} were due");
         while let Some(got) = batch.pop() {

@@ -150,7 +150,9 @@ impl<R: Receiver> LinkReceiver<R> {
     /// Takes from below what there is room for.
     fn poll_below(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MAX_TAKEN {
-            if self.bytes >= self.route.shared.config.max_in_flight || self.end != End::Open {
+            // One message always fits.
+            let full = self.bytes > 0 && self.bytes >= self.route.shared.config.max_in_flight;
+            if full || self.end != End::Open {
                 return Poll::Ready(());
             }
             let Some(inner) = &mut self.inner else { return Poll::Ready(()) };

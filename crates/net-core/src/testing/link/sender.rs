@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -69,12 +69,9 @@ impl<S: Sender> LinkSender<S> {
 
     /// Cuts the connection with `message` half-way: the peer sees an abort, for it was not flushed.
     fn cut(&mut self, cx: &mut Context<'_>, mut message: Bytes) -> Poll<Result<()>> {
-        if let Some(inner) = &mut self.inner
-            && let Poll::Ready(Err(error)) = inner.poll_send(cx, &mut message)
-        {
-            // A message too long is no message: it does not count.
-            return Poll::Ready(Err(error));
-        }
+        // A message too long is no message and does not count; one without room is not half-way, and to leave then
+        // would be a clean end.
+        ready!(self.poll(cx, "send", |inner, cx| inner.poll_send(cx, &mut message)))?;
         self.inner = None;
         self.cut.cut();
         self.route.tell(Happening::Cut);
@@ -100,5 +97,9 @@ impl<S: Sender> Sender for LinkSender<S> {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.poll(cx, "finish", S::poll_finish)
+    }
+
+    fn unsent_len(&self) -> usize {
+        self.inner.as_ref().map_or(0, S::unsent_len)
     }
 }
