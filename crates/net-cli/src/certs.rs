@@ -3,6 +3,7 @@
 use std::{fmt, fs, io::Write as _, path::Path, path::PathBuf, process::ExitCode};
 
 use clap::Args;
+use net_core::tls::rustls::pki_types::ServerName;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
@@ -17,7 +18,7 @@ use crate::{
 
 /// Make certificates to try TLS with: ca.pem, server.pem, server.key, client.pem, client.key
 ///
-/// The server's certificate is for localhost, 127.0.0.1 and ::1, and each --name. They are for development: whoever has
+/// The server's certificate is for localhost, 127.0.0.1 and `::1`, and each --name. They are for development: whoever has
 /// ca.pem among its roots trusts these two and no others, since the authority's own key is not kept.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,8 +61,14 @@ impl Certs {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let mut names: Vec<String> = LOCAL.map(str::to_owned).into();
         names.extend(self.name.iter().cloned());
-        let certificates = Certificates::make(names.clone(), Duration::days(self.days.into()))
-            .map_err(|error| Failure::usage(format_args!("a certificate for {}: {error}", names.join(", "))))?;
+        if let Some(name) = names.iter().find(|name| !is_host(name)) {
+            return Err(Failure::usage(format_args!("{name:?} is neither a host name nor an IP address"))
+                .hint("write --name example.test, --name '*.example.test' or --name 192.0.2.1"));
+        }
+        let certificates =
+            Certificates::make(names.clone(), Duration::days(self.days.into())).map_err(|error| {
+                Failure::usage(format_args!("a certificate for {}: {error}", names.join(", ")))
+            })?;
         let failed = |what: &dyn fmt::Display, error| Failure::usage(format_args!("{what}: {error}"));
         fs::create_dir_all(&self.directory).map_err(|error| failed(&self.directory.display(), error))?;
         let files = certificates.files();
@@ -132,7 +139,11 @@ impl Certificates {
         let server_name = names.first().cloned().unwrap_or_default();
         Ok(Self {
             server: leaf(names, &server_name, ExtendedKeyUsagePurpose::ServerAuth)?,
-            client: leaf(vec!["client".to_owned()], "net development client", ExtendedKeyUsagePurpose::ClientAuth)?,
+            client: leaf(
+                vec!["client".to_owned()],
+                "net development client",
+                ExtendedKeyUsagePurpose::ClientAuth,
+            )?,
             ca: authority.pem(),
         })
     }
@@ -165,6 +176,11 @@ fn write(path: &Path, text: &str, secret: bool) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Tells whether a certificate can be for `name`: a host name, all names below one, or an IP address.
+fn is_host(name: &str) -> bool {
+    ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
 }
 
 /// What was made, for people.

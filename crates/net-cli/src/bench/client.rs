@@ -132,7 +132,7 @@ impl Client {
             let what = format!("--in-flight is at most {}", Payloads::MAX_IN_FLIGHT);
             return Err(Failure::usage(what).hint("more connections hold more messages in flight"));
         }
-        let sockets = self.socket.connecting(&self.connecting);
+        let sockets = self.socket.connecting(&self.connecting, &address)?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Load {
             transport: transport::boxed(&address, framing, &sockets)?,

@@ -136,8 +136,11 @@ macro_rules! apply {
 impl ServerSide {
     /// What the flags mean at `address`; `None` where that is not secure.
     pub(crate) fn settings(&self, address: &Address) -> Result<Option<ServerTls>, Failure> {
-        if !address.scheme().is_secure() {
-            return none(self.cert.first().map(|_| "--cert").or(self.client_ca.as_ref().map(|_| "--client-ca")), address);
+        if !address.scheme().is_over_tls() {
+            return none(
+                &[(!self.cert.is_empty(), "--cert"), (self.client_ca.is_some(), "--client-ca")],
+                address,
+            );
         }
         if self.cert.is_empty() || self.cert.len() != self.key.len() {
             let (certs, keys) = (self.cert.len(), self.key.len());
@@ -164,9 +167,10 @@ impl ServerSide {
 impl ClientSide {
     /// What the flags mean at `address`; `None` where that is not secure.
     pub(crate) fn settings(&self, address: &Address) -> Result<Option<ClientTls>, Failure> {
-        if !address.scheme().is_secure() {
-            let given = [(self.ca.is_some(), "--ca"), (self.cert.is_some(), "--cert"), (self.insecure, "--insecure")];
-            return none(given.iter().find(|(given, _)| *given).map(|(_, flag)| *flag), address);
+        if !address.scheme().is_over_tls() {
+            let flags =
+                [(self.ca.is_some(), "--ca"), (self.cert.is_some(), "--cert"), (self.insecure, "--insecure")];
+            return none(&flags, address);
         }
         let mut builder: ClientTlsBuilder = apply!(self.both, ClientTls::builder());
         if let Some(ca) = &self.ca {
@@ -179,7 +183,9 @@ impl ClientSide {
             builder = builder.server_name(name);
         }
         if self.insecure {
-            crate::output::note("warning: --insecure accepts any certificate; whoever answers may be an attacker");
+            crate::output::note(
+                "warning: --insecure accepts any certificate; whoever answers may be an attacker",
+            );
             builder = builder.danger_accept_any_certificate();
         }
         builder.build().map(Some).map_err(Failure::start)
@@ -187,11 +193,13 @@ impl ClientSide {
 }
 
 /// No settings; whoever asked for them at an address without TLS is told.
-fn none<T>(flag: Option<&str>, address: &Address) -> Result<Option<T>, Failure> {
-    match flag {
+fn none<T>(flags: &[(bool, &str)], address: &Address) -> Result<Option<T>, Failure> {
+    match flags.iter().find(|(given, _)| *given) {
         None => Ok(None),
-        Some(flag) => Err(Failure::usage(format_args!("{flag} does not go with {address}, which has no TLS"))
-            .hint("write tcps:// instead of tcp://")),
+        Some((_, flag)) => {
+            Err(Failure::usage(format_args!("{flag} does not go with {address}, which has no TLS"))
+                .hint("write tcps:// instead of tcp://"))
+        }
     }
 }
 
