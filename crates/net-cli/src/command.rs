@@ -4,11 +4,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench::Bench, demo::Demo, echo::Echo, failure::Failure, output::Output, send::Send};
+use crate::{
+    bench::Bench, certs::Certs, demo::Demo, echo::Echo, failure::Failure, output::Output, send::Send,
+};
 
-/// Messages over TCP and Unix-domain sockets: servers, clients, load
+/// Messages over TCP, TLS and Unix-domain sockets: servers, clients, load
 ///
-/// Addresses are URLs: `tcp://127.0.0.1:9000`, `tcp://[::1]:9000`, `tcp://example.org:9000`, `unix:///run/app.sock`. A bare
+/// Addresses are URLs: `tcp://127.0.0.1:9000`, `tcp://[::1]:9000`, `tcps://example.org:9443` (TLS),
+/// `unix:///run/app.sock`. A bare
 /// host:port means TCP. A server at port 0 takes a free port, and prints which.
 #[derive(Debug, Parser)]
 #[command(name = "net", version, max_term_width = 110, after_long_help = EXAMPLES, propagate_version = true)]
@@ -28,6 +31,7 @@ Examples:
   net echo client tcp://127.0.0.1:9000 'hello world'
   net send unix:///run/app.sock --file access.log     each line as a message
   net bench client tcp://127.0.0.1:9000 --connections 64 --in-flight 16
+  net certs certs                                     certificates to try tcps:// with
 
 Exit status: 0 done, 1 usage, listen or connect, 2 send, 3 receive.";
 
@@ -41,6 +45,7 @@ enum Command {
     #[command(subcommand)]
     Bench(Bench),
     Demo(Demo),
+    Certs(Certs),
 }
 
 impl Net {
@@ -52,6 +57,7 @@ impl Net {
             Command::Send(send) => send.run(output).await,
             Command::Bench(bench) => bench.run(output).await,
             Command::Demo(demo) => demo.run(output).await,
+            Command::Certs(certs) => certs.run(output),
         }
     }
 }

@@ -28,7 +28,8 @@ Examples:
   net echo server 0.0.0.0 9000
   net echo server tcp://[::]:9000 --format message --max-message-len 64MiB
   net echo server unix:///run/app.sock --unix-mode 600
-  net echo server tcp://127.0.0.1:0 --framing lines";
+  net echo server tcp://127.0.0.1:0 --framing lines
+  net echo server tcps://127.0.0.1:9443 --cert certs/server.pem --key certs/server.key";
 
 impl Echo {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {

@@ -16,6 +16,8 @@ pub(crate) enum Event<'a> {
     Echoed { peer: &'a str, bytes: usize },
     Closed { peer: &'a str, messages: u64, bytes: u64, clean: bool, reason: &'a str },
     Blocked { milliseconds: u128 },
+    Reloaded,
+    NotReloaded { error: &'a str },
     Draining { sessions: usize, seconds: f64 },
     Drained { sessions: usize, cut: usize },
 }
@@ -49,6 +51,8 @@ impl fmt::Display for Event<'_> {
                 )
             }
             Self::Blocked { milliseconds } => write!(f, "a handler blocked its thread for {milliseconds} ms"),
+            Self::Reloaded => f.write_str("certificates changed; new connections have the new ones"),
+            Self::NotReloaded { error } => write!(f, "new certificates refused, the old ones stay: {error}"),
             Self::Draining { sessions, seconds } => write!(
                 f,
                 "draining {} for at most {seconds} s; Ctrl-C again cuts",

@@ -7,6 +7,7 @@ use clap::Parser;
 use crate::{command::Net, failure::Failure};
 
 mod bench;
+mod certs;
 mod command;
 mod demo;
 mod echo;

@@ -105,7 +105,7 @@ impl Send {
             return Err(Failure::usage("--request needs --format message: raw answers carry no number"));
         }
         let mut source = self.source(max_len)?;
-        let sockets = self.socket.connecting(&self.connecting);
+        let sockets = self.socket.connecting(&self.connecting, &address)?;
         let transport = transport::boxed(&address, framing, &sockets)?;
         let client = Client::builder(transport).session(self.session()).request_timeout(self.timeout.0);
         let client = client.connect(address).await.map_err(Failure::start)?;

@@ -3,7 +3,11 @@
 use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use clap::Args;
-use net_core::{Address, Message, Transport, frame::AnyFraming};
+use net_core::{
+    Address, Message, Transport,
+    frame::AnyFraming,
+    tls::{TlsWatch, WatchConfig},
+};
 use net_messaging::{CloseReason, DrainReport, Handler, HandlerResult, Server, ServerConfig, Session};
 
 use crate::{
@@ -50,7 +54,8 @@ impl Serve {
         };
         let mut signals = Signals::listen().map_err(Failure::runtime)?;
         let echo = Echo { log: log.clone(), verbose: self.serving.verbose };
-        let sockets = self.socket.listening(&self.listening);
+        let sockets = self.socket.listening(&self.listening, &address)?;
+        let _watch = watch(&sockets, &log)?;
         let shown = framing.to_string();
         let server = listen(address, framing, &sockets, config, echo).await?;
         log.tell(&Event::Bound {
@@ -74,6 +79,17 @@ impl Serve {
         log.tell(&Event::Drained { sessions: report.active, cut: report.cut });
         Ok(status)
     }
+}
+
+/// Reads certificates and keys again when their files change, for as long as what is returned lives.
+fn watch(sockets: &Sockets, log: &Log) -> Result<Option<TlsWatch>, Failure> {
+    let Some(tls) = &sockets.server_tls else { return Ok(None) };
+    let log = log.clone();
+    let told = move |outcome: net_core::Result<()>| match outcome {
+        Ok(()) => log.tell(&Event::Reloaded),
+        Err(error) => log.tell(&Event::NotReloaded { error: &error.report() }),
+    };
+    tls.watch(WatchConfig::default(), told).map(Some).map_err(Failure::start)
 }
 
 async fn cut(server: &Server) -> DrainReport {

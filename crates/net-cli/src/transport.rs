@@ -3,6 +3,7 @@
 use net_core::{
     Address, BoxTransport, Scheme, Transport,
     frame::{AnyFraming, Framing},
+    tls::{ClientTls, ServerTls},
 };
 use net_tcp::{Tcp, TcpConfig};
 #[cfg(unix)]
@@ -11,9 +12,11 @@ use net_tcp::{Unix, UnixConfig};
 use crate::failure::Failure;
 
 /// How sockets are configured, whichever kind they are.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
     pub(crate) tcp: TcpConfig,
+    pub(crate) client_tls: Option<ClientTls>,
+    pub(crate) server_tls: Option<ServerTls>,
     #[cfg(unix)]
     pub(crate) unix: UnixConfig,
 }
@@ -46,13 +49,22 @@ fn framed<F: Framing, W: With>(
     with: W,
 ) -> Result<W::Output, Failure> {
     match address.scheme() {
-        Scheme::Tcp => Ok(with.with(Tcp::with_framing(sockets.tcp, framing))),
+        Scheme::Tcp | Scheme::Tcps => {
+            let mut tcp = Tcp::with_framing(sockets.tcp, framing);
+            if let Some(tls) = &sockets.client_tls {
+                tcp = tcp.with_client_tls(tls.clone());
+            }
+            if let Some(tls) = &sockets.server_tls {
+                tcp = tcp.with_server_tls(tls.clone());
+            }
+            Ok(with.with(tcp))
+        }
         #[cfg(unix)]
         Scheme::Unix => Ok(with.with(Unix::with_framing(sockets.unix, framing))),
         Scheme::Mem => Err(Failure::usage(format_args!("{address}: mem:// joins tasks of one process only"))
             .hint("between processes use unix:///path or tcp://host:port")),
         scheme => Err(Failure::usage(format_args!("{address}: this command does not speak {scheme}:// yet"))
-            .hint("use tcp://host:port or unix:///path")),
+            .hint("use tcp://host:port, tcps://host:port or unix:///path")),
     }
 }
 

@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Protocol,
     /// Nobody listens at the address.
     Refused,
-    /// The peer answered a request with an error message.
+    /// The peer answered a request with an error message, or refused the handshake.
     Rejected,
     /// The peer, or the network, aborted the connection.
     Reset,
@@ -51,6 +51,9 @@ pub enum ErrorKind {
     Unresolved,
     /// The transport does not offer the operation.
     Unsupported,
+    /// The peer could not prove who it is: its certificate is missing, expired, revoked, for another name, or signed by
+    /// nobody who is trusted.
+    Untrusted,
 }
 
 impl ErrorKind {
@@ -75,6 +78,7 @@ impl ErrorKind {
             Self::Unreachable => "unreachable",
             Self::Unresolved => "name not resolved",
             Self::Unsupported => "unsupported",
+            Self::Untrusted => "peer not trusted",
         }
     }
 }
@@ -266,6 +270,7 @@ fn kind_of(kind: io::ErrorKind) -> ErrorKind {
         Io::ConnectionRefused | Io::NotFound => ErrorKind::Refused,
         Io::PermissionDenied => ErrorKind::PermissionDenied,
         Io::TimedOut => ErrorKind::TimedOut,
+        Io::InvalidData => ErrorKind::Protocol,
         Io::UnexpectedEof => ErrorKind::UnexpectedEnd,
         Io::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::Io,

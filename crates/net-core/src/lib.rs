@@ -9,6 +9,7 @@
 //! * [`buffer`]: buffers that are used again; [`MessageSink`], [`MessageStream`]: connections for combinators.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Observer`]: what is told to logs and metrics.
+//! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
 //! * `testing` (feature `testing`): the laws as checks of any transport, and links with faults.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -33,6 +34,8 @@ mod sink_stream;
 pub mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod transport;
 
 pub use accept::{Accept, AcceptLimits, Acceptor, Admission, Handshake, Permit};

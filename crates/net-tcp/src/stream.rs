@@ -29,14 +29,25 @@ mod connect;
 mod half;
 mod race;
 mod resolve;
+#[cfg(feature = "tls")]
+mod secure;
 mod send;
 mod source;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "stream/no_tls.rs"]
+mod tls;
 #[cfg(unix)]
 mod unix;
 
+#[cfg(feature = "tls")]
+pub use self::secure::{bind_many_tls, bind_tls, listen_many_tls, listen_tls};
+pub(crate) use self::tls::{ClientSettings, ServerSettings};
 pub use accept::StreamListener;
 pub use attempts::{Attempt, Attempts};
 pub use bind::{bind, bind_many, listen, listen_many};
+pub(crate) use bind::{bind_many_with, bind_with};
 pub use bytes::ByteStream;
 pub use connect::{Connector, connect};
 pub use half::{ReadHalf, WriteHalf};

@@ -11,7 +11,9 @@ use net_core::{
 use crate::{
     FrameListener, TcpConfig,
     listener::{frame, guarantees},
-    stream::{self, Connector, ReadHalf, Resolve, WriteHalf},
+    stream::{
+        Connector, ReadHalf, Resolve, ServerSettings, StreamListener, WriteHalf, bind_many_with, bind_with,
+    },
 };
 
 /// The sending half of a TCP connection.
@@ -21,7 +23,8 @@ pub type TcpReceiver<F = LengthPrefix> = FrameReceiver<ReadHalf, F>;
 /// Accepts TCP connections.
 pub type TcpListener<F = LengthPrefix> = FrameListener<F>;
 
-/// Carries messages over TCP, at addresses such as `tcp://host:port`.
+/// Carries messages over TCP, at addresses such as `tcp://host:port`; with the feature `tls` and settings for it, over
+/// TLS at `tcps://host:port`.
 ///
 /// A client tries every address of a name, as RFC 8305 says; a listener at `tcp://:9000` or `tcp://[::]:9000`
 /// serves IPv4 and IPv6. Clones share what they have learnt of names.
@@ -47,6 +50,7 @@ pub type TcpListener<F = LengthPrefix> = FrameListener<F>;
 pub struct Tcp<F = LengthPrefix> {
     connector: Connector,
     framing: F,
+    tls: ServerSettings,
 }
 
 impl Tcp {
@@ -65,13 +69,34 @@ impl Default for Tcp {
 impl<F: Framing> Tcp<F> {
     /// Creates a transport whose messages are marked by `framing`.
     pub fn with_framing(config: TcpConfig, framing: F) -> Self {
-        Self { connector: Connector::new(config), framing }
+        Self { connector: Connector::new(config), framing, tls: ServerSettings::default() }
     }
 
     /// Resolves names by `resolver` instead of the system's.
     #[must_use]
     pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
         self.connector = self.connector.with_resolver(resolver);
+        self
+    }
+
+    /// Connects with TLS at addresses such as `tcps://host:port`; the host is the name that is sent and verified.
+    ///
+    /// [`Info::details`](net_core::Info::details) of a connection is a [`TlsInfo`](net_core::tls::TlsInfo) then.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_client_tls(mut self, tls: net_core::tls::ClientTls) -> Self {
+        self.connector = self.connector.with_client_tls(tls);
+        self
+    }
+
+    /// Listens with TLS at addresses such as `tcps://:9443`. Handshakes run beside accepting, and have a deadline.
+    ///
+    /// [`Info::details`](net_core::Info::details) of a connection is a [`TlsInfo`](net_core::tls::TlsInfo) then, with
+    /// the identity of a client that showed a certificate.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_server_tls(mut self, tls: net_core::tls::ServerTls) -> Self {
+        self.tls = ServerSettings::new(tls);
         self
     }
 
@@ -98,22 +123,24 @@ impl<F: Framing> Transport for Tcp<F> {
 
     async fn listen(&self, at: &Address) -> Result<Self::Listener> {
         check_scheme(at, "listen")?;
-        let listener = stream::listen(at, self.config()).await?;
+        let listener = StreamListener::new(bind_with(at, self.config(), &self.tls).await?);
         Ok(FrameListener::new(listener, self.framing.clone(), self.config().max_buffered))
     }
 
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<Self::Listener>> {
         check_scheme(at, "listen")?;
-        let listeners = stream::listen_many(at, n, self.config()).await?;
-        let framed =
-            |listener| FrameListener::new(listener, self.framing.clone(), self.config().max_buffered);
-        Ok(listeners.into_iter().map(framed).collect())
+        let sources = bind_many_with(at, n, self.config(), &self.tls).await?;
+        let framed = |source| {
+            let listener = StreamListener::new(source);
+            FrameListener::new(listener, self.framing.clone(), self.config().max_buffered)
+        };
+        Ok(sources.into_iter().map(framed).collect())
     }
 }
 
 fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
     match address.scheme() {
-        // What is secure is refused below, where TLS has its place.
+        // Whether there are settings for what is secure is seen below.
         Scheme::Tcp | Scheme::Tcps => Ok(()),
         _ => Err(Error::new(ErrorKind::InvalidAddress, operation).at(address)),
     }

@@ -145,7 +145,7 @@ impl Client {
                 format!("a payload of {payload_len} bytes is longer than a message may be, {max} bytes");
             return Err(Failure::new(Step::Send, what).hint("raise --max-message-len, on both sides"));
         }
-        let sockets = self.socket.connecting(&self.connecting);
+        let sockets = self.socket.connecting(&self.connecting, &address)?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Load {
             transport: transport::boxed(&address, framing, &sockets)?,

@@ -1,11 +1,17 @@
 //! A server on a free address, and what a client needs to reach it.
 
-use net_core::{Address, BoxTransport, Scheme, Transport as _, frame::AnyFraming, memory::Memory};
+use net_core::{
+    Address, BoxTransport, Scheme, Transport as _,
+    frame::AnyFraming,
+    memory::Memory,
+    tls::{ClientTls, Pem, ServerTls},
+};
 use net_messaging::{Server, ServerConfig, SessionConfig};
 #[cfg(unix)]
 use tempfile::TempDir;
 
 use crate::{
+    certs::Certificates,
     failure::Failure,
     log::Log,
     options::WireFormat,
@@ -20,6 +26,7 @@ pub(crate) enum Transport {
     #[cfg(unix)]
     Unix,
     Tcp,
+    Tls,
 }
 
 impl Transport {
@@ -29,6 +36,7 @@ impl Transport {
         #[cfg(unix)]
         Self::Unix,
         Self::Tcp,
+        Self::Tls,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -37,6 +45,7 @@ impl Transport {
             #[cfg(unix)]
             Self::Unix => "unix",
             Self::Tcp => "tcp",
+            Self::Tls => "tcps",
         }
     }
 }
@@ -49,6 +58,8 @@ pub(crate) struct Stage {
     pub(crate) server: Server,
     /// The memory that is shared with the server, where that is the transport.
     memory: Memory,
+    /// What a client has to know of TLS, where the server speaks it.
+    sockets: Sockets,
     /// Where the socket is, until the stage is dropped.
     #[cfg(unix)]
     _directory: Option<TempDir>,
@@ -63,7 +74,7 @@ impl Stage {
         let memory = Memory::default();
         #[cfg(unix)]
         let mut directory = None;
-        let (framing, sockets) = (AnyFraming::default(), Sockets::default());
+        let (framing, mut sockets) = (AnyFraming::default(), Sockets::default());
         let server = match transport {
             Transport::Memory => {
                 let address = Address::from_name(Scheme::Mem, "demo");
@@ -82,12 +93,18 @@ impl Stage {
                 let address = "tcp://127.0.0.1:0".parse().map_err(Failure::start)?;
                 serve::listen(address, framing, &sockets, config, echo).await?
             }
+            Transport::Tls => {
+                secure(&mut sockets)?;
+                let address = "tcps://127.0.0.1:0".parse().map_err(Failure::start)?;
+                serve::listen(address, framing, &sockets, config, echo).await?
+            }
         };
         Ok(Self {
             transport,
             format,
             server,
             memory,
+            sockets,
             #[cfg(unix)]
             _directory: directory,
         })
@@ -97,7 +114,18 @@ impl Stage {
     pub(crate) fn client(&self) -> Result<BoxTransport, Failure> {
         match self.transport {
             Transport::Memory => Ok(self.memory.clone().boxed()),
-            _ => transport::boxed(self.server.local(), AnyFraming::default(), &Sockets::default()),
+            _ => transport::boxed(self.server.local(), AnyFraming::default(), &self.sockets),
         }
     }
+}
+
+/// Gives both sides certificates that are made for this run and kept nowhere.
+fn secure(sockets: &mut Sockets) -> Result<(), Failure> {
+    let certificates = Certificates::make(vec!["127.0.0.1".to_owned()], time::Duration::days(1));
+    let Certificates { ca, server, .. } = certificates.map_err(Failure::usage)?;
+    let settings =
+        ServerTls::builder().certificate(Pem::bytes(server.certificate), Pem::bytes(server.key)).build();
+    sockets.server_tls = Some(settings.map_err(Failure::start)?);
+    sockets.client_tls = Some(ClientTls::builder().ca(Pem::bytes(ca)).build().map_err(Failure::start)?);
+    Ok(())
 }

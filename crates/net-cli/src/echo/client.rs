@@ -45,7 +45,8 @@ const EXAMPLES: &str = "\
 Examples:
   net echo client 127.0.0.1 9000 'hello world'
   net echo client tcp://[::1]:9000 'hello world' --format message
-  net echo client unix:///run/app.sock 'hello world' --json";
+  net echo client unix:///run/app.sock 'hello world' --json
+  net echo client tcps://127.0.0.1:9443 'hello world' --ca certs/ca.pem";
 
 #[derive(Debug, Serialize)]
 struct Echoed<'a> {
@@ -64,7 +65,7 @@ impl Client {
             _ => return Err(Failure::usage("an address and a text are needed")),
         };
         let framing = self.wire.framing()?;
-        let sockets = self.socket.connecting(&self.connecting);
+        let sockets = self.socket.connecting(&self.connecting, &address)?;
         let transport = transport::boxed(&address, framing, &sockets)?;
         let mut connection = transport.connect(&address).await.map_err(Failure::start)?;
         let (server, local) = (connection.info.remote.to_string(), connection.info.local.to_string());

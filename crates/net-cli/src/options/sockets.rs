@@ -3,10 +3,11 @@
 use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
+use net_core::Address;
 use net_tcp::{Keepalive, TcpConfig};
 
-use super::{Size, Time, Timeout};
-use crate::transport::Sockets;
+use super::{ClientSide, ServerSide, Size, Time, Timeout};
+use crate::{failure::Failure, transport::Sockets};
 
 /// The options of every socket.
 #[derive(Clone, Debug, Args)]
@@ -60,6 +61,9 @@ pub(crate) struct Listening {
     /// Permissions of the file of a Unix-domain socket, in octal, such as 600 [default: what the umask leaves]
     #[arg(long, value_name = "MODE", value_parser = mode)]
     unix_mode: Option<u32>,
+
+    #[command(flatten)]
+    tls: ServerSide,
 }
 
 /// The options of sockets that connect.
@@ -73,12 +77,16 @@ pub(crate) struct Connecting {
     /// Address to connect from; port 0 is any [default: the system's choice]
     #[arg(long, value_name = "IP:PORT")]
     bind: Option<SocketAddr>,
+
+    #[command(flatten)]
+    tls: ClientSide,
 }
 
 impl Socket {
-    /// What the flags of a server mean.
-    pub(crate) fn listening(&self, listening: &Listening) -> Sockets {
+    /// What the flags of a server at `address` mean.
+    pub(crate) fn listening(&self, listening: &Listening, address: &Address) -> Result<Sockets, Failure> {
         let mut sockets = self.sockets();
+        sockets.server_tls = listening.tls.settings(address)?;
         sockets.tcp.backlog = listening.backlog;
         sockets.tcp.reuse_port = listening.reuse_port;
         #[cfg(unix)]
@@ -86,12 +94,13 @@ impl Socket {
             sockets.unix.backlog = listening.backlog;
             sockets.unix.mode = listening.unix_mode;
         }
-        sockets
+        Ok(sockets)
     }
 
-    /// What the flags of a client mean.
-    pub(crate) fn connecting(&self, connecting: &Connecting) -> Sockets {
+    /// What the flags of a client of the server at `address` mean.
+    pub(crate) fn connecting(&self, connecting: &Connecting, address: &Address) -> Result<Sockets, Failure> {
         let mut sockets = self.sockets();
+        sockets.client_tls = connecting.tls.settings(address)?;
         let Time(connect_timeout) = connecting.connect_timeout;
         sockets.tcp.connect_timeout = connect_timeout;
         sockets.tcp.bind = connecting.bind;
@@ -99,7 +108,7 @@ impl Socket {
         {
             sockets.unix.connect_timeout = connect_timeout;
         }
-        sockets
+        Ok(sockets)
     }
 
     fn sockets(&self) -> Sockets {

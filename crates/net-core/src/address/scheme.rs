@@ -69,6 +69,11 @@ impl Scheme {
         }
     }
 
+    /// Tells whether the protocol stands on TLS over TCP.
+    pub fn is_over_tls(self) -> bool {
+        matches!(self, Self::Tcps | Self::Wss | Self::Https | Self::Grpcs)
+    }
+
     /// Returns the port that a URL without one means, where the protocol has such a port.
     pub fn default_port(self) -> Option<u16> {
         match self {

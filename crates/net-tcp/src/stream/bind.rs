@@ -11,6 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use super::{
+    ServerSettings,
     accept::StreamListener,
     attempts::Attempts,
     connect::check_scheme,
@@ -32,7 +33,8 @@ const BALANCES: bool = cfg!(target_os = "linux");
 /// # Errors
 ///
 /// Why nothing can be listened at, with the [`Attempts`] as its source: every address that was tried, and why it
-/// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS.
+/// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS, which
+/// `listen_tls` offers.
 ///
 /// # Cancel safety
 ///
@@ -64,6 +66,15 @@ pub async fn listen_many(at: &Address, n: usize, config: &TcpConfig) -> Result<V
 ///
 /// Dropping the future leaves nothing behind.
 pub async fn bind(at: &Address, config: &TcpConfig) -> Result<StreamSource> {
+    bind_with(at, config, &ServerSettings::default()).await
+}
+
+pub(crate) async fn bind_with(
+    at: &Address,
+    config: &TcpConfig,
+    tls: &ServerSettings,
+) -> Result<StreamSource> {
+    check_scheme(at, "listen", || tls.check(at))?;
     let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
     let (listener, local) = first_of(at, config, |address| {
         let socket = open(config, address)?;
@@ -73,7 +84,7 @@ pub async fn bind(at: &Address, config: &TcpConfig) -> Result<StreamSource> {
         Ok((listener, local))
     })
     .await?;
-    Ok(StreamSource::tcp(listener, Address::from_socket(at.scheme(), local), *config))
+    Ok(StreamSource::tcp(listener, Address::from_socket(at.scheme(), local), *config, tls.clone()))
 }
 
 /// Listens at `at` with `n` sockets that share one port (`SO_REUSEPORT`), one for each runtime of a server.
@@ -89,9 +100,19 @@ pub async fn bind(at: &Address, config: &TcpConfig) -> Result<StreamSource> {
 ///
 /// Dropping the future leaves nothing behind.
 pub async fn bind_many(at: &Address, n: usize, config: &TcpConfig) -> Result<Vec<StreamSource>> {
+    bind_many_with(at, n, config, &ServerSettings::default()).await
+}
+
+pub(crate) async fn bind_many_with(
+    at: &Address,
+    n: usize,
+    config: &TcpConfig,
+    tls: &ServerSettings,
+) -> Result<Vec<StreamSource>> {
     if n <= 1 || !BALANCES {
-        return Ok(vec![bind(at, config).await?]);
+        return Ok(vec![bind_with(at, config, tls).await?]);
     }
+    check_scheme(at, "listen", || tls.check(at))?;
     let mut at = at.clone();
     if !config.reuse_port && at.port() != Some(0) {
         // A socket that would share the port starts beside a foreign one without an error. This one does not.
@@ -102,7 +123,7 @@ pub async fn bind_many(at: &Address, n: usize, config: &TcpConfig) -> Result<Vec
     let config = TcpConfig { reuse_port: true, ..*config };
     let mut sources = Vec::with_capacity(n);
     for _ in 0..n {
-        let source = bind(&at, &config).await?;
+        let source = bind_with(&at, &config, tls).await?;
         // The others join the first one, whatever name or port it was made from.
         at = source.local().clone();
         sources.push(source);
@@ -116,7 +137,6 @@ async fn first_of<T>(
     config: &TcpConfig,
     attempt: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> Result<T> {
-    check_scheme(at, "listen")?;
     let names = Resolver::new(Arc::new(SystemResolver));
     let mut attempts = Attempts::default();
     let addresses = timeout(config.connect_timeout, names.bindable(at))

@@ -6,10 +6,11 @@ use net_core::{Address, Error, ErrorKind, Info, Result, Scheme};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 use super::{
+    ClientSettings,
     attempts::Attempts,
     bytes::ByteStream,
     half::Socket,
@@ -41,6 +42,7 @@ use crate::TcpConfig;
 pub struct Connector {
     config: TcpConfig,
     resolver: Resolver,
+    tls: ClientSettings,
 }
 
 /// Connects once, by a [`Connector`] of its own.
@@ -59,13 +61,20 @@ pub async fn connect(to: &Address, config: &TcpConfig) -> Result<ByteStream> {
 impl Connector {
     /// Creates a connector with these settings.
     pub fn new(config: TcpConfig) -> Self {
-        Self { config, resolver: Resolver::new(Arc::new(SystemResolver)) }
+        Self { config, resolver: Resolver::new(Arc::new(SystemResolver)), tls: ClientSettings::default() }
     }
 
     /// Resolves names by `resolver` instead of the system's.
     #[must_use]
     pub fn with_resolver(self, resolver: Arc<dyn Resolve>) -> Self {
         Self { resolver: Resolver::new(resolver), ..self }
+    }
+
+    /// Connects with TLS where the scheme says so, as `tcps` does.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_client_tls(self, tls: net_core::tls::ClientTls) -> Self {
+        Self { tls: ClientSettings::new(tls), ..self }
     }
 
     /// Returns the settings.
@@ -81,13 +90,16 @@ impl Connector {
     /// # Errors
     ///
     /// Why there is no connection, with the [`Attempts`] as its source: every address that was tried, and why it
-    /// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS.
+    /// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS where there are no settings for it. With TLS, also
+    /// [`ErrorKind::Untrusted`] where the server's certificate is refused, [`ErrorKind::Rejected`] where the server
+    /// refuses, [`ErrorKind::Protocol`] where it speaks no TLS.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future abandons every attempt. A name resolution that runs in the system goes on unobserved.
     pub async fn connect(&self, to: &Address) -> Result<ByteStream> {
-        check_scheme(to, "connect")?;
+        let secure = check_scheme(to, "connect", || self.tls.check(to))?;
+        let deadline = Instant::now() + self.config.connect_timeout;
         let mut attempts = Attempts::default();
         let connecting = async {
             let addresses = self.resolver.connectable(to, self.config.connect_timeout).await?;
@@ -105,7 +117,7 @@ impl Connector {
             }
             Ok(won)
         };
-        let (stream, local, remote) = match timeout(self.config.connect_timeout, connecting).await {
+        let (stream, local, remote) = match timeout_at(deadline, connecting).await {
             Ok(Ok(Some(won))) => won,
             Ok(Ok(None)) => return Err(attempts.into_error("connect").at(to)),
             Ok(Err(error)) => return Err(error),
@@ -116,7 +128,14 @@ impl Connector {
             }
         };
         let address = |socket| Address::from_socket(to.scheme(), socket);
-        Ok(ByteStream::new(Socket::Tcp(stream), Info::new(address(local), address(remote)), None))
+        let info = Info::new(address(local), address(remote));
+        if !secure {
+            return Ok(ByteStream::new(Socket::Tcp(stream), info, None));
+        }
+        timeout_at(deadline, self.tls.secure(stream, info, to)).await.unwrap_or_else(|_| {
+            let silent = "the server did not finish the TLS handshake in time";
+            Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(silent))
+        })
     }
 }
 
@@ -132,14 +151,18 @@ impl std::fmt::Display for Unanswered {
 
 impl std::error::Error for Unanswered {}
 
-/// Refuses what is not served, and above all what must not go out in clear text.
-pub(super) fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
-    let kind = match address.scheme() {
-        Scheme::Tcp | Scheme::Ws | Scheme::Http | Scheme::Grpc => return Ok(()),
-        Scheme::Tcps | Scheme::Wss | Scheme::Https | Scheme::Grpcs => ErrorKind::Unsupported,
-        _ => ErrorKind::InvalidAddress,
-    };
-    Err(Error::new(kind, operation).at(address))
+/// Refuses what is not served, and above all what must not go out in clear text: whether `secure` can be served, that
+/// says. Gives whether it is to be secure.
+pub(super) fn check_scheme(
+    address: &Address,
+    operation: &'static str,
+    secure: impl FnOnce() -> Result<()>,
+) -> Result<bool> {
+    match address.scheme() {
+        Scheme::Tcp | Scheme::Ws | Scheme::Http | Scheme::Grpc => Ok(false),
+        scheme if scheme.is_over_tls() => secure().map(|()| true),
+        _ => Err(Error::new(ErrorKind::InvalidAddress, operation).at(address)),
+    }
 }
 
 async fn connect_one(config: &TcpConfig, to: SocketAddr) -> io::Result<(TcpStream, SocketAddr, SocketAddr)> {

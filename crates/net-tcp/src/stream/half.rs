@@ -20,12 +20,17 @@ use tokio::{
     net::{TcpStream, tcp},
 };
 
-use super::send::{Writable, poll_send};
+use super::{
+    send::{Writable, poll_send},
+    tls::{TlsRead, TlsSocket, TlsWrite},
+};
 
-/// A connected socket. TLS becomes one more kind of it.
+/// A connected socket.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "without the feature, there is none"))]
+    Tls(Box<TlsSocket>),
     #[cfg(unix)]
     Unix(UnixStream),
 }
@@ -41,8 +46,9 @@ pub struct ReadHalf {
 }
 
 #[derive(Debug)]
-enum Reading {
+pub(super) enum Reading {
     Tcp(tcp::OwnedReadHalf),
+    Tls(TlsRead),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
 }
@@ -50,7 +56,7 @@ enum Reading {
 /// The writing half of a byte stream.
 ///
 /// Dropping it ends the stream: the peer reads all that was written, and then the end. [`abort`](Self::abort) cuts
-/// it instead.
+/// it instead. Over TLS the end is a `close_notify` before that of TCP, and what was not flushed makes a drop an abort.
 #[derive(Debug)]
 pub struct WriteHalf {
     io: Writing,
@@ -58,8 +64,9 @@ pub struct WriteHalf {
 }
 
 #[derive(Debug)]
-enum Writing {
+pub(super) enum Writing {
     Tcp(tcp::OwnedWriteHalf),
+    Tls(TlsWrite),
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),
     Aborted,
@@ -72,6 +79,7 @@ pub(super) fn split(socket: Socket, permit: Option<Permit>) -> (ReadHalf, WriteH
             let (read, write) = stream.into_split();
             (Reading::Tcp(read), Writing::Tcp(write))
         }
+        Socket::Tls(socket) => socket.split(),
         #[cfg(unix)]
         Socket::Unix(stream) => {
             let (read, write) = stream.into_split();
@@ -93,6 +101,7 @@ impl ReadHalf {
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         match &self.io {
             Reading::Tcp(half) => SockRef::from(half.as_ref()).shutdown(how),
+            Reading::Tls(half) => half.shutdown(how),
             #[cfg(unix)]
             Reading::Unix(half) => SockRef::from(half.as_ref()).shutdown(how),
         }
@@ -116,6 +125,7 @@ impl WriteHalf {
                 // Not a drop: that would send a clean end.
                 half.forget();
             }
+            Writing::Tls(mut half) => half.abort(),
             #[cfg(unix)]
             Writing::Unix(half) => drop(half),
             Writing::Aborted => {}
@@ -150,6 +160,7 @@ impl AsFd for ReadHalf {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.io {
             Reading::Tcp(half) => half.as_ref().as_fd(),
+            Reading::Tls(half) => half.socket().as_fd(),
             Reading::Unix(half) => half.as_ref().as_fd(),
         }
     }
@@ -164,6 +175,7 @@ impl AsyncRead for ReadHalf {
     ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Reading::Tcp(half) => Pin::new(half).poll_read(cx, buf),
+            Reading::Tls(half) => half.poll_read(cx, buf),
             #[cfg(unix)]
             Reading::Unix(half) => Pin::new(half).poll_read(cx, buf),
         }
@@ -175,6 +187,7 @@ impl AsyncWrite for WriteHalf {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Writing::Tcp(half) => Pin::new(half).poll_write(cx, buf),
+            Writing::Tls(half) => half.poll_write(cx, &[IoSlice::new(buf)]),
             #[cfg(unix)]
             Writing::Unix(half) => poll_send(cx, half.as_ref(), &[IoSlice::new(buf)]),
             Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -183,12 +196,13 @@ impl AsyncWrite for WriteHalf {
 
     #[inline]
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &self.io {
+        match &mut self.io {
             Writing::Tcp(half) => poll_send(cx, half.as_ref(), slices),
+            Writing::Tls(half) => half.poll_write(cx, slices),
             #[cfg(unix)]
             Writing::Unix(half) => poll_send(cx, half.as_ref(), slices),
             Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -199,15 +213,19 @@ impl AsyncWrite for WriteHalf {
         true
     }
 
-    /// Does nothing: what is written is with the kernel.
+    /// Writes what is encrypted and found no room. Without TLS, what is written is with the kernel already.
     #[inline]
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Writing::Tls(half) => half.poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Writing::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Writing::Tls(half) => half.poll_shutdown(cx),
             #[cfg(unix)]
             Writing::Unix(half) => Pin::new(half).poll_shutdown(cx),
             Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 
 #[cfg(unix)]
 use super::unix::SocketFile;
-use super::{bytes::ByteStream, half::Socket};
+use super::{ServerSettings, bytes::ByteStream, half::Socket};
 use crate::TcpConfig;
 
 /// Where raw connections come from: what a protocol with a handshake of its own puts under its
@@ -78,6 +78,7 @@ enum Kind {
     Tcp {
         listener: Registered<std::net::TcpListener, TcpListener>,
         config: TcpConfig,
+        tls: ServerSettings,
     },
     #[cfg(unix)]
     Unix {
@@ -95,8 +96,13 @@ pub struct Accepted {
 }
 
 impl StreamSource {
-    pub(super) fn tcp(listener: std::net::TcpListener, local: Address, config: TcpConfig) -> Self {
-        Self { kind: Kind::Tcp { listener: Registered::new(listener), config }, local }
+    pub(super) fn tcp(
+        listener: std::net::TcpListener,
+        local: Address,
+        config: TcpConfig,
+        tls: ServerSettings,
+    ) -> Self {
+        Self { kind: Kind::Tcp { listener: Registered::new(listener), config, tls }, local }
     }
 
     #[cfg(unix)]
@@ -190,9 +196,13 @@ impl Accept for StreamSource {
     }
 
     fn handshake(&self, accepted: Accepted, peer: Address, permit: Permit) -> Handshake<ByteStream> {
-        // A TLS handshake becomes `Running` here.
         let info = Info::new(accepted.local, peer);
-        Handshake::Done(Ok(ByteStream::new(accepted.socket, info, Some(permit))))
+        match (accepted.socket, &self.kind) {
+            (Socket::Tcp(stream), Kind::Tcp { tls, .. }) if self.local.scheme().is_over_tls() => {
+                tls.secure(stream, info, permit)
+            }
+            (socket, _) => Handshake::Done(Ok(ByteStream::new(socket, info, Some(permit)))),
+        }
     }
 }
 

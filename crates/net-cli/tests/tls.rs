@@ -1,0 +1,215 @@
+//! TLS of the command: certificates to try it with, foreign clients and servers, both verify modes, reload.
+
+mod rig;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rig::{Process, Server, net, nobody, released};
+use tempfile::TempDir;
+
+/// Certificates as `net certs` makes them.
+fn certs() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    net(["certs", path(directory.path())]).expect(0);
+    directory
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("is text")
+}
+
+fn file(directory: &TempDir, name: &str) -> String {
+    path(&directory.path().join(name)).to_owned()
+}
+
+/// Starts an echo server with the certificates in `directory`.
+fn server(directory: &TempDir, flags: &str) -> Server {
+    let (cert, key) = (file(directory, "server.pem"), file(directory, "server.key"));
+    Server::start(released(), "tcps://127.0.0.1:0", &format!("--cert {cert} --key {key} {flags}"))
+}
+
+fn echo(server: &Server, flags: &[&str]) -> rig::Ended {
+    net([&["echo", "client", &server.url, "hello"], flags].concat())
+}
+
+#[test]
+fn m12_certificates_to_try_tls_with_take_one_command() {
+    let directory = certs();
+    for (name, begins) in [
+        ("ca.pem", "-----BEGIN CERTIFICATE-----"),
+        ("server.pem", "-----BEGIN CERTIFICATE-----"),
+        ("server.key", "-----BEGIN PRIVATE KEY-----"),
+        ("client.pem", "-----BEGIN CERTIFICATE-----"),
+        ("client.key", "-----BEGIN PRIVATE KEY-----"),
+    ] {
+        let text = fs::read_to_string(file(&directory, name)).expect(name);
+        assert!(text.starts_with(begins), "{name}: {text}");
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let mode = fs::metadata(file(&directory, "server.key")).expect("is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    net(["certs", path(directory.path())]).expect(1).tells("overwrite with --force");
+    net(["certs", path(directory.path()), "--force", "--name", "example.test"]).expect(0);
+    net(["certs", path(directory.path()), "--force", "--name", "no name"]).expect(1);
+}
+
+#[test]
+fn m12_a_client_trusts_whom_it_is_told_to_trust() {
+    let (ours, theirs) = (certs(), certs());
+    let server = server(&ours, "");
+    assert!(server.url.starts_with("tcps://127.0.0.1:"), "{}", server.url);
+    let ended = echo(&server, &["--ca", &file(&ours, "ca.pem")]).expect(0);
+    assert_eq!(ended.stdout, ["hello"]);
+    for name in ["localhost", "::1"] {
+        echo(&server, &["--ca", &file(&ours, "ca.pem"), "--server-name", name]).expect(0);
+    }
+    echo(&server, &["--ca", &file(&theirs, "ca.pem")]).expect(1).tells("certificate");
+    echo(&server, &[]).expect(1).tells("certificate");
+    echo(&server, &["--insecure"]).expect(0).tells("--insecure accepts any certificate");
+    echo(&server, &["--ca", &file(&ours, "ca.pem"), "--server-name", "example.test"])
+        .expect(1)
+        .tells("certificate");
+}
+
+#[test]
+fn m12_a_server_asks_for_a_certificate_where_it_is_told_to() {
+    let (ours, theirs) = (certs(), certs());
+    let ca = file(&ours, "ca.pem");
+    let shows = |directory: &TempDir| [file(directory, "client.pem"), file(directory, "client.key")];
+    let required = server(&ours, &format!("--client-ca {ca}"));
+    let optional = server(&ours, &format!("--client-ca {ca} --client-cert optional"));
+    let [cert, key] = &shows(&ours);
+    for server in [&required, &optional] {
+        echo(server, &["--ca", &ca, "--cert", cert, "--key", key]).expect(0);
+    }
+    echo(&optional, &["--ca", &ca]).expect(0);
+    assert_ne!(echo(&required, &["--ca", &ca]).status, Some(0));
+    let [cert, key] = &shows(&theirs);
+    for server in [&required, &optional] {
+        assert_ne!(echo(server, &["--ca", &ca, "--cert", cert, "--key", key]).status, Some(0));
+    }
+    // A server's certificate is none of a client.
+    let [cert, key] = [file(&ours, "server.pem"), file(&ours, "server.key")];
+    assert_ne!(echo(&required, &["--ca", &ca, "--cert", &cert, "--key", &key]).status, Some(0));
+}
+
+#[test]
+fn flags_that_cannot_work_say_what_to_do() {
+    net(["echo", "server", "tcps://127.0.0.1:0"]).expect(1).tells("net certs DIR");
+    net(["echo", "client", &nobody(), "x", "--ca", "ca.pem"]).expect(1).tells("tcps://");
+    let directory = certs();
+    let (cert, key) = (file(&directory, "server.pem"), file(&directory, "client.key"));
+    net(["echo", "server", "tcps://127.0.0.1:0", "--cert", &cert, "--key", &key]).expect(1).tells("key");
+    let groups = ["--ca", &file(&directory, "ca.pem"), "--tls-groups", "x25591"];
+    net([&["echo", "client", "tcps://127.0.0.1:1", "x"], &groups[..]].concat())
+        .expect(1)
+        .tells("X25519MLKEM768");
+}
+
+#[test]
+fn m12_changed_certificates_are_in_force_for_new_connections() {
+    let directory = certs();
+    let mut server = server(&directory, "");
+    let old = fs::read(file(&directory, "ca.pem")).expect("is there");
+    let trusted = file(&directory, "trusted.pem");
+    fs::write(&trusted, old).expect("writes");
+    echo(&server, &["--ca", &trusted]).expect(0);
+    // A pair that does not go together is refused.
+    fs::copy(file(&directory, "client.key"), file(&directory, "server.key")).expect("copies");
+    server.process.told("new certificates refused");
+    echo(&server, &["--ca", &trusted]).expect(0);
+    net(["certs", path(directory.path()), "--force"]).expect(0);
+    server.process.told("certificates changed");
+    echo(&server, &["--ca", &file(&directory, "ca.pem")]).expect(0);
+    echo(&server, &["--ca", &trusted]).expect(1);
+}
+
+/// Runs the independent client over TLS.
+fn framed(server: &Server, directory: &TempDir, action: &str, arguments: &[&str]) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/framed.py");
+    let mut command = Command::new("python3");
+    command.arg(script).arg(server.url.strip_prefix("tcps://").expect("is TLS")).arg(action).args(arguments);
+    command.args(["--ca", &file(directory, "ca.pem")]);
+    let ended = Process::start(&mut command).ended().expect(0);
+    assert!(ended.stdout.last().is_some_and(|line| line.starts_with(&format!("ok {action}"))), "{ended:?}");
+}
+
+#[test]
+fn m12_an_independent_client_is_served_over_tls() {
+    let directory = certs();
+    for format in ["raw", "message"] {
+        let server = server(&directory, &format!("--format {format}"));
+        let content = tempfile::tempdir().expect("a directory");
+        let mut random = fastrand::Rng::with_seed(7);
+        for len in [0, 1, 16_383, 16_384, 16_385, 3 << 20] {
+            let bytes: Vec<u8> = (0..len).map(|_| random.u8(..)).collect();
+            fs::write(content.path().join(len.to_string()), bytes).expect("writes");
+        }
+        framed(&server, &directory, "send", &["grüße", "--format", format]);
+        framed(&server, &directory, "dribble", &["--format", format]);
+        framed(&server, &directory, "burst", &["--count", "20000", "--size", "100", "--format", format]);
+        framed(&server, &directory, "oversize", &["--format", format]);
+        framed(&server, &directory, "files", &[path(content.path()), "--format", format]);
+    }
+}
+
+#[test]
+fn m12_openssl_is_served_and_serves() {
+    let directory = certs();
+    let ca = file(&directory, "ca.pem");
+    let server = server(&directory, "--framing lines");
+    let at = server.url.strip_prefix("tcps://").expect("is TLS");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let mut command = Command::new("openssl");
+        command.args([
+            "s_client",
+            "-connect",
+            at,
+            "-CAfile",
+            &ca,
+            "-verify_return_error",
+            "-quiet",
+            "-no_ign_eof",
+            version,
+        ]);
+        let mut client = Process::start(&mut command);
+        let mut stdin = client.stdin();
+        std::io::Write::write_all(&mut stdin, b"hello\n").expect("reads");
+        assert_eq!(client.line(), "hello", "{version}");
+        drop(stdin);
+        client.ended().expect(0);
+    }
+    // Its server sends back what it gets, line by line and in reverse.
+    let (cert, key) = (file(&directory, "server.pem"), file(&directory, "server.key"));
+    let mut command = Command::new("openssl");
+    command.args([
+        "s_server",
+        "-accept",
+        "127.0.0.1:0",
+        "-cert",
+        &cert,
+        "-key",
+        &key,
+        "-rev",
+        "-naccept",
+        "1",
+    ]);
+    let mut theirs = Process::start(command.stdin(Stdio::piped()));
+    let at = loop {
+        let line = theirs.line();
+        if let Some(at) = line.strip_prefix("ACCEPT ") {
+            break at.to_owned();
+        }
+    };
+    let url = format!("tcps://{at}");
+    let ended = net(["echo", "client", &url, "hello", "--framing", "lines", "--ca", &ca]);
+    ended.expect(3).tells("olleh");
+}

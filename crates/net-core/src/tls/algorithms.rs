@@ -1,0 +1,203 @@
+//! Which versions, cipher suites and key-exchange groups are offered.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use rustls::{
+    CipherSuite, NamedGroup, SupportedProtocolVersion,
+    crypto::{CryptoProvider, SupportedKxGroup, hash},
+    version::{TLS12, TLS13},
+};
+
+use super::pem::mistake;
+use crate::Result;
+
+/// A version of TLS.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::TlsVersion;
+///
+/// assert_eq!("1.3".parse(), Ok(TlsVersion::V1_3));
+/// assert!(TlsVersion::V1_2 < TlsVersion::V1_3);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub enum TlsVersion {
+    /// TLS 1.2 (RFC 5246), with forward secrecy and authenticated encryption only.
+    #[default]
+    #[cfg_attr(feature = "serde", serde(rename = "1.2"))]
+    V1_2,
+    /// TLS 1.3 (RFC 8446).
+    #[cfg_attr(feature = "serde", serde(rename = "1.3"))]
+    V1_3,
+}
+
+impl TlsVersion {
+    fn and_newer(self) -> &'static [&'static SupportedProtocolVersion] {
+        static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+        match self {
+            Self::V1_2 => &ALL,
+            Self::V1_3 => ALL.split_at(1).0,
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        })
+    }
+}
+
+impl FromStr for TlsVersion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "1.2" => Ok(Self::V1_2),
+            "1.3" => Ok(Self::V1_3),
+            _ => Err(format!("{text:?} is no version of TLS that is served; 1.2 and 1.3 are")),
+        }
+    }
+}
+
+/// The IANA name of a cipher suite or key-exchange group, such as `TLS_AES_128_GCM_SHA256` or `x25519`.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::{AlgorithmName, rustls::CipherSuite};
+///
+/// let named = AlgorithmName::from("TLS_AES_128_GCM_SHA256");
+/// assert_eq!(named, AlgorithmName::from(CipherSuite::TLS13_AES_128_GCM_SHA256));
+/// ```
+#[derive(Clone, Debug)]
+pub struct AlgorithmName(String);
+
+impl AlgorithmName {
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for AlgorithmName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for AlgorithmName {}
+
+impl fmt::Display for AlgorithmName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for AlgorithmName {
+    fn from(name: &str) -> Self {
+        Self(iana(name))
+    }
+}
+
+impl From<String> for AlgorithmName {
+    fn from(name: String) -> Self {
+        Self(iana(&name))
+    }
+}
+
+impl From<CipherSuite> for AlgorithmName {
+    fn from(suite: CipherSuite) -> Self {
+        Self(iana(&format!("{suite:?}")))
+    }
+}
+
+impl From<NamedGroup> for AlgorithmName {
+    fn from(group: NamedGroup) -> Self {
+        Self(format!("{group:?}"))
+    }
+}
+
+/// Returns the registered name of a suite: rustls writes `TLS13_` where IANA writes `TLS_`.
+fn iana(name: &str) -> String {
+    name.strip_prefix("TLS13_").map_or_else(|| name.to_owned(), |rest| format!("TLS_{rest}"))
+}
+
+/// What is offered of what a provider can do.
+#[derive(Clone, Debug)]
+pub(super) struct Algorithms {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) min_version: TlsVersion,
+    pub(super) cipher_suites: Option<Vec<AlgorithmName>>,
+    pub(super) groups: Option<Vec<AlgorithmName>>,
+}
+
+impl Default for Algorithms {
+    fn default() -> Self {
+        Self {
+            provider: Arc::new(rustls::crypto::aws_lc_rs::default_provider()),
+            min_version: TlsVersion::default(),
+            cipher_suites: None,
+            groups: None,
+        }
+    }
+}
+
+impl Algorithms {
+    pub(super) fn versions(&self) -> &'static [&'static SupportedProtocolVersion] {
+        self.min_version.and_newer()
+    }
+
+    /// Returns the provider, held to what was chosen, in the order in which it was chosen.
+    pub(super) fn provider(&self) -> Result<Arc<CryptoProvider>> {
+        if self.cipher_suites.is_none() && self.groups.is_none() {
+            return Ok(self.provider.clone());
+        }
+        let mut provider = CryptoProvider::clone(&self.provider);
+        if let Some(wanted) = &self.cipher_suites {
+            provider.cipher_suites =
+                choose("cipher suite", wanted, &provider.cipher_suites, |suite| suite.suite().into())?;
+        }
+        if let Some(wanted) = &self.groups {
+            let name = |group: &&'static dyn SupportedKxGroup| group.name().into();
+            provider.kx_groups = choose("key-exchange group", wanted, &provider.kx_groups, name)?;
+        }
+        Ok(Arc::new(provider))
+    }
+
+    /// Returns SHA-256 as the provider computes it.
+    pub(super) fn sha256(&self) -> Result<&'static dyn hash::Hash> {
+        let suites = self.provider.cipher_suites.iter();
+        let mut hashes = suites.map(|suite| match suite {
+            rustls::SupportedCipherSuite::Tls12(suite) => suite.common.hash_provider,
+            rustls::SupportedCipherSuite::Tls13(suite) => suite.common.hash_provider,
+        });
+        hashes
+            .find(|hash| hash.algorithm() == hash::HashAlgorithm::SHA256)
+            .ok_or_else(|| mistake("the provider has no cipher suite with SHA-256"))
+    }
+}
+
+/// Returns those of `known` that are wanted; an unknown name is an error that lists what is known.
+fn choose<T: Copy>(
+    what: &str,
+    wanted: &[AlgorithmName],
+    known: &[T],
+    name: impl Fn(&T) -> AlgorithmName,
+) -> Result<Vec<T>> {
+    if wanted.is_empty() {
+        return Err(mistake(format_args!("the list of {what}s is empty")));
+    }
+    let find = |wanted: &AlgorithmName| {
+        known.iter().find(|one| name(one) == *wanted).copied().ok_or_else(|| {
+            let names: Vec<_> = known.iter().map(|one| name(one).0).collect();
+            mistake(format_args!("unknown {what} {:?}; known are {}", wanted.0, names.join(", ")))
+        })
+    };
+    wanted.iter().map(find).collect()
+}

@@ -1,0 +1,356 @@
+//! TLS settings of a client.
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    ClientConfig, ClientConnection, KeyLogFile,
+    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
+    crypto::CryptoProvider,
+    crypto::hash::Hash,
+    pki_types::ServerName,
+};
+
+use super::{
+    AlgorithmName, Pem, TlsInfo, TlsStats, TlsVersion, TlsWatch, WatchConfig,
+    algorithms::Algorithms,
+    handshake_error,
+    info::Counts,
+    live::Live,
+    pem::{files, mistake},
+    trust::{self, Anybody, Pair},
+};
+use crate::{Address, Error, ErrorKind, Host, Result};
+
+/// TLS settings of a client, which are exchanged by [`reload`](Self::reload) while it is in use. Clones share them.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::tls::{ClientTls, Pem};
+///
+/// # fn main() -> net_core::Result<()> {
+/// // Servers that the platform trusts.
+/// let public = ClientTls::builder().build()?;
+/// // Servers that one's own authority vouches for; and this client's certificate.
+/// let private = ClientTls::builder()
+///     .ca(Pem::file("ca.pem"))
+///     .certificate(Pem::file("client.pem"), Pem::file("client.key"))
+///     .build()?;
+/// # let _ = (public, private);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct ClientTls(Arc<Inner>);
+
+struct Inner {
+    live: Live<ClientConfig>,
+    sha256: &'static dyn Hash,
+    server_name: Option<ServerName<'static>>,
+    verifies: bool,
+    counts: Counts,
+}
+
+impl ClientTls {
+    /// Begins the settings.
+    pub fn builder() -> ClientTlsBuilder {
+        ClientTlsBuilder::default()
+    }
+
+    /// Returns what is in force, for what this API does not offer.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.0.live.current()
+    }
+
+    /// Reads all files again; what they hold is checked, then in force for new connections.
+    ///
+    /// It blocks for as long as the files take to read.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the new settings; the old ones stay in force.
+    pub fn reload(&self) -> Result<()> {
+        self.0.live.reload()
+    }
+
+    /// Reloads in a thread of its own whenever the content of a file has changed, and tells `on_reload` the outcome.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`] where there can be no thread.
+    pub fn watch(
+        &self,
+        config: WatchConfig,
+        mut on_reload: impl FnMut(Result<()>) + Send + 'static,
+    ) -> Result<TlsWatch> {
+        let inner = self.0.clone();
+        TlsWatch::start(self.0.live.files(), config, move || {
+            if let Some(outcome) = inner.live.reload_if_changed() {
+                on_reload(outcome);
+            }
+        })
+    }
+
+    /// Returns how many handshakes succeeded.
+    pub fn stats(&self) -> TlsStats {
+        self.0.counts.read()
+    }
+
+    /// Tells whether servers must prove who they are.
+    pub fn verifies(&self) -> bool {
+        self.0.verifies
+    }
+
+    /// Begins the client's side of a connection to the server at `to`: what a transport calls for each.
+    ///
+    /// The host of `to` is the name that is sent and verified, unless the settings have another one. An IP address is
+    /// verified and not sent (RFC 6066 §3).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidAddress`] where the host is no name that a certificate could be for.
+    pub fn connection(&self, to: &Address) -> Result<ClientConnection> {
+        let name = match &self.0.server_name {
+            Some(name) => name.clone(),
+            None => server_name(to.host())
+                .ok_or_else(|| Error::new(ErrorKind::InvalidAddress, "connect").at(to))?,
+        };
+        ClientConnection::new(self.config(), name).map_err(|error| handshake_error(error, "connect").at(to))
+    }
+
+    /// Returns what the handshake of `connection` agreed on, and counts it: what a transport calls once it is over.
+    pub fn established(&self, connection: &ClientConnection) -> TlsInfo {
+        let info = TlsInfo::of(connection, None, self.0.verifies, self.0.sha256);
+        self.0.counts.add(&info);
+        info
+    }
+}
+
+fn server_name(host: &Host) -> Option<ServerName<'static>> {
+    match host {
+        // What connects to no host connects to this machine.
+        Host::Any => Some(ServerName::IpAddress(std::net::Ipv6Addr::LOCALHOST.into())),
+        Host::V4(ip) => Some(ServerName::IpAddress((*ip).into())),
+        Host::V6(ip, _) => Some(ServerName::IpAddress((*ip).into())),
+        Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientTls")
+            .field("files", &self.0.live.files())
+            .field("verifies", &self.0.verifies)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes [`ClientTls`].
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, tls::ClientTls};
+///
+/// let error = ClientTls::builder().groups(["x25591"]).build().expect_err("no such group");
+/// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+/// assert!(error.report().contains("X25519MLKEM768"), "{}", error.report());
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "`build` makes the settings"]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+pub struct ClientTlsBuilder {
+    algorithms: Algorithms,
+    ca: Vec<Pem>,
+    platform_roots: bool,
+    revocation_lists: Vec<Pem>,
+    allow_unknown_revocation: bool,
+    anybody: bool,
+    pair: Option<Pair>,
+    server_name: Option<String>,
+    alpn: Vec<Vec<u8>>,
+    max_sessions: usize,
+    key_log: bool,
+}
+
+impl Default for ClientTlsBuilder {
+    fn default() -> Self {
+        Self {
+            algorithms: Algorithms::default(),
+            ca: Vec::new(),
+            platform_roots: false,
+            revocation_lists: Vec::new(),
+            allow_unknown_revocation: false,
+            anybody: false,
+            pair: None,
+            server_name: None,
+            alpn: Vec::new(),
+            max_sessions: 256,
+            key_log: false,
+        }
+    }
+}
+
+impl ClientTlsBuilder {
+    /// Adds certificates of authorities that vouch for servers, instead of those that the platform trusts.
+    pub fn ca(mut self, bundle: impl Into<Pem>) -> Self {
+        self.ca.push(bundle.into());
+        self
+    }
+
+    /// Trusts the platform's authorities, also where there is a [`ca`](Self::ca) of one's own. Without one they are the
+    /// default.
+    pub fn platform_roots(mut self) -> Self {
+        self.platform_roots = true;
+        self
+    }
+
+    /// Adds revocation lists (CRLs, RFC 5280 §5), by which certificates of servers are refused; they need a
+    /// [`ca`](Self::ca), and the platform's roots have their own.
+    ///
+    /// Once there is one, each certificate of a chain must be covered by a list of its issuer; see
+    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation). A list that is past its next update still counts.
+    pub fn revocation_lists(mut self, lists: impl Into<Pem>) -> Self {
+        self.revocation_lists.push(lists.into());
+        self
+    }
+
+    /// Accepts certificates whose issuer has no revocation list.
+    pub fn allow_unknown_revocation(mut self) -> Self {
+        self.allow_unknown_revocation = true;
+        self
+    }
+
+    /// **Accepts any certificate, from anybody.** What is sent is encrypted for whoever answers, which may be an
+    /// attacker; for experiments alone. [`TlsInfo::verified`] is `false` then.
+    pub fn danger_accept_any_certificate(mut self) -> Self {
+        self.anybody = true;
+        self
+    }
+
+    /// Sets the certificate that this client shows where it is asked for one (mutual TLS), with those that lead from it
+    /// to the root, and its private key.
+    pub fn certificate(mut self, chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
+        self.pair = Some(Pair { chain: chain.into(), key: key.into() });
+        self
+    }
+
+    /// Sets the name that is sent and verified, instead of the address's host.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.server_name = Some(name.into());
+        self
+    }
+
+    /// Sets the oldest version that is spoken. Default: 1.2.
+    pub fn min_version(mut self, version: TlsVersion) -> Self {
+        self.algorithms.min_version = version;
+        self
+    }
+
+    /// Sets the cipher suites, the preferred first. Default: all of the provider.
+    pub fn cipher_suites(mut self, suites: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
+        self.algorithms.cipher_suites = Some(suites.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the key-exchange groups, the preferred first. Default: all of the provider; of aws-lc-rs, the hybrid
+    /// `X25519MLKEM768` first.
+    pub fn groups(mut self, groups: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
+        self.algorithms.groups = Some(groups.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Sets the provider of the cryptography. Default: aws-lc-rs.
+    pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
+        self.algorithms.provider = provider;
+        self
+    }
+
+    /// Sets the protocols that ALPN offers, the preferred first. Default: none; ALPN is not spoken.
+    pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Sets how many servers' sessions are kept, to be resumed; 0 ends resumption. Default: 256.
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// Writes the secrets of every connection to the file that the environment variable `SSLKEYLOGFILE` names, for
+    /// programs such as Wireshark. Whoever reads that file reads all connections. Default: never.
+    pub fn key_log_from_env(mut self) -> Self {
+        self.key_log = true;
+        self
+    }
+
+    /// Reads the files and checks all settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidConfig`]: what is wrong, and in which file.
+    pub fn build(self) -> Result<ClientTls> {
+        let pair = self.pair.iter().flat_map(|pair| [&pair.chain, &pair.key]);
+        let files = files(pair.chain(&self.ca).chain(&self.revocation_lists));
+        let sha256 = self.algorithms.sha256()?;
+        let verifies = !self.anybody;
+        let server_name = self.server_name.clone().map(|name| {
+            ServerName::try_from(name.clone())
+                .map_err(|error| mistake(format_args!("server name {name:?}: {error}")))
+        });
+        let server_name = server_name.transpose()?;
+        let live = Live::new(files, move || self.load())?;
+        Ok(ClientTls(Arc::new(Inner { live, sha256, server_name, verifies, counts: Counts::default() })))
+    }
+
+    fn load(&self) -> Result<ClientConfig> {
+        let provider = self.algorithms.provider()?;
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(self.algorithms.versions())
+            .map_err(mistake)?
+            .dangerous()
+            .with_custom_certificate_verifier(self.verifier(provider.clone())?);
+        let mut config = match &self.pair {
+            Some(pair) => {
+                let (key, _) = pair.load(&provider)?;
+                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols.clone_from(&self.alpn);
+        // What is sent early can be replayed (RFC 8446 §8).
+        config.enable_early_data = false;
+        config.resumption = match self.max_sessions {
+            0 => Resumption::disabled(),
+            sessions => Resumption::in_memory_sessions(sessions),
+        };
+        if self.key_log {
+            config.key_log = Arc::new(KeyLogFile::new());
+        }
+        Ok(config)
+    }
+
+    fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
+        let platform = self.platform_roots || self.ca.is_empty();
+        if self.anybody {
+            if !self.ca.is_empty() || self.platform_roots || !self.revocation_lists.is_empty() {
+                return Err(mistake("to accept any certificate and to trust some contradict each other"));
+            }
+            return Ok(Arc::new(Anybody(provider)));
+        }
+        if platform {
+            if !self.revocation_lists.is_empty() {
+                return Err(mistake("revocation lists need a ca; the platform's roots have their own"));
+            }
+            return trust::platform(&self.ca, provider);
+        }
+        let mut verifier = WebPkiServerVerifier::builder_with_provider(trust::roots(&self.ca)?, provider)
+            .with_crls(trust::revoked(&self.revocation_lists)?);
+        if self.allow_unknown_revocation {
+            verifier = verifier.allow_unknown_revocation_status();
+        }
+        let verifier: Arc<dyn ServerCertVerifier> = verifier.build().map_err(mistake)?;
+        Ok(verifier)
+    }
+}

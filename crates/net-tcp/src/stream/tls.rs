@@ -1,0 +1,226 @@
+//! TLS on a TCP connection: settings, handshakes, and the two halves, which share one session.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::Shutdown,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use net_core::{
+    Address, Error, ErrorKind, Handshake, Info, Permit, Result,
+    tls::{ClientTls, ServerTls, handshake_error, rustls},
+};
+use tokio::{io::ReadBuf, net::TcpStream, runtime::Handle, time::timeout};
+
+use super::{
+    bytes::ByteStream,
+    half::{Reading, Socket, Writing},
+};
+use session::Session;
+
+mod session;
+
+/// How long a session that was dropped may take to tell its peer of the end, where the socket is full.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The settings of clients, where there are some.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientSettings(Option<ClientTls>);
+
+/// The settings of servers, where there are some.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ServerSettings(Option<ServerTls>);
+
+impl ClientSettings {
+    pub(crate) fn new(tls: ClientTls) -> Self {
+        Self(Some(tls))
+    }
+
+    /// Refuses an address that needs settings where there are none.
+    pub(crate) fn check(&self, to: &Address) -> Result<()> {
+        self.0.as_ref().map(drop).ok_or_else(|| unset(to, "connect", "client"))
+    }
+
+    /// Makes a secure stream of one that is connected to the server at `to`.
+    pub(super) async fn secure(&self, stream: TcpStream, info: Info, to: &Address) -> Result<ByteStream> {
+        let Some(tls) = &self.0 else { return Err(unset(to, "connect", "client")) };
+        let connection = tls.connection(to)?;
+        let socket = handshake(stream, connection.into(), "connect").await.map_err(|error| error.at(to))?;
+        let info = match socket.lock().connection() {
+            rustls::Connection::Client(connection) => info.with_details(tls.established(connection)),
+            rustls::Connection::Server(_) => info,
+        };
+        Ok(ByteStream::new(Socket::Tls(Box::new(socket)), info, None))
+    }
+}
+
+impl ServerSettings {
+    pub(crate) fn new(tls: ServerTls) -> Self {
+        Self(Some(tls))
+    }
+
+    /// Refuses an address that needs settings where there are none.
+    pub(crate) fn check(&self, at: &Address) -> Result<()> {
+        self.0.as_ref().map(drop).ok_or_else(|| unset(at, "listen", "server"))
+    }
+
+    /// Makes a secure stream of one that was accepted.
+    pub(super) fn secure(&self, stream: TcpStream, info: Info, permit: Permit) -> Handshake<ByteStream> {
+        let Some(tls) = self.0.clone() else {
+            return Handshake::Done(Err(unset(&info.local, "accept", "server")));
+        };
+        Handshake::Running(Box::pin(async move {
+            let socket = handshake(stream, tls.connection()?.into(), "accept").await;
+            let socket = socket.map_err(|error| error.at(&info.remote))?;
+            let info = match socket.lock().connection() {
+                rustls::Connection::Server(connection) => info.with_details(tls.established(connection)),
+                rustls::Connection::Client(_) => info,
+            };
+            Ok(ByteStream::new(Socket::Tls(Box::new(socket)), info, Some(permit)))
+        }))
+    }
+}
+
+fn unset(address: &Address, operation: &'static str, side: &str) -> Error {
+    let scheme = address.scheme();
+    Error::new(ErrorKind::Unsupported, operation)
+        .at(address)
+        .because(format!("{scheme}:// needs TLS settings: set them by with_{side}_tls"))
+}
+
+async fn handshake(
+    socket: TcpStream,
+    connection: rustls::Connection,
+    operation: &'static str,
+) -> Result<TlsSocket> {
+    let mut session = Session::new(connection);
+    match poll_fn(|cx| session.poll_handshake(&socket, cx)).await {
+        Ok(()) => Ok(TlsSocket { socket, session: Mutex::new(session) }),
+        Err(error) => {
+            // So that the peer reads our alert, and not that the connection was reset.
+            session.drain(&socket);
+            Err(match error.downcast::<rustls::Error>() {
+                Ok(error) => handshake_error(error, operation),
+                Err(error) => Error::from_io(error, operation),
+            })
+        }
+    }
+}
+
+/// A connected socket whose handshake is over: what its two halves share.
+///
+/// The halves are polled by one task nearly always, so that the lock is free.
+#[derive(Debug)]
+pub(crate) struct TlsSocket {
+    socket: TcpStream,
+    session: Mutex<Session>,
+}
+
+impl TlsSocket {
+    pub(super) fn split(self) -> (Reading, Writing) {
+        let shared = Arc::new(self);
+        (Reading::Tls(TlsRead(shared.clone())), Writing::Tls(TlsWrite(shared)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reading half: waits for the socket to be readable, and never to be writable.
+///
+/// What reading gives cause to write, alerts alone, is written where there is room; an answer to a key update goes
+/// before whatever is written next (RFC 8446 §4.6.3). So each half waits for an event that is its own, and neither
+/// takes the other one's waker away.
+#[derive(Debug)]
+pub(super) struct TlsRead(Arc<TlsSocket>);
+
+/// The writing half.
+#[derive(Debug)]
+pub(super) struct TlsWrite(Arc<TlsSocket>);
+
+impl TlsRead {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_read(&self.0.socket, cx, buf)
+    }
+
+    pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.0.lock().shutdown(&self.0.socket, how)
+    }
+
+    #[cfg_attr(not(unix), allow(dead_code, reason = "descriptors are Unix'"))]
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.0.socket
+    }
+}
+
+impl Drop for TlsRead {
+    fn drop(&mut self) {
+        drain_where_last(&self.0);
+    }
+}
+
+impl TlsWrite {
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.lock().poll_write(&self.0.socket, cx, slices)
+    }
+
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_flush(&self.0.socket, cx)
+    }
+
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.lock().poll_shutdown(&self.0.socket, cx)
+    }
+
+    pub(super) fn abort(&mut self) {
+        self.0.lock().abort(&self.0.socket);
+    }
+
+    /// Ends the stream without waiting: what was written and is not with the kernel makes it an abort; otherwise the
+    /// peer is told of the end. `false`: there is no room to tell it.
+    fn end(&self) -> bool {
+        let mut session = self.0.lock();
+        if session.has_ended() {
+            return true;
+        }
+        if session.wants_write() {
+            session.abort(&self.0.socket);
+            return true;
+        }
+        session.try_shutdown(&self.0.socket)
+    }
+}
+
+impl Drop for TlsWrite {
+    fn drop(&mut self) {
+        if !self.end()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let shared = self.0.clone();
+            runtime.spawn(async move {
+                // Who does not take even this is cut.
+                let _ = timeout(LINGER, poll_fn(|cx| shared.lock().poll_shutdown(&shared.socket, cx))).await;
+                drain_where_last(&shared);
+            });
+        }
+        drain_where_last(&self.0);
+    }
+}
+
+/// Takes what has arrived off a socket that is about to be closed.
+///
+/// Closing one with unread input resets the connection, and what the peer has yet to read of ours would be lost. A
+/// server sends tickets, which a client that reads nothing leaves there.
+fn drain_where_last(shared: &Arc<TlsSocket>) {
+    if Arc::strong_count(shared) == 1 {
+        shared.lock().drain(&shared.socket);
+    }
+}

@@ -1,0 +1,360 @@
+//! A TLS session on its socket.
+
+use std::{
+    cell::RefCell,
+    fmt,
+    io::{self, BufRead, IoSlice, Read, Write},
+    net::Shutdown,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use net_core::tls::rustls;
+use socket2::SockRef;
+use tokio::{
+    io::{Interest, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::stream::send::{Writable, poll_send};
+
+/// The longest record: 16 KiB of content, its head and what encryption adds (RFC 5246 §6.2.3).
+const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
+/// What one call reads at the most.
+const SCRATCH_LEN: usize = 4 * MAX_RECORD;
+/// How much is read off a socket that is closed.
+const MAX_DRAINED: usize = 1024 * 1024;
+
+thread_local! {
+    /// Where what is encrypted is read to: a session holds none of it but the beginning of a record.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_LEN].into());
+}
+
+/// A TLS session. Its socket is given to each call, so that the socket can be known without the session.
+pub(super) struct Session {
+    tls: rustls::Connection,
+    /// What was read and not decrypted, for want of room: the reader's buffer was small.
+    ahead: Vec<u8>,
+    peer_ended: bool,
+    end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Open,
+    /// The peer is being told that nothing more comes.
+    Ending,
+    Ended,
+    /// Cut by this side, or broken by the peer.
+    Broken,
+}
+
+impl Session {
+    pub(super) fn new(tls: rustls::Connection) -> Self {
+        Self { tls, ahead: Vec::new(), peer_ended: false, end: End::Open }
+    }
+
+    pub(super) fn connection(&self) -> &rustls::Connection {
+        &self.tls
+    }
+
+    pub(super) fn poll_handshake(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut nowhere = ReadBuf::new(&mut []);
+        loop {
+            ready!(self.poll_flush(socket, cx))?;
+            if !self.tls.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(self.poll_more(socket, cx, &mut nowhere))? == 0 || self.peer_ended {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    pub(super) fn poll_read(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        loop {
+            let ended = self.take(buf)?;
+            if ended || buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+            if !self.ahead.is_empty() {
+                let ahead = std::mem::take(&mut self.ahead);
+                let taken = self.decrypt(socket, &ahead, buf)?;
+                self.keep(&ahead, taken);
+            } else if ready!(self.poll_more(socket, cx, buf))? == 0 {
+                // The session learns of it; whether the peer was allowed to end here, it tells.
+                self.tls.read_tls(&mut io::empty())?;
+            }
+        }
+    }
+
+    /// Reads once, and decrypts. Gives what `read` gave: 0 is the end of the socket's input.
+    fn poll_more(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            // Room for what the reader asks for as it is on the wire, and for a whole record at least.
+            let wanted = buf.remaining() + buf.remaining() / 64;
+            let len = wanted.clamp(MAX_RECORD, SCRATCH_LEN).min(scratch.len());
+            let room = scratch.get_mut(..len).unwrap_or_default();
+            let len = ready!(poll_recv(cx, socket, room))?;
+            let input = room.get(..len).unwrap_or_default();
+            let taken = self.decrypt(socket, input, buf)?;
+            self.keep(input, taken);
+            Poll::Ready(Ok(input.len()))
+        })
+    }
+
+    /// Decrypts `input` into `buf` until that is full, and gives how much of `input` was used.
+    fn decrypt(&mut self, socket: &TcpStream, input: &[u8], buf: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let mut rest = input;
+        while !rest.is_empty() {
+            // The session reads 4 KiB at a time, whatever it is offered.
+            if self.tls.read_tls(&mut rest)? == 0 {
+                // What follows the peer's end is of no meaning (RFC 8446 §6.1).
+                return Ok(input.len());
+            }
+            let state = self.tls.process_new_packets().map_err(|error| self.fail(socket, error))?;
+            self.peer_ended = state.peer_has_closed();
+            if state.plaintext_bytes_to_read() > 0 {
+                self.take(buf)?;
+                if buf.remaining() == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(input.len() - rest.len())
+    }
+
+    /// Keeps what of `input` was not taken.
+    fn keep(&mut self, input: &[u8], taken: usize) {
+        if let Some(rest) = input.get(taken..)
+            && !rest.is_empty()
+        {
+            self.ahead.extend_from_slice(rest);
+        }
+    }
+
+    /// Copies what is decrypted. `true`: the peer has ended, and all was taken.
+    fn take(&mut self, buf: &mut ReadBuf<'_>) -> io::Result<bool> {
+        while buf.remaining() > 0 {
+            let mut reader = self.tls.reader();
+            let chunk = match reader.fill_buf() {
+                Ok([]) => return Ok(true),
+                Ok(chunk) => chunk,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            };
+            let len = chunk.len().min(buf.remaining());
+            buf.put_slice(chunk.get(..len).unwrap_or_default());
+            reader.consume(len);
+        }
+        Ok(false)
+    }
+
+    /// Tells the peer why, where there is room, and makes the error.
+    #[cold]
+    fn fail(&mut self, socket: &TcpStream, error: rustls::Error) -> io::Error {
+        self.try_flush(socket);
+        self.end = End::Broken;
+        io::Error::new(io::ErrorKind::InvalidData, error)
+    }
+
+    pub(super) fn poll_write(
+        &mut self,
+        socket: &TcpStream,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.end != End::Open {
+            return Poll::Ready(Err(self.refusal()));
+        }
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Poll::Ready(Ok(0));
+        }
+        loop {
+            // At most 64 KiB are encrypted ahead of the socket; pieces become one record together.
+            let taken = self.tls.writer().write_vectored(slices)?;
+            return match self.poll_flush(socket, cx)? {
+                Poll::Pending if taken == 0 => Poll::Pending,
+                Poll::Ready(()) if taken == 0 => continue,
+                _ => Poll::Ready(Ok(taken)),
+            };
+        }
+    }
+
+    fn refusal(&self) -> io::Error {
+        match self.end {
+            End::Broken => io::ErrorKind::ConnectionAborted.into(),
+            _ => io::ErrorKind::BrokenPipe.into(),
+        }
+    }
+
+    /// Writes all that is encrypted.
+    pub(super) fn poll_flush(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.tls.wants_write() {
+            let mut sent = Sent { to: |slices: &[IoSlice<'_>]| poll_send(cx, socket, slices) };
+            match self.tls.write_tls(&mut sent) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes what is encrypted as far as there is room, without waiting. `true`: all of it.
+    fn try_flush(&mut self, socket: &TcpStream) -> bool {
+        while self.tls.wants_write() {
+            let send = |slices: &[IoSlice<'_>]| {
+                let mut written = 0;
+                let sent = socket.attempt(|| {
+                    written = socket.send(slices)?;
+                    Ok(())
+                });
+                Poll::Ready(sent.map(|()| written))
+            };
+            if !self.tls.write_tls(&mut Sent { to: send }).is_ok_and(|written| written > 0) {
+                return false;
+            }
+        }
+        true
+    }
+
+    pub(super) fn poll_shutdown(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.end {
+            End::Ended => return Poll::Ready(Ok(())),
+            End::Broken => return Poll::Ready(Err(self.refusal())),
+            End::Open => self.begin_end(),
+            End::Ending => {}
+        }
+        ready!(self.poll_flush(socket, cx))?;
+        self.end = End::Ended;
+        Poll::Ready(SockRef::from(socket).shutdown(Shutdown::Write))
+    }
+
+    /// Ends the stream without waiting. `true`: the peer is told, or gone.
+    pub(super) fn try_shutdown(&mut self, socket: &TcpStream) -> bool {
+        if self.end == End::Open {
+            self.begin_end();
+        }
+        if !self.try_flush(socket) {
+            return false;
+        }
+        let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+        self.end = End::Ended;
+        true
+    }
+
+    fn begin_end(&mut self) {
+        self.tls.send_close_notify();
+        self.end = End::Ending;
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.end, End::Ended | End::Broken)
+    }
+
+    pub(super) fn wants_write(&self) -> bool {
+        self.tls.wants_write()
+    }
+
+    pub(super) fn shutdown(&mut self, socket: &TcpStream, how: Shutdown) -> io::Result<()> {
+        if how != Shutdown::Read && !self.has_ended() {
+            self.try_shutdown(socket);
+        }
+        SockRef::from(socket).shutdown(how)
+    }
+
+    /// Cuts the connection: the peer gets a reset.
+    pub(super) fn abort(&mut self, socket: &TcpStream) {
+        // An error means that the connection is gone already.
+        let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+        #[cfg(target_os = "linux")]
+        let _ = rustix::net::connect_unspec(socket);
+        self.end = End::Broken;
+    }
+
+    /// Reads and discards what has arrived.
+    pub(super) fn drain(&self, socket: &TcpStream) {
+        if self.end == End::Broken {
+            return;
+        }
+        // A thread that ends may have no scratch any more.
+        let _ = SCRATCH.try_with(|scratch| {
+            let mut drained = 0;
+            while drained < MAX_DRAINED {
+                match socket.try_read(&mut scratch.borrow_mut()) {
+                    Ok(len) if len > 0 => drained += len,
+                    _ => return,
+                }
+            }
+        });
+    }
+}
+
+/// Reads once.
+fn poll_recv(cx: &mut Context<'_>, socket: &TcpStream, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_read_ready(cx))?;
+        let mut len = 0;
+        let result = socket.try_io(Interest::READABLE, || {
+            len = (&*SockRef::from(socket)).read(room)?;
+            // As in `poll_send`: room that is left shows that there is no more, and spares the call that would fail.
+            if cfg!(unix) && len > 0 && len < room.len() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(())
+        });
+        match result {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+            Err(_) if len == 0 => {}
+            _ => return Poll::Ready(Ok(len)),
+        }
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+/// Writes for rustls; waiting is an error to it.
+struct Sent<F> {
+    to: F,
+}
+
+impl<F: FnMut(&[IoSlice<'_>]) -> Poll<io::Result<usize>>> Write for Sent<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (self.to)(slices) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
