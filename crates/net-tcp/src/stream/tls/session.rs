@@ -132,6 +132,10 @@ impl Session {
             }
             let state = self.tls.process_new_packets().map_err(|error| self.fail(socket, error))?;
             self.peer_ended = state.peer_has_closed();
+            // A request to renegotiate is refused by an alert, which nobody else would send.
+            if state.tls_bytes_to_write() > 0 && !self.tls.is_handshaking() {
+                self.try_flush(socket);
+            }
             if state.plaintext_bytes_to_read() > 0 {
                 self.take(buf)?;
                 if buf.remaining() == 0 {
