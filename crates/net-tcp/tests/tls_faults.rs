@@ -17,14 +17,18 @@ use std::{
 
 use authority::{Authority, LOCAL, WithPair};
 use net_core::{
-    AcceptLimits, Address, Admission, Connection, Error, ErrorKind, Listener, Observer, Transport,
+    AcceptLimits, Address, Admission, Connection, Error, ErrorKind, Listener, Observer, Receiver, Sender,
+    Transport,
     tls::{ClientCertificates, ClientTls, Pem, ServerTls, TlsInfo, TlsVersion, rustls},
 };
 use net_tcp::{Tcp, TcpConfig, TcpListener, TcpReceiver, TcpSender};
 use proptest::prelude::*;
 use rcgen::ExtendedKeyUsagePurpose;
 use rig::{at, socket, soon};
-use rustls::{CertificateError, Error as Tls, pki_types::ServerName};
+use rustls::{
+    CertificateError, Error as Tls,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -102,7 +106,10 @@ async fn a3_silent_and_stalled_peers_are_dropped_at_the_deadline_and_accepting_n
         assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     }
     for _ in 0..2 {
-        assert_eq!(soon("a report", server.failures.recv()).await.expect("a failure").kind(), ErrorKind::TimedOut);
+        assert_eq!(
+            soon("a report", server.failures.recv()).await.expect("a failure").kind(),
+            ErrorKind::TimedOut
+        );
     }
     soon("free places", async {
         while server.admission.active() > 0 {
@@ -125,9 +132,11 @@ async fn a3_the_connect_timeout_includes_the_handshake() {
 }
 
 /// Returns a client of rustls that never verifies, to be driven by hand.
-fn by_hand(versions: &[&'static rustls::SupportedProtocolVersion], authority: &Authority) -> rustls::ClientConnection {
+fn by_hand(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    authority: &Authority,
+) -> rustls::ClientConnection {
     let mut roots = rustls::RootCertStore::empty();
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("PEM")).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -318,15 +327,15 @@ async fn a6_an_expired_certificate_is_refused() {
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.report().contains("expired"), "{}", error.report());
 
-    let to = foreign_server(&authority.expired(&LOCAL)).await;
+    let to = foreign_server(&authority.expired(&LOCAL));
     let error = connect(&authority.client().build().expect("settings"), &to).await.expect_err("expired");
     assert!(matches!(refusal(&error), CertificateError::ExpiredContext { .. }), "{}", error.report());
 }
 
 /// A server of rustls alone, which shows what it is given.
-async fn foreign_server(pair: &authority::Pair) -> Address {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(|one| one.expect("PEM")).collect();
+fn foreign_server(pair: &authority::Pair) -> Address {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(|one| one.expect("PEM")).collect();
     let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -351,13 +360,15 @@ async fn a6_a_certificate_for_another_name_is_refused() {
     let authority = Authority::new("a6");
     let tls = ServerTls::builder().pair(&authority.leaf(&["elsewhere.test"])).build().expect("settings");
     let server = serve(&tls, AcceptLimits::default()).await;
-    let error = connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("another name");
+    let error =
+        connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("another name");
     assert!(matches!(refusal(&error), CertificateError::NotValidForNameContext { .. }), "{}", error.report());
 }
 
 #[tokio::test]
 async fn a6_an_unknown_authority_is_refused() {
-    let server = serve(&Authority::new("a6").server().build().expect("settings"), AcceptLimits::default()).await;
+    let server =
+        serve(&Authority::new("a6").server().build().expect("settings"), AcceptLimits::default()).await;
     let other = Authority::new("other").client().build().expect("settings");
     let error = connect(&other, &server.to).await.expect_err("unknown");
     assert_eq!(refusal(&error), CertificateError::UnknownIssuer);
@@ -389,8 +400,10 @@ async fn a6_a_certificate_for_another_purpose_is_refused() {
     let pair = authority.issue(&LOCAL, |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
-    let server = serve(&ServerTls::builder().pair(&pair).build().expect("settings"), AcceptLimits::default()).await;
-    let error = connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("a client's");
+    let server =
+        serve(&ServerTls::builder().pair(&pair).build().expect("settings"), AcceptLimits::default()).await;
+    let error =
+        connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("a client's");
     assert!(matches!(refusal(&error), CertificateError::InvalidPurposeContext { .. }), "{}", error.report());
 }
 
@@ -543,7 +556,9 @@ async fn m12_versions_suites_and_groups_are_held_to() {
         .groups(["secp384r1"])
         .alpn(["a", "b"]);
     let server = serve(&only_13.build().expect("settings"), AcceptLimits::default()).await;
-    let info = try_echo(&authority.client().alpn(["b"]).build().expect("settings"), &server.to).await.expect("agreed");
+    let info = try_echo(&authority.client().alpn(["b"]).build().expect("settings"), &server.to)
+        .await
+        .expect("agreed");
     assert_eq!(info.version, TlsVersion::V1_3);
     assert_eq!(info.cipher_suite.as_str(), "TLS_CHACHA20_POLY1305_SHA256");
     assert_eq!(info.group.expect("a group").as_str(), "secp384r1");
@@ -554,7 +569,8 @@ async fn m12_versions_suites_and_groups_are_held_to() {
         authority.client().groups(["x25519"]),
         authority.client().alpn(["c"]),
     ] {
-        let error = connect(&refused.build().expect("settings"), &server.to).await.expect_err("nothing in common");
+        let error =
+            connect(&refused.build().expect("settings"), &server.to).await.expect_err("nothing in common");
         assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.report());
     }
 }
@@ -618,7 +634,8 @@ async fn d8_the_host_name_is_sent_and_verified_by_default() {
 
 #[tokio::test]
 async fn d8_only_who_asks_for_it_trusts_anybody_and_it_shows() {
-    let server = serve(&Authority::new("d8").server().build().expect("settings"), AcceptLimits::default()).await;
+    let server =
+        serve(&Authority::new("d8").server().build().expect("settings"), AcceptLimits::default()).await;
     let careless = ClientTls::builder().danger_accept_any_certificate().build().expect("settings");
     assert!(!careless.verifies());
     let info = try_echo(&careless, &server.to).await.expect("anybody will do");
@@ -679,7 +696,6 @@ async fn halves_in_two_tasks_move_megabytes_both_ways() {
     let server = serve(&authority.server().build().expect("settings"), AcceptLimits::default()).await;
     let near = connect(&authority.client().build().expect("settings"), &server.to).await.expect("connected");
     let (mut tx, mut rx) = (near.tx, near.rx);
-    use net_core::{Receiver, Sender};
     let sending = tokio::spawn(async move {
         for number in 0..COUNT {
             tx.feed(vec![u8::try_from(number % 251).expect("small"); 20_000 + number]).await.expect("sent");

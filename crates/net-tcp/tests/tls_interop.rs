@@ -28,7 +28,10 @@ struct Files {
 
 impl Files {
     fn new() -> Self {
-        let files = Self { directory: tempfile::tempdir().expect("a directory"), authority: Authority::new("interop") };
+        let files = Self {
+            directory: tempfile::tempdir().expect("a directory"),
+            authority: Authority::new("interop"),
+        };
         files.write("ca.pem", &files.authority.pem);
         for name in ["server", "client"] {
             let Pair { chain, key } = files.authority.leaf(&LOCAL);
@@ -69,7 +72,9 @@ fn text(output: &Output) -> String {
 fn s_client(files: &Files, to: &Address, arguments: &[&str]) -> Command {
     let mut command = Command::new("openssl");
     command.args(["s_client", "-connect", &rig::socket(to).to_string(), "-servername", "localhost"]);
-    command.args(["-verify_return_error", "-verify_hostname", "localhost", "-CAfile"]).arg(files.path("ca.pem"));
+    command
+        .args(["-verify_return_error", "-verify_hostname", "localhost", "-CAfile"])
+        .arg(files.path("ca.pem"));
     command.args(arguments);
     command
 }
@@ -175,7 +180,16 @@ async fn m12_openssl_serves_us() {
     for (version, agreed) in [("-tls1_3", TlsVersion::V1_3), ("-tls1_2", TlsVersion::V1_2)] {
         // openssl tells the port that it got.
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-accept", "127.0.0.1:0", version, "-rev", "-Verify", "1", "-verify_return_error"]);
+        command.args([
+            "s_server",
+            "-accept",
+            "127.0.0.1:0",
+            version,
+            "-rev",
+            "-Verify",
+            "1",
+            "-verify_return_error",
+        ]);
         command.arg("-CAfile").arg(files.path("ca.pem"));
         command.arg("-cert").arg(files.path("server.pem")).arg("-key").arg(files.path("server.key"));
         let mut server = Talk::start(command);
@@ -188,7 +202,8 @@ async fn m12_openssl_serves_us() {
         let to = at(&format!("tcps://{}", line.trim().trim_start_matches("ACCEPT ")));
 
         let client = files.authority.client();
-        let client = client.certificate(Pem::file(files.path("client.pem")), Pem::file(files.path("client.key")));
+        let client =
+            client.certificate(Pem::file(files.path("client.pem")), Pem::file(files.path("client.key")));
         let tcp = Tcp::with_framing(net_tcp::TcpConfig::default(), Delimiter::lines());
         let tcp = tcp.with_client_tls(client.build().expect("settings"));
         let mut near = soon("a handshake", tcp.connect(&to)).await.expect("connected");
@@ -196,7 +211,10 @@ async fn m12_openssl_serves_us() {
         // It answers each line backwards.
         for (line, answer) in [("hello", "olleh"), ("again", "niaga")] {
             near.send(line).await.expect("sent");
-            assert_eq!(soon("an answer", near.recv()).await.expect("served").as_deref(), Some(answer.as_bytes()));
+            assert_eq!(
+                soon("an answer", near.recv()).await.expect("served").as_deref(),
+                Some(answer.as_bytes())
+            );
         }
     }
 }
@@ -205,7 +223,8 @@ async fn m12_openssl_serves_us() {
 async fn m12_an_independent_client_is_served() {
     let files = Files::new();
     let tls = files.authority.server().client_ca(Pem::file(files.path("ca.pem"))).build().expect("settings");
-    let listener = Tcp::default().with_server_tls(tls).listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let listener =
+        Tcp::default().with_server_tls(tls).listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
     let to = rig::socket(listener.local()).to_string();
     rig::echo(listener);
     let framed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../net-cli/tests/clients/framed.py");

@@ -115,5 +115,8 @@ async fn a6_a_rotated_authority_is_in_force_for_new_connections_only() {
     // Not even by resuming its session does a client of the old one come in again.
     echoes(of_old, to).await.expect_err("the old one does no longer");
     before.send("still here").await.expect("sent");
-    assert!(soon("an answer", before.recv()).await.expect("served").is_some(), "connections that exist go on");
+    assert!(
+        soon("an answer", before.recv()).await.expect("served").is_some(),
+        "connections that exist go on"
+    );
 }
