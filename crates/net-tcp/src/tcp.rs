@@ -93,6 +93,9 @@ impl<F: Framing> Tcp<F> {
     ///
     /// [`Info::details`](net_core::Info::details) of a connection is a [`TlsInfo`](net_core::tls::TlsInfo) then, with
     /// the identity of a client that showed a certificate.
+    ///
+    /// An idle connection holds about 7 KiB of memory on each side, of which 4 KiB are the read buffer of rustls, and no
+    /// buffer of this crate.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_server_tls(mut self, tls: net_core::tls::ServerTls) -> Self {

@@ -132,7 +132,9 @@ impl Connector {
         if !secure {
             return Ok(ByteStream::new(Socket::Tcp(stream), info, None));
         }
-        timeout_at(deadline, self.tls.secure(stream, info, to)).await.unwrap_or_else(|_| {
+        // Boxed, so that connecting without TLS stays small.
+        let securing = Box::pin(self.tls.secure(stream, info, to));
+        timeout_at(deadline, securing).await.unwrap_or_else(|_| {
             let silent = "the server did not finish the TLS handshake in time";
             Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(silent))
         })

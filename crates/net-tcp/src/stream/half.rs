@@ -48,6 +48,7 @@ pub struct ReadHalf {
 #[derive(Debug)]
 pub(super) enum Reading {
     Tcp(tcp::OwnedReadHalf),
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "without the feature, there is none"))]
     Tls(TlsRead),
     #[cfg(unix)]
     Unix(unix::OwnedReadHalf),
@@ -66,6 +67,7 @@ pub struct WriteHalf {
 #[derive(Debug)]
 pub(super) enum Writing {
     Tcp(tcp::OwnedWriteHalf),
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "without the feature, there is none"))]
     Tls(TlsWrite),
     #[cfg(unix)]
     Unix(unix::OwnedWriteHalf),

@@ -20,6 +20,8 @@ use crate::stream::send::{Writable, poll_send};
 
 /// The longest record: 16 KiB of content, its head and what encryption adds (RFC 5246 §6.2.3).
 const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
+/// What the session reads at once from what it is offered.
+const SMALL_READ: usize = 4096;
 /// What one call reads at the most.
 const SCRATCH_LEN: usize = 4 * MAX_RECORD;
 /// How much is read off a socket that is closed.
@@ -36,6 +38,8 @@ pub(super) struct Session {
     /// What was read and not decrypted, for want of room: the reader's buffer was small.
     ahead: Vec<u8>,
     peer_ended: bool,
+    /// More was read at once than the session's own buffer holds when it is small.
+    grown: bool,
     end: End,
 }
 
@@ -51,7 +55,7 @@ enum End {
 
 impl Session {
     pub(super) fn new(tls: rustls::Connection) -> Self {
-        Self { tls, ahead: Vec::new(), peer_ended: false, end: End::Open }
+        Self { tls, ahead: Vec::new(), peer_ended: false, grown: false, end: End::Open }
     }
 
     pub(super) fn connection(&self) -> &rustls::Connection {
@@ -113,7 +117,11 @@ impl Session {
             let wanted = buf.remaining() + buf.remaining() / 64;
             let len = wanted.clamp(MAX_RECORD, SCRATCH_LEN).min(scratch.len());
             let room = scratch.get_mut(..len).unwrap_or_default();
-            let len = ready!(poll_recv(cx, socket, room))?;
+            let Poll::Ready(received) = poll_recv(cx, socket, room) else {
+                self.settle();
+                return Poll::Pending;
+            };
+            let len = received?;
             let input = room.get(..len).unwrap_or_default();
             let taken = self.decrypt(socket, input, buf)?;
             self.keep(input, taken);
@@ -121,9 +129,17 @@ impl Session {
         })
     }
 
+    /// Makes the session's buffer small before sleeping: a read does, even one that brings nothing.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.grown) {
+            let _ = self.tls.read_tls(&mut Nothing);
+        }
+    }
+
     /// Decrypts `input` into `buf` until that is full, and gives how much of `input` was used.
     fn decrypt(&mut self, socket: &TcpStream, input: &[u8], buf: &mut ReadBuf<'_>) -> io::Result<usize> {
         let mut rest = input;
+        self.grown |= input.len() > SMALL_READ;
         while !rest.is_empty() {
             // The session reads 4 KiB at a time, whatever it is offered.
             if self.tls.read_tls(&mut rest)? == 0 {
@@ -132,6 +148,10 @@ impl Session {
             }
             let state = self.tls.process_new_packets().map_err(|error| self.fail(socket, error))?;
             self.peer_ended = state.peer_has_closed();
+            // A request to renegotiate is refused by an alert, which nobody else would send.
+            if state.tls_bytes_to_write() > 0 && !self.tls.is_handshaking() {
+                self.try_flush(socket);
+            }
             if state.plaintext_bytes_to_read() > 0 {
                 self.take(buf)?;
                 if buf.remaining() == 0 {
@@ -334,6 +354,15 @@ fn poll_recv(cx: &mut Context<'_>, socket: &TcpStream, room: &mut [u8]) -> Poll<
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("end", &self.end).finish_non_exhaustive()
+    }
+}
+
+/// Has nothing to read yet.
+struct Nothing;
+
+impl Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

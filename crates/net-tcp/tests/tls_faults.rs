@@ -1,0 +1,715 @@
+//! What must not go wrong with TLS, each test named by the row of the threat table that it covers.
+#![cfg(feature = "tls")]
+
+#[path = "../../net-core/tests/tls/authority.rs"]
+mod authority;
+mod rig;
+
+use std::{
+    error::Error as _,
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use authority::{Authority, LOCAL, WithPair};
+use net_core::{
+    AcceptLimits, Address, Admission, Connection, Error, ErrorKind, Listener, Observer, Receiver, Sender,
+    Transport,
+    tls::{ClientCertificates, ClientTls, Pem, ServerTls, TlsInfo, TlsVersion, rustls},
+};
+use net_tcp::{Tcp, TcpConfig, TcpListener, TcpReceiver, TcpSender};
+use proptest::prelude::*;
+use rcgen::ExtendedKeyUsagePurpose;
+use rig::{at, socket, soon};
+use rustls::{
+    CertificateError, Error as Tls,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+};
+
+/// Tells why handshakes failed.
+#[derive(Debug)]
+struct Failures(mpsc::UnboundedSender<Error>);
+
+impl Observer for Failures {
+    fn handshake_failed(&self, _: &Address, error: &Error) {
+        let again = Error::new(error.kind(), error.operation()).because(error.report());
+        let _ = self.0.send(again);
+    }
+}
+
+/// A server that echoes, where it listens, and what it tells of handshakes that failed.
+struct Server {
+    to: Address,
+    failures: mpsc::UnboundedReceiver<Error>,
+    admission: Arc<Admission>,
+}
+
+async fn serve(tls: &ServerTls, limits: AcceptLimits) -> Server {
+    let tcp = Tcp::default().with_server_tls(tls.clone());
+    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let (tell, failures) = mpsc::unbounded_channel();
+    let admission = Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell)))));
+    listener.set_admission(admission.clone());
+    let to = listener.local().clone();
+    rig::echo(listener);
+    Server { to, failures, admission }
+}
+
+async fn connect(tls: &ClientTls, to: &Address) -> net_core::Result<Connection<TcpSender, TcpReceiver>> {
+    soon("a handshake", Tcp::default().with_client_tls(tls.clone()).connect(to)).await
+}
+
+/// Connects and exchanges a message: a TLS 1.3 client learns only by reading that the server refuses it.
+async fn try_echo(tls: &ClientTls, to: &Address) -> net_core::Result<TlsInfo> {
+    let mut connection = connect(tls, to).await?;
+    connection.send("hello").await?;
+    match soon("an answer", connection.recv()).await? {
+        Some(answer) => assert_eq!(&answer[..], b"hello"),
+        None => return Err(Error::new(ErrorKind::Closed, "receive")),
+    }
+    Ok(connection.info.details::<TlsInfo>().expect("what was agreed on").clone())
+}
+
+/// Returns why a certificate was refused.
+fn refusal(error: &Error) -> CertificateError {
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.report());
+    match error.source().and_then(|source| source.downcast_ref()) {
+        Some(Tls::InvalidCertificate(why)) => why.clone(),
+        other => panic!("{other:?} in {}", error.report()),
+    }
+}
+
+#[tokio::test]
+async fn a3_silent_and_stalled_peers_are_dropped_at_the_deadline_and_accepting_never_waits() {
+    let authority = Authority::new("a3");
+    let limits = AcceptLimits { handshake_timeout: Duration::from_millis(500), ..AcceptLimits::default() };
+    let mut server = serve(&authority.server().build().expect("settings"), limits).await;
+    let mut silent = TcpStream::connect(socket(&server.to)).await.expect("connecting");
+    let mut stalled = TcpStream::connect(socket(&server.to)).await.expect("connecting");
+    // The head of a ClientHello of 512 bytes, and no more.
+    stalled.write_all(&[22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]).await.expect("written");
+
+    // Who speaks is served meanwhile.
+    try_echo(&authority.client().build().expect("settings"), &server.to).await.expect("served");
+    for peer in [&mut silent, &mut stalled] {
+        // Whether it is an end or a reset, it is over.
+        let read = soon("the deadline", peer.read(&mut [0; 64])).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+    for _ in 0..2 {
+        assert_eq!(
+            soon("a report", server.failures.recv()).await.expect("a failure").kind(),
+            ErrorKind::TimedOut
+        );
+    }
+    soon("free places", async {
+        while server.admission.active() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a3_the_connect_timeout_includes_the_handshake() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("listening");
+    let to = Address::from_socket(net_core::Scheme::Tcps, silent.local_addr().expect("an address"));
+    let config = TcpConfig { connect_timeout: Duration::from_millis(100), ..TcpConfig::default() };
+    let tls = Authority::new("a3").client().build().expect("settings");
+    let error = soon("the deadline", Tcp::new(config).with_client_tls(tls).connect(&to)).await;
+    let error = error.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    assert!(error.report().contains("TLS handshake"), "{}", error.report());
+}
+
+/// Returns a client of rustls that never verifies, to be driven by hand.
+fn by_hand(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    authority: &Authority,
+) -> rustls::ClientConnection {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("PEM")).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").expect("a name");
+    rustls::ClientConnection::new(Arc::new(config), name).expect("a client")
+}
+
+fn client_hello(authority: &Authority) -> Vec<u8> {
+    let mut client = by_hand(rustls::DEFAULT_VERSIONS, authority);
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("written");
+    hello
+}
+
+/// Sends `bytes` and nothing more; the server ends the connection, and tells why.
+async fn is_refused(server: &mut Server, bytes: &[u8]) -> Error {
+    let mut peer = TcpStream::connect(socket(&server.to)).await.expect("connecting");
+    // The server may be gone before all is written.
+    let _ = peer.write_all(bytes).await;
+    let _ = peer.shutdown().await;
+    let mut answer = Vec::new();
+    let _ = soon("the server's end", peer.read_to_end(&mut answer)).await;
+    soon("a report", server.failures.recv()).await.expect("a failure")
+}
+
+#[tokio::test]
+async fn a4_garbage_and_broken_hellos_are_clean_errors() {
+    let authority = Authority::new("a4");
+    let mut server = serve(&authority.server().build().expect("settings"), AcceptLimits::default()).await;
+    let hello = client_hello(&authority);
+
+    let error = is_refused(&mut server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    let error = is_refused(&mut server, &[0xff; 100]).await;
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    // A hello that ends in the middle.
+    let error = is_refused(&mut server, &hello[..hello.len() / 2]).await;
+    assert_eq!(error.kind(), ErrorKind::UnexpectedEnd);
+    // close_notify instead of a hello, after half of one, and after a whole one.
+    let close_notify = [21, 3, 3, 0, 2, 1, 0];
+    let error = is_refused(&mut server, &close_notify).await;
+    assert!(matches!(error.kind(), ErrorKind::UnexpectedEnd | ErrorKind::Protocol), "{error:?}");
+    let error = is_refused(&mut server, &[&hello[..], &close_notify].concat()).await;
+    assert!(matches!(error.kind(), ErrorKind::UnexpectedEnd | ErrorKind::Protocol), "{error:?}");
+    // A record that announces more than any may hold.
+    let error = is_refused(&mut server, &[22, 3, 1, 0xff, 0xff, 1, 0, 0, 0]).await;
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+
+    try_echo(&authority.client().build().expect("settings"), &server.to).await.expect("still served");
+}
+
+#[tokio::test]
+async fn a4_a_hello_in_fragments_of_one_byte_is_served() {
+    let authority = Authority::new("a4");
+    let server = serve(&authority.server().build().expect("settings"), AcceptLimits::default()).await;
+    let mut client = by_hand(rustls::DEFAULT_VERSIONS, &authority);
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).expect("written");
+    // One record becomes as many as it has bytes (RFC 8446 §5.1); the fragmented hello of RUSTSEC-2024-0399.
+    let body = &hello[5..];
+    let records: Vec<u8> = body.iter().flat_map(|byte| [22, 3, 1, 0, 1, *byte]).collect();
+
+    let to = socket(&server.to);
+    let handshake = tokio::task::spawn_blocking(move || {
+        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+        peer.set_nodelay(true).expect("set");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        for part in records.chunks(97) {
+            peer.write_all(part).expect("written");
+        }
+        while client.is_handshaking() {
+            client.complete_io(&mut peer).expect("a handshake");
+        }
+    });
+    soon("the handshake", handshake).await.expect("no panic");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a4_garbage_never_panics_nor_loops(
+        garbage in prop::collection::vec(any::<u8>(), 0..600),
+        kept in 0_usize..400,
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let authority = Authority::new("a4");
+            let mut server = serve(&authority.server().build().expect("settings"), AcceptLimits::default()).await;
+            let mut bytes = client_hello(&authority);
+            for (place, flip) in &flips {
+                let place = place.index(bytes.len());
+                bytes[place] ^= flip;
+            }
+            bytes.truncate(kept);
+            bytes.extend_from_slice(&garbage);
+            is_refused(&mut server, &bytes).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn a5_handshakes_at_once_are_bounded_and_the_oldest_goes_first() {
+    let authority = Authority::new("a5");
+    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let (tell, mut failures) = mpsc::unbounded_channel();
+    let limits = AcceptLimits { max_handshakes: 4, ..AcceptLimits::default() };
+    listener.set_admission(Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell))))));
+    let to = listener.local().clone();
+    rig::echo(listener);
+
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        silent.push(TcpStream::connect(socket(&to)).await.expect("connecting"));
+    }
+    for peer in &mut silent[..8] {
+        let read = soon("a dropped handshake", peer.read(&mut [0; 8])).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+        assert_eq!(failures.recv().await.expect("a failure").kind(), ErrorKind::LimitReached);
+    }
+    // A thirteenth has its place.
+    try_echo(&authority.client().build().expect("settings"), &to).await.expect("served");
+}
+
+#[tokio::test]
+async fn a5_a_storm_of_key_updates_is_bounded() {
+    let authority = Authority::new("a5");
+    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let to = socket(listener.local());
+    let mut client = by_hand(&[&rustls::version::TLS13], &authority);
+    let storm = tokio::task::spawn_blocking(move || {
+        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        while client.is_handshaking() {
+            client.complete_io(&mut peer).expect("a handshake");
+        }
+        for _ in 0..10_000 {
+            client.refresh_traffic_keys().expect("new keys");
+            // The server ends the connection while we write.
+            if client.write_tls(&mut peer).is_err() {
+                break;
+            }
+        }
+        let _ = peer.read(&mut [0; 1024]);
+    });
+    let mut far = soon("the connection", listener.accept()).await.expect("accepted");
+    let error = soon("the error", far.recv()).await.expect_err("too many key updates");
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{}", error.report());
+    assert!(error.report().contains("TooManyKeyUpdateRequests"), "{}", error.report());
+    drop(far);
+    soon("the storm's end", storm).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a5_keys_that_change_now_and_then_are_fine() {
+    let authority = Authority::new("a5");
+    let server = serve(&authority.server().build().expect("settings"), AcceptLimits::default()).await;
+    let mut client = by_hand(&[&rustls::version::TLS13], &authority);
+    let to = socket(&server.to);
+    let updating = tokio::task::spawn_blocking(move || {
+        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        let mut stream = rustls::Stream::new(&mut client, &mut peer);
+        for number in 0..100_u32 {
+            stream.write_all(&[0, 0, 0, 4]).expect("written");
+            stream.write_all(&number.to_be_bytes()).expect("written");
+            let mut answer = [0; 8];
+            stream.read_exact(&mut answer).expect("an answer");
+            assert_eq!(answer[4..], number.to_be_bytes());
+            stream.conn.refresh_traffic_keys().expect("new keys");
+        }
+    });
+    soon("all answers", updating).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn a6_an_expired_certificate_is_refused() {
+    let authority = Authority::new("a6");
+    // Our own server does not even start with it; so the client is the one that is mistaken about the time here.
+    let error = ServerTls::builder().pair(&authority.expired(&LOCAL)).build().expect_err("expired");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.report().contains("expired"), "{}", error.report());
+
+    let to = foreign_server(&authority.expired(&LOCAL));
+    let error = connect(&authority.client().build().expect("settings"), &to).await.expect_err("expired");
+    assert!(matches!(refusal(&error), CertificateError::ExpiredContext { .. }), "{}", error.report());
+}
+
+/// A server of rustls alone, which shows what it is given.
+fn foreign_server(pair: &authority::Pair) -> Address {
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(|one| one.expect("PEM")).collect();
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("a certificate");
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listening");
+    let to = Address::from_socket(net_core::Scheme::Tcps, listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let Ok((mut peer, _)) = listener.accept() else { return };
+        let mut server = rustls::ServerConnection::new(config).expect("a server");
+        while server.is_handshaking() && server.complete_io(&mut peer).is_ok_and(|(read, _)| read > 0) {}
+    });
+    to
+}
+
+#[tokio::test]
+async fn a6_a_certificate_for_another_name_is_refused() {
+    let authority = Authority::new("a6");
+    let tls = ServerTls::builder().pair(&authority.leaf(&["elsewhere.test"])).build().expect("settings");
+    let server = serve(&tls, AcceptLimits::default()).await;
+    let error =
+        connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("another name");
+    assert!(matches!(refusal(&error), CertificateError::NotValidForNameContext { .. }), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a6_an_unknown_authority_is_refused() {
+    let server =
+        serve(&Authority::new("a6").server().build().expect("settings"), AcceptLimits::default()).await;
+    let other = Authority::new("other").client().build().expect("settings");
+    let error = connect(&other, &server.to).await.expect_err("unknown");
+    assert_eq!(refusal(&error), CertificateError::UnknownIssuer);
+    // What the platform trusts is not what we made either.
+    if let Ok(platform) = ClientTls::builder().build() {
+        let error = connect(&platform, &server.to).await.expect_err("unknown");
+        assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn a6_a_revoked_certificate_is_refused() {
+    let authority = Authority::new("a6");
+    let list = Pem::bytes(authority.revoke(&[7]));
+    for (serial, revoked) in [(7, true), (8, false)] {
+        let tls = ServerTls::builder().pair(&authority.numbered(&LOCAL, serial)).build().expect("settings");
+        let server = serve(&tls, AcceptLimits::default()).await;
+        let client = authority.client().revocation_lists(list.clone()).build().expect("settings");
+        match try_echo(&client, &server.to).await {
+            Err(error) if revoked => assert_eq!(refusal(&error), CertificateError::Revoked),
+            outcome => assert!(outcome.is_ok() && !revoked, "{serial}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a6_a_certificate_for_another_purpose_is_refused() {
+    let authority = Authority::new("a6");
+    let pair = authority.issue(&LOCAL, |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let server =
+        serve(&ServerTls::builder().pair(&pair).build().expect("settings"), AcceptLimits::default()).await;
+    let error =
+        connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("a client's");
+    assert!(matches!(refusal(&error), CertificateError::InvalidPurposeContext { .. }), "{}", error.report());
+}
+
+#[tokio::test]
+async fn a6_an_authority_beyond_its_name_constraints_is_refused() {
+    let authority = Authority::constrained("a6", "inside.test");
+    let client = |name: &str| authority.client().server_name(name).build().expect("settings");
+    for (name, inside) in [("a.inside.test", true), ("outside.test", false)] {
+        let tls = ServerTls::builder().pair(&authority.leaf(&[name])).build().expect("settings");
+        let server = serve(&tls, AcceptLimits::default()).await;
+        match try_echo(&client(name), &server.to).await {
+            Err(error) if !inside => {
+                let why = refusal(&error);
+                assert!(format!("{why:?}").contains("NameConstraint"), "{why:?}");
+            }
+            outcome => assert!(outcome.is_ok() && inside, "{name}: {outcome:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a6_bad_certificates_of_clients_are_refused_each_for_its_reason() {
+    let authority = Authority::new("a6");
+    let list = Pem::bytes(authority.revoke(&[7]));
+    let tls = authority.server().client_ca(Pem::bytes(authority.pem.clone())).revocation_lists(list);
+    let mut server = serve(&tls.build().expect("settings"), AcceptLimits::default()).await;
+    let servers_only = authority.issue(&["client"], |params| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    for (pair, reason) in [
+        (None, "no certificates"),
+        (Some(authority.numbered(&["client"], 7)), "revoked"),
+        (Some(Authority::new("other").leaf(&["client"])), "UnknownIssuer"),
+        (Some(servers_only), "extended key usage"),
+    ] {
+        let mut client = authority.client();
+        if let Some(pair) = &pair {
+            client = client.pair(pair);
+        }
+        let error = try_echo(&client.build().expect("settings"), &server.to).await.expect_err(reason);
+        let failure = soon("a report", server.failures.recv()).await.expect("a failure");
+        assert_eq!(failure.kind(), ErrorKind::Untrusted, "{}", failure.report());
+        let report = failure.report().to_lowercase();
+        assert!(report.contains(&reason.to_lowercase()), "{reason}: {report}");
+        // The client is told, too, by the alert.
+        assert!(matches!(error.kind(), ErrorKind::Rejected | ErrorKind::Protocol), "{}", error.report());
+    }
+    let good = authority.client().pair(&authority.numbered(&["client", "alice.test"], 8));
+    try_echo(&good.build().expect("settings"), &server.to).await.expect("served");
+}
+
+#[tokio::test]
+async fn m12_the_identity_of_a_client_is_in_the_connection() {
+    let authority = Authority::new("m12");
+    let tcp = Tcp::default().with_server_tls(
+        authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings"),
+    );
+    let mut listener: TcpListener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let pair = authority.leaf(&["alice.test", "127.0.0.1"]);
+    let client = authority.client().pair(&pair).alpn(["x"]).build().expect("settings");
+    let to = listener.local().clone();
+    for resumed in [false, true] {
+        let (near, far) = tokio::join!(connect(&client, &to), listener.accept());
+        let (mut near, mut far) = (near.expect("connected"), far.expect("accepted"));
+        let info = far.info.details::<TlsInfo>().expect("TLS");
+        assert_eq!((info.version, info.resumed, info.verified), (TlsVersion::V1_3, resumed, true));
+        let peer = info.peer.as_ref().expect("an identity");
+        assert!(peer.subject.contains("CN=alice.test"), "{}", peer.subject);
+        assert_eq!(peer.dns_names().collect::<Vec<_>>(), ["alice.test"]);
+        assert_eq!(peer.alternative_names.len(), 2);
+        assert_eq!(peer.fingerprint_hex(), fingerprint(&pair.chain));
+        assert_eq!(info.group.as_ref().expect("a group").as_str(), "X25519MLKEM768");
+        assert!(info.cipher_suite.as_str().starts_with("TLS_AES_"), "{}", info.cipher_suite);
+        assert!(!format!("{info:?}").is_empty());
+        // Tickets come with the first answer.
+        far.send("hello").await.expect("sent");
+        near.recv().await.expect("received");
+        assert!(near.info.details::<TlsInfo>().expect("TLS").verified);
+    }
+    assert_eq!((client.stats().handshakes, client.stats().resumed), (2, 1));
+}
+
+/// SHA-256 of the certificate in `pem`, as openssl computes it.
+fn fingerprint(pem: &str) -> String {
+    let mut openssl = std::process::Command::new("openssl")
+        .args(["x509", "-noout", "-fingerprint", "-sha256"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("openssl is missing: apt-get install openssl");
+    openssl.stdin.take().expect("piped").write_all(pem.as_bytes()).expect("written");
+    let output = openssl.wait_with_output().expect("it ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.trim().rsplit('=').next().expect("a value").replace(':', "").to_lowercase()
+}
+
+#[tokio::test]
+async fn m12_client_certificates_may_be_optional() {
+    let authority = Authority::new("m12");
+    let tls = authority
+        .server()
+        .client_ca(Pem::bytes(authority.pem.clone()))
+        .client_certificates(ClientCertificates::Optional)
+        .build()
+        .expect("settings");
+    let mut server = serve(&tls, AcceptLimits::default()).await;
+    try_echo(&authority.client().build().expect("settings"), &server.to).await.expect("without one");
+    let stranger = Authority::new("other").leaf(&["client"]);
+    let stranger = authority.client().pair(&stranger).build().expect("settings");
+    try_echo(&stranger, &server.to).await.expect_err("a bad one is worse than none");
+    let failure = soon("a report", server.failures.recv()).await.expect("a failure");
+    assert_eq!(failure.kind(), ErrorKind::Untrusted);
+}
+
+#[tokio::test]
+async fn m12_a_server_with_several_certificates_shows_the_one_that_is_asked_for() {
+    let authority = Authority::new("m12");
+    let tls = ServerTls::builder()
+        .pair(&authority.leaf(&["default.test", "localhost"]))
+        .pair(&authority.leaf(&["one.test"]))
+        .pair(&authority.leaf(&["*.many.test"]))
+        .build()
+        .expect("settings");
+    let server = serve(&tls, AcceptLimits::default()).await;
+    for (asked, shown) in [
+        ("one.test", "one.test"),
+        ("ONE.test", "one.test"),
+        ("a.many.test", "*.many.test"),
+        ("localhost", "default.test"),
+    ] {
+        let client = authority.client().server_name(asked).build().expect("settings");
+        let info = try_echo(&client, &server.to).await.expect(asked);
+        let peer = info.peer.expect("a certificate");
+        assert_eq!(peer.dns_names().next(), Some(shown));
+    }
+    for unknown in ["two.test", "a.b.many.test", "many.test"] {
+        let client = authority.client().server_name(unknown).build().expect("settings");
+        let error = connect(&client, &server.to).await.expect_err(unknown);
+        assert!(matches!(refusal(&error), CertificateError::NotValidForNameContext { .. }));
+    }
+}
+
+#[tokio::test]
+async fn m12_versions_suites_and_groups_are_held_to() {
+    let authority = Authority::new("m12");
+    let only_13 = authority
+        .server()
+        .min_version(TlsVersion::V1_3)
+        .cipher_suites(["TLS_CHACHA20_POLY1305_SHA256"])
+        .groups(["secp384r1"])
+        .alpn(["a", "b"]);
+    let server = serve(&only_13.build().expect("settings"), AcceptLimits::default()).await;
+    let info = try_echo(&authority.client().alpn(["b"]).build().expect("settings"), &server.to)
+        .await
+        .expect("agreed");
+    assert_eq!(info.version, TlsVersion::V1_3);
+    assert_eq!(info.cipher_suite.as_str(), "TLS_CHACHA20_POLY1305_SHA256");
+    assert_eq!(info.group.expect("a group").as_str(), "secp384r1");
+    assert_eq!(info.alpn.as_deref(), Some(&b"b"[..]));
+
+    for refused in [
+        authority.client().cipher_suites(["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]),
+        authority.client().groups(["x25519"]),
+        authority.client().alpn(["c"]),
+    ] {
+        let error =
+            connect(&refused.build().expect("settings"), &server.to).await.expect_err("nothing in common");
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.report());
+    }
+}
+
+#[tokio::test]
+async fn a7_early_data_is_never_taken() {
+    let authority = Authority::new("a7");
+    let tls = authority.server().build().expect("settings");
+    assert_eq!(tls.config().max_early_data_size, 0);
+    let client = authority.client().build().expect("settings");
+    assert!(!client.config().enable_early_data);
+
+    // A client that would send some is not even offered to, though its session is resumed.
+    let server = serve(&tls, AcceptLimits::default()).await;
+    let mut config = (*client.config()).clone();
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let to = socket(&server.to);
+    let eager = tokio::task::spawn_blocking(move || {
+        for resumed in [false, true] {
+            let name = ServerName::try_from("localhost").expect("a name");
+            let mut client = rustls::ClientConnection::new(config.clone(), name).expect("a client");
+            assert!(client.early_data().is_none(), "early data is offered");
+            let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+            peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+            let mut stream = rustls::Stream::new(&mut client, &mut peer);
+            stream.write_all(b"\0\0\0\x02hi").expect("written");
+            stream.read_exact(&mut [0; 6]).expect("an answer");
+            let kind = client.handshake_kind().expect("over");
+            assert_eq!(kind == rustls::HandshakeKind::Resumed, resumed, "{kind:?}");
+        }
+    });
+    soon("both connections", eager).await.expect("no panic");
+    assert_eq!((tls.stats().handshakes, tls.stats().resumed), (2, 1));
+}
+
+#[tokio::test]
+async fn d8_the_host_name_is_sent_and_verified_by_default() {
+    let authority = Authority::new("d8");
+    let tcp = Tcp::default().with_server_tls(
+        ServerTls::builder().pair(&authority.leaf(&["localhost"])).build().expect("settings"),
+    );
+    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let port = listener.local().port().expect("a port");
+    let client = authority.client().build().expect("settings");
+
+    let by_name = at(&format!("tcps://localhost:{port}"));
+    let (near, far) = tokio::join!(connect(&client, &by_name), listener.accept());
+    near.expect("the name is right");
+    let far = far.expect("accepted");
+    assert_eq!(far.info.details::<TlsInfo>().expect("TLS").server_name.as_deref(), Some("localhost"));
+    rig::echo(listener);
+
+    // The certificate is trusted, and for another host.
+    let by_ip = at(&format!("tcps://127.0.0.1:{port}"));
+    let error = connect(&client, &by_ip).await.expect_err("another host");
+    assert!(matches!(refusal(&error), CertificateError::NotValidForNameContext { .. }), "{}", error.report());
+    let told = client.stats();
+    assert_eq!(told.handshakes, 1);
+}
+
+#[tokio::test]
+async fn d8_only_who_asks_for_it_trusts_anybody_and_it_shows() {
+    let server =
+        serve(&Authority::new("d8").server().build().expect("settings"), AcceptLimits::default()).await;
+    let careless = ClientTls::builder().danger_accept_any_certificate().build().expect("settings");
+    assert!(!careless.verifies());
+    let info = try_echo(&careless, &server.to).await.expect("anybody will do");
+    assert!(!info.verified, "a certificate that nobody verified proves nothing");
+    assert!(info.peer.is_some());
+}
+
+#[tokio::test]
+async fn s9_a_stream_cut_without_close_notify_is_an_error_not_an_end() {
+    let authority = Authority::new("s9");
+    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let to = socket(listener.local());
+    for close_notify in [true, false] {
+        let mut client = by_hand(rustls::DEFAULT_VERSIONS, &authority);
+        let peer = tokio::task::spawn_blocking(move || {
+            let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+            let mut stream = rustls::Stream::new(&mut client, &mut peer);
+            stream.write_all(b"\0\0\0\x02hi").expect("written");
+            stream.flush().expect("flushed");
+            if close_notify {
+                client.send_close_notify();
+                client.write_tls(&mut peer).expect("written");
+            }
+            peer.shutdown(std::net::Shutdown::Write).expect("ended");
+            peer.read_to_end(&mut Vec::new())
+        });
+        let mut far = soon("the connection", listener.accept()).await.expect("accepted");
+        assert_eq!(soon("a message", far.recv()).await.expect("whole").as_deref(), Some(&b"hi"[..]));
+        match soon("the end", far.recv()).await {
+            Ok(None) => assert!(close_notify, "a cut stream came as a clean end"),
+            Err(error) => {
+                assert!(!close_notify, "{}", error.report());
+                assert_eq!(error.kind(), ErrorKind::UnexpectedEnd);
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(far);
+        let _ = peer.await.expect("no panic");
+    }
+}
+
+#[tokio::test]
+async fn without_settings_the_error_says_what_to_set() {
+    let tcp = Tcp::default();
+    let error = tcp.connect(&at("tcps://127.0.0.1:1")).await.expect_err("no settings");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.report().contains("with_client_tls"), "{}", error.report());
+    let error = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect_err("no settings");
+    assert!(error.report().contains("with_server_tls"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn halves_in_two_tasks_move_megabytes_both_ways() {
+    static RECEIVED: AtomicUsize = AtomicUsize::new(0);
+    const COUNT: usize = 500;
+    let authority = Authority::new("halves");
+    let server = serve(&authority.server().build().expect("settings"), AcceptLimits::default()).await;
+    let near = connect(&authority.client().build().expect("settings"), &server.to).await.expect("connected");
+    let (mut tx, mut rx) = (near.tx, near.rx);
+    let sending = tokio::spawn(async move {
+        for number in 0..COUNT {
+            tx.feed(vec![u8::try_from(number % 251).expect("small"); 20_000 + number]).await.expect("sent");
+        }
+        tx.finish().await.expect("finished");
+        tx
+    });
+    let receiving = tokio::spawn(async move {
+        while let Some(message) = rx.recv().await.expect("a message") {
+            let number = RECEIVED.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(message.len(), 20_000 + number);
+            assert!(message.iter().all(|byte| usize::from(*byte) == number % 251));
+        }
+    });
+    soon("all of it", async { tokio::try_join!(sending, receiving) }).await.expect("no panic");
+    assert_eq!(RECEIVED.load(Ordering::Relaxed), COUNT);
+}
