@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    error::Error as StdError,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,18 +12,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use net_core::{ConnectionId, Error, ErrorKind, Info, Message, MessageKind, Result, frame::FrameError};
+use net_core::{
+    ConnectionId, Error, ErrorKind, GoAway, GoAwayReason, Info, Limit, Message, MessageKind, Overflow, Result,
+    frame::FrameError,
+};
 use tokio::{
     sync::Notify,
     task::AbortHandle,
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Delivery, Format, Overflow};
+use crate::{CloseReason, Delivery, Format};
 
 pub(crate) mod activity;
 mod attributes;
 mod driven;
+pub(crate) mod memory;
 pub(crate) mod outbox;
 pub(crate) mod requests;
 mod settings;
@@ -34,7 +39,8 @@ pub use stats::SessionStats;
 
 use activity::{Activity, Clock};
 use attributes::Attributes;
-use outbox::{Outbox, Waiting};
+use memory::Share;
+use outbox::{Outbox, Pushed, Waiting};
 use requests::Requests;
 use signal::Signal;
 use stats::Counters;
@@ -96,6 +102,11 @@ struct Inner {
     counters: Counters,
     reason: OnceLock<CloseReason>,
     task: OnceLock<AbortHandle>,
+    /// What the peer said when it asked to leave.
+    go_away: OnceLock<Box<GoAway>>,
+    /// What of the memory budget is counted for the outbox, and for what arrived and is not handled.
+    outbox_share: Share,
+    input: Share,
 }
 
 impl Session {
@@ -116,6 +127,9 @@ impl Session {
             counters: Counters::default(),
             reason: OnceLock::new(),
             task: OnceLock::new(),
+            go_away: OnceLock::new(),
+            outbox_share: Share::default(),
+            input: Share::default(),
         }))
     }
 
@@ -203,9 +217,9 @@ impl Session {
     ///
     /// [`ErrorKind::Closed`] once the session has begun to end; [`ErrorKind::MessageTooLong`].
     pub fn send(&self, message: impl Into<Message>) -> Result<Delivery> {
-        let delivery = self.push(message.into(), false)?;
+        let pushed = self.push(message.into(), false)?;
         self.flush();
-        Ok(delivery)
+        Ok(pushed.delivery)
     }
 
     /// Queues a message as [`send`](Self::send) does, but leaves the driver asleep until [`flush`](Self::flush) or
@@ -216,12 +230,12 @@ impl Session {
     ///
     /// As [`send`](Self::send).
     pub fn feed(&self, message: impl Into<Message>) -> Result<Delivery> {
-        let delivery = self.push(message.into(), false)?;
+        let pushed = self.push(message.into(), false)?;
         if self.0.signal.is_inside() {
             // The driver runs and need not be woken: what a handler fed goes out before its reply.
             self.flush();
         }
-        Ok(delivery)
+        Ok(pushed.delivery)
     }
 
     /// Wakes the driver for what was fed.
@@ -233,7 +247,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] once the session has begun to end; [`ErrorKind::MessageTooLong`].
+    /// [`ErrorKind::Closed`] once the session has begun to end; [`ErrorKind::MessageTooLong`];
+    /// [`ErrorKind::Overloaded`] where the [memory budget](crate::Limits::memory_budget) leaves no room for it.
     ///
     /// # Cancel safety
     ///
@@ -243,8 +258,16 @@ impl Session {
         let cost = outbox::cost(&message);
         loop {
             let changed = self.0.changed.notified();
-            if self.0.waiting.fits(cost, &self.config().outbox) && self.send(message.clone())?.is_accepted() {
-                return Ok(());
+            if self.0.waiting.fits(cost, &self.limits().outbox) {
+                let pushed = self.push(message.clone(), false)?;
+                self.flush();
+                if pushed.delivery.is_accepted() {
+                    return Ok(());
+                }
+                if pushed.limit == Some(Limit::MemoryBudget) {
+                    let error = Error::new(ErrorKind::Overloaded, "send").at(&self.0.info.remote);
+                    return Err(error.because(Limit::MemoryBudget.as_str()));
+                }
             }
             if self.state() >= SessionState::Disconnecting {
                 return Err(self.closed_error("send"));
@@ -269,14 +292,15 @@ impl Session {
     /// Sends a request and waits for its answer, for `limit` at the longest.
     ///
     /// Any number of requests may wait at once; their answers may come in any order. At most
-    /// [`max_in_flight`](crate::SessionConfig::max_in_flight) are on their way, further ones wait their turn.
+    /// [`max_in_flight`](crate::Limits::max_in_flight) are on their way, further ones wait their turn.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TimedOut`]; [`ErrorKind::Rejected`] with the peer's [`ErrorReply`](net_core::ErrorReply) as its
     /// source where it was answered by an error; [`ErrorKind::Closed`] where the session ended first;
     /// [`ErrorKind::Overloaded`] where it was sent by a handler of a session whose own queue of requests is full, so
-    /// that the answer could never be read; [`ErrorKind::Unsupported`] in [`Format::Raw`].
+    /// that the answer could never be read; [`ErrorKind::Closed`] with the peer's [`GoAway`] as its source where the
+    /// peer asked to leave, so that the request was not sent; [`ErrorKind::Unsupported`] in [`Format::Raw`].
     ///
     /// # Cancel safety
     ///
@@ -288,7 +312,7 @@ impl Session {
         let answer = timeout(limit, self.exchange(payload.into())).await;
         answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "request"))).map_err(|error| {
             // The reason that ended the session tells more than that it ended.
-            if error.kind() == ErrorKind::Closed {
+            if error.kind() == ErrorKind::Closed && !is_unsent(&error) {
                 self.closed_error("request")
             } else {
                 error.at(&self.0.info.remote)
@@ -299,11 +323,15 @@ impl Session {
     async fn exchange(&self, payload: Bytes) -> Result<Message> {
         let (id, answer) = loop {
             let changed = self.0.changed.notified();
+            if let Some(go_away) = self.go_away_received() {
+                return Err(Error::new(ErrorKind::Closed, "request").because(go_away));
+            }
             if let Some(entered) =
-                self.0.requests.enter(self.config().max_in_flight, self.0.signal.is_inside())?
+                self.0.requests.enter(self.limits().max_in_flight, self.0.signal.is_inside())?
             {
                 break entered;
             }
+            self.limited(Limit::InFlight);
             changed.await;
         };
         let _entry = Entry { session: self, id };
@@ -325,6 +353,29 @@ impl Session {
         self.0.signal.raise(if self.0.signal.is_inside() { signal::CLOSE_LATER } else { signal::CLOSE });
     }
 
+    /// Asks the peer to send nothing new and to leave once what runs is answered, and to come back after
+    /// `retry_after` at the earliest. A [`Client`](crate::Client) does so by itself; who does not know the notice
+    /// loses nothing.
+    ///
+    /// The session goes on until one side ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); [`ErrorKind::Unsupported`] in [`Format::Raw`], which has no such message.
+    pub fn go_away(&self, reason: GoAwayReason, retry_after: Option<Duration>) -> Result<Delivery> {
+        if self.config().format == Format::Raw {
+            return Err(Error::new(ErrorKind::Unsupported, "go away").at(&self.0.info.remote));
+        }
+        let mut notice = GoAway::new(reason);
+        notice.retry_after = retry_after;
+        self.send(Message::new(MessageKind::GoAway, 0, notice.encode()))
+    }
+
+    /// Returns what the peer said when it asked to leave, once it has.
+    pub fn go_away_received(&self) -> Option<GoAway> {
+        self.0.go_away.get().map(|go_away| **go_away)
+    }
+
     /// Waits until the session has ended, and returns why.
     ///
     /// In a handler of the session it waits for that handler too: until the handler time-out.
@@ -342,9 +393,10 @@ impl Session {
         }
     }
 
-    pub(crate) fn push(&self, message: Message, own: bool) -> Result<Delivery> {
+    fn push(&self, message: Message, own: bool) -> Result<Pushed> {
         let (len, max) = (message.payload().len(), self.settings().max_payload_len());
         if len > max {
+            self.limited(Limit::MessageLen);
             let source = FrameError::TooLong { len: len as u64, max };
             return Err(Error::from_frame(source, "send").at(&self.0.info.remote));
         }
@@ -354,23 +406,35 @@ impl Session {
             drop(outbox);
             return Err(self.closed_error("send"));
         }
-        let pushed = outbox.push(message, own, &self.0.waiting, &self.config().outbox);
+        let pushed = outbox.push(message, own, &self.0.waiting, &self.0.outbox_share, &self.0.settings);
         drop(outbox);
+        if let Some(limit) = pushed.limit {
+            self.overflowed(&pushed, limit);
+        }
+        Ok(pushed)
+    }
+
+    #[cold]
+    fn overflowed(&self, pushed: &Pushed, limit: Limit) {
+        self.limited(limit);
         if pushed.dropped > 0 {
             self.0.counters.dropped.fetch_add(pushed.dropped, Ordering::Relaxed);
             self.observe(|observer| observer.dropped(&self.0.info, pushed.dropped));
         }
-        if pushed.delivery == Delivery::Full && self.config().outbox.overflow == Overflow::Disconnect {
+        // That others hold much is no fault of this peer.
+        if limit != Limit::MemoryBudget
+            && pushed.delivery == Delivery::Full
+            && self.limits().outbox.overflow == Overflow::Disconnect
+        {
             self.0.activity.full(self.clock().now());
         }
-        Ok(pushed.delivery)
     }
 
     /// Sends a message that other sessions receive too.
     pub(crate) fn send_shared(&self, message: &Message) -> Result<Delivery> {
-        let delivery = self.push(message.clone(), true)?;
+        let pushed = self.push(message.clone(), true)?;
         self.flush();
-        Ok(delivery)
+        Ok(pushed.delivery)
     }
 
     fn closed_error(&self, operation: &'static str) -> Error {
@@ -388,6 +452,11 @@ impl Session {
     fn clock(&self) -> Clock {
         self.0.settings.clock
     }
+}
+
+/// Tells whether a request failed before it was sent, because the peer asked to leave.
+pub(crate) fn is_unsent(error: &Error) -> bool {
+    error.kind() == ErrorKind::Closed && StdError::source(error).is_some_and(|source| source.is::<GoAway>())
 }
 
 /// A request that waits; forgotten when its future is dropped.

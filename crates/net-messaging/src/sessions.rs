@@ -6,13 +6,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use net_core::{ConnectionId, Message};
+use net_core::{ConnectionId, GoAway, Message};
 use tokio::sync::Notify;
 
 use crate::{
     BroadcastReport, CloseReason, Session,
     session::{
-        activity::{Clock, Due},
+        Settings,
+        activity::Due,
         outbox::detach,
         signal,
     },
@@ -147,11 +148,16 @@ impl Sessions {
         }
     }
 
-    /// Looks at the deadlines of all of them.
-    pub(crate) fn sweep(&self, clock: Clock) {
-        let now = clock.now();
-        for session in self.list() {
+    /// Looks at the deadlines of all of them, and at the memory that they hold together.
+    pub(crate) fn sweep(&self, settings: &Settings) {
+        let now = settings.clock.now();
+        let sessions = self.list();
+        for session in &sessions {
             session.sweep(now);
+        }
+        let excess = settings.budget.excess();
+        if excess > 0 {
+            shed(sessions, excess);
         }
     }
 }
@@ -159,12 +165,18 @@ impl Sessions {
 impl Session {
     /// Looks at the deadlines of this session.
     pub(crate) fn sweep(&self, now: u64) {
-        let heartbeats = self.settings().heartbeats();
-        match self.activity().due(now, self.config(), heartbeats) {
+        self.age_out(now);
+        match self.activity().due(now, self.settings()) {
             Due::Nothing => {}
             Due::Raise(bit) => self.signal().raise(bit),
             Due::Close(reason) => self.close(reason),
         }
+    }
+
+    /// Tells the peer to go away, where that can be told.
+    pub(crate) fn tell_to_go(&self, notice: GoAway) {
+        // In the raw format, and to one that ends already, there is nothing to tell; all are drained the same.
+        let _ = self.go_away(notice.reason, notice.retry_after);
     }
 
     /// Takes no further request, and ends when what runs has finished.
@@ -176,6 +188,24 @@ impl Session {
     pub(crate) fn cut(&self, reason: CloseReason) {
         self.close(reason);
         self.abort();
+    }
+}
+
+/// Cuts the sessions that hold most, until those that are left hold less by `excess`.
+#[cold]
+fn shed(sessions: Vec<Session>, mut excess: usize) {
+    let mut holders: Vec<_> = sessions
+        .into_iter()
+        .map(|session| (session.counted(), session))
+        .filter(|(counted, _)| *counted > 0)
+        .collect();
+    holders.sort_unstable_by_key(|(counted, _)| std::cmp::Reverse(*counted));
+    for (counted, session) in holders {
+        session.close(CloseReason::MemoryBudget);
+        excess = excess.saturating_sub(counted);
+        if excess == 0 {
+            break;
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use net_core::{
-    Accept, AcceptLimits, Acceptor, Address, Admission, Error, ErrorKind, Handshake, Limit, Observer, Permit,
+    Accept, Limits, Acceptor, Address, Admission, Error, ErrorKind, Handshake, Limit, Observer, Permit,
     Result, Scheme,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -120,7 +120,7 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(limits: AcceptLimits) -> Self {
+    pub(crate) fn new(limits: Limits) -> Self {
         let notes = Arc::new(Notes::default());
         Self::under(Arc::new(Admission::new(limits, Some(notes.clone()))), notes)
     }

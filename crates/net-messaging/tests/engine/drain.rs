@@ -10,14 +10,14 @@ use std::{
 };
 
 use net_core::{
-    Address, ErrorKind, Message, MessageKind, Observer, Receiver, Sender, Transport,
+    Address, ErrorKind, GoAway, GoAwayReason, Message, MessageKind, Observer, Receiver, Sender, Transport,
     memory::{Memory, MemoryConfig},
 };
 use net_messaging::{Client, CloseReason, DrainReport, HandlerResult, Server, Session, SessionConfig};
 use proptest::prelude::*;
 use tokio::time::Instant;
 
-use crate::rig::{Peer, listen, ms, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, Ruled, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon};
 
 fn cut(report: DrainReport) -> (usize, usize) {
     (report.active, report.cut)
@@ -26,7 +26,7 @@ fn cut(report: DrainReport) -> (usize, usize) {
 #[tokio::test(start_paused = true)]
 async fn a36_a_drain_loses_no_accepted_message() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|session, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|session, message| {
         let session = session.clone();
         async move {
             tokio::time::sleep(secs(3)).await;
@@ -53,7 +53,9 @@ async fn a36_a_drain_loses_no_accepted_message() {
     });
     let began = Instant::now();
     for peer in &mut peers {
-        for expected in ["queued", "pushed", "running"] {
+        assert_eq!(peer.text().await, "queued");
+        assert_eq!(peer.sent_away().await, GoAway::new(GoAwayReason::Draining));
+        for expected in ["pushed", "running"] {
             assert_eq!(peer.text().await, expected);
         }
         peer.expect_end().await;
@@ -68,32 +70,35 @@ async fn a_lame_duck_serves_until_the_start_and_takes_nothing_new_after_it() {
     let memory = Memory::default();
     let server = listen(
         Server::builder(memory.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async { Ok(message.into_reply()) }),
     )
     .await;
-    let client =
-        Client::builder(memory.clone()).session(patient()).connect(server.local()).await.expect("connects");
+    // A peer that does not heed the notice.
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    only(&server).await;
     let draining = tokio::spawn({
         let server = server.clone();
         async move { server.drain(secs(5)..=secs(10)).await }
     });
-    settle().await;
+    assert_eq!(peer.sent_away().await.reason, GoAwayReason::Draining);
     assert!(!server.is_accepting());
     // Who comes now is refused, who is there is served.
     let refused = Client::builder(memory.clone()).connect(server.local()).await.expect_err("nobody listens");
     assert_eq!(refused.kind(), ErrorKind::Refused);
     let began = Instant::now();
-    let session = client.session().expect("is connected");
     let mut served = 0;
-    while let Ok(answer) = client.request("still?").await {
-        assert_eq!(answer.payload(), "still?");
-        served += 1;
+    while began.elapsed() < secs(20) {
+        peer.request(served, "still?").await;
+        match soon("an answer or the end", peer.0.rx.recv()).await.expect("receives") {
+            Some(_) => served += 1,
+            None => break,
+        }
         tokio::time::sleep(ms(100)).await;
     }
+    drop(peer);
     assert!((48..=51).contains(&served), "{served} requests in 5 s");
     assert!((secs(5)..secs(6)).contains(&began.elapsed()), "{:?}", began.elapsed());
-    assert!(matches!(session.closed().await, CloseReason::ByPeer));
     assert_eq!(cut(draining.await.expect("runs")), (1, 0));
     // Its address is free.
     drop(memory.listen(server.local()).await.expect("listens"));
@@ -108,7 +113,7 @@ async fn a_drain_ends_as_soon_as_nobody_is_left() {
     assert!(began.elapsed() < secs(1), "an empty server has nothing to wait for");
     assert_eq!(cut(server.drain(secs(60)..=secs(120)).await), (0, 0), "again");
 
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let peer = Peer::connect(&memory, server.local()).await;
     only(&server).await;
     let leaving = tokio::spawn(async move {
@@ -125,7 +130,7 @@ async fn a_drain_ends_as_soon_as_nobody_is_left() {
 async fn what_is_left_at_the_end_is_cut_and_counted() {
     let memory = narrow();
     let server =
-        listen(Server::builder(memory.clone()).session(patient()).on_message(|_, message| async move {
+        listen(Server::builder(memory.clone()).rules(patient()).on_message(|_, message| async move {
             if message.payload() == "for ever" {
                 pending::<()>().await;
             }
@@ -160,9 +165,9 @@ async fn what_is_left_at_the_end_is_cut_and_counted() {
 async fn a_peer_that_keeps_asking_does_not_keep_a_server_from_draining() {
     for max_concurrent in [1, 4] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
+        let config = SessionConfig { max_concurrent, ..quiet() };
         let server =
-            listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async move {
+            listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async move {
                 tokio::time::sleep(ms(100)).await;
                 Ok(message.into_reply())
             }))
@@ -194,7 +199,7 @@ async fn who_waits_to_be_accepted_when_a_drain_begins_is_served() {
     let memory = Memory::default();
     let server = listen(
         Server::builder(memory.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async { Ok(message.into_reply()) }),
     )
     .await;
@@ -211,6 +216,7 @@ async fn who_waits_to_be_accepted_when_a_drain_begins_is_served() {
         async move { server.drain(secs(2)..=secs(5)).await }
     });
     for mut peer in peers {
+        assert_eq!(peer.sent_away().await.reason, GoAwayReason::Draining);
         assert_eq!(peer.text().await, "hello");
     }
     assert_eq!(cut(draining.await.expect("runs")), (50, 0));
@@ -219,10 +225,10 @@ async fn who_waits_to_be_accepted_when_a_drain_begins_is_served() {
 #[tokio::test(start_paused = true)]
 async fn stop_ends_every_session_within_twice_the_close_time_out() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     // A peer that does not finish, and one whose connection is idle.
     let mut stubborn = Peer::connect(&memory, server.local()).await;
-    let client = Client::builder(memory).session(patient()).connect(server.local()).await.expect("connects");
+    let client = Client::builder(memory).rules(patient()).connect(server.local()).await.expect("connects");
     while server.len() < 2 {
         tokio::task::yield_now().await;
     }
@@ -230,6 +236,7 @@ async fn stop_ends_every_session_within_twice_the_close_time_out() {
     let report = server.stop().await;
     assert_eq!(cut(report), (2, 0));
     assert!(began.elapsed() <= secs(2), "{:?}", began.elapsed());
+    assert_eq!(stubborn.sent_away().await.reason, GoAwayReason::Draining);
     stubborn.expect_end().await;
     settle().await;
     assert!(!client.is_connected() && server.is_empty() && server.connections() == 0);
@@ -239,7 +246,7 @@ async fn stop_ends_every_session_within_twice_the_close_time_out() {
 async fn the_last_handle_that_is_dropped_stops_the_server() {
     let memory = Memory::default();
     let dropped = Arc::new(AtomicUsize::new(0));
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let dropped = dropped.clone();
         move |_, _| {
             let guard = CountOnDrop(dropped.clone());
@@ -414,7 +421,7 @@ async fn a_start_behind_the_end_is_the_end() {
     #[allow(clippy::reversed_empty_ranges, reason = "what a program may compute by mistake")]
     let within = secs(60)..=secs(5);
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let peer = Peer::connect(&memory, server.local()).await;
     only(&server).await;
     let began = Instant::now();

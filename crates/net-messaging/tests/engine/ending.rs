@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use net_core::{ErrorKind, Message, MessageKind, Sender, memory::Memory};
-use net_messaging::{Client, CloseReason, Server, SessionConfig, SessionState};
+use net_messaging::{Client, CloseReason, Limits, Server, SessionConfig, SessionState};
 use tokio::sync::{Notify, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, Ruled, listen, narrow, only, patient, push, quiet, secs, settle, soon, unlimited};
 
 /// Counts up when it is dropped.
 struct Dropped(Arc<AtomicUsize>);
@@ -24,9 +24,9 @@ impl Drop for Dropped {
 async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
+        let config = SessionConfig { max_concurrent, ..quiet() };
         let server =
-            listen(Server::builder(memory.clone()).session(config).on_message(|session, message| {
+            listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
                 let session = session.clone();
                 async move {
                     tokio::time::sleep(secs(5)).await;
@@ -57,7 +57,7 @@ async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_input_the_outbox_empties_however_narrow_the_way() {
     let memory = narrow();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for n in 0..100 {
@@ -95,7 +95,7 @@ async fn data_and_end_that_arrive_together_lose_nothing() {
 #[tokio::test(start_paused = true)]
 async fn requests_of_our_own_fail_at_once_when_the_peer_has_finished() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|session, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|session, message| {
         let session = session.clone();
         async move {
             // The peer finishes before it answers, so that no answer can come any more.
@@ -116,9 +116,9 @@ async fn requests_of_our_own_fail_at_once_when_the_peer_has_finished() {
 async fn disconnect_in_ones_own_handler_acts_when_the_handler_returns() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
+        let config = SessionConfig { max_concurrent, ..quiet() };
         let server =
-            listen(Server::builder(memory.clone()).session(config).on_message(|session, message| {
+            listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
                 session.disconnect();
                 push(session, "sent after it");
                 async move {
@@ -144,8 +144,8 @@ async fn disconnect_from_elsewhere_drops_the_handler_at_once_and_sends_what_was_
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
         let dropped = Arc::new(AtomicUsize::new(0));
-        let config = SessionConfig { max_concurrent, ..patient() };
-        let server = listen(Server::builder(memory.clone()).session(config).on_message({
+        let config = SessionConfig { max_concurrent, ..quiet() };
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message({
             let dropped = dropped.clone();
             move |session, _| {
                 let guard = Dropped(dropped.clone());
@@ -178,7 +178,7 @@ async fn disconnect_from_elsewhere_drops_the_handler_at_once_and_sends_what_was_
 async fn disconnect_from_elsewhere_overrules_one_in_the_handler_that_waits() {
     let memory = Memory::default();
     let waits = Arc::new(Notify::new());
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let waits = waits.clone();
         move |session, _| {
             session.disconnect();
@@ -201,7 +201,7 @@ async fn disconnect_from_elsewhere_overrules_one_in_the_handler_that_waits() {
 async fn when_the_connection_breaks_the_handler_is_dropped() {
     let memory = Memory::default();
     let dropped = Arc::new(AtomicUsize::new(0));
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let dropped = dropped.clone();
         move |_, _| {
             let guard = Dropped(dropped.clone());
@@ -229,8 +229,8 @@ async fn when_the_connection_breaks_the_handler_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_never_finishes_is_waited_for_no_longer_than_the_close_time_out() {
     let memory = Memory::default();
-    let config = SessionConfig { close_timeout: secs(3), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { close_timeout: secs(3), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = tokio::time::Instant::now();
@@ -251,7 +251,7 @@ async fn a_peer_that_never_finishes_is_waited_for_no_longer_than_the_close_time_
 #[tokio::test(start_paused = true)]
 async fn the_first_reason_stays() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     session.disconnect();

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use net_core::{
     Connection, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender, memory::Memory,
 };
-use net_messaging::{Client, HandlerResult, Server, SessionConfig};
+use net_messaging::{Client, HandlerResult, Limits, Server, SessionConfig};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon, text};
+use crate::rig::{Peer, Ruled, Rules, listen, narrow, only, patient, push, secs, settle, soon, text, unlimited};
 
 /// A server whose handler waits for a permit before each reply.
-async fn gated(memory: &Memory, config: SessionConfig) -> (Server, Arc<Semaphore>) {
+async fn gated(memory: &Memory, config: impl Into<Rules>) -> (Server, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
-    let server = listen(Server::builder(memory.clone()).session(config).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message({
         let gate = gate.clone();
         move |_, message| {
             let gate = gate.clone();
@@ -142,7 +142,7 @@ async fn a_request_inside_a_handler_fails_as_overloaded_when_its_answer_can_neve
     let memory = Memory::default();
     let (tell, mut told) = mpsc::unbounded_channel();
     let server =
-        listen(Server::builder(memory.clone()).session(patient()).on_message(move |session, message| {
+        listen(Server::builder(memory.clone()).rules(patient()).on_message(move |session, message| {
             let (session, tell) = (session.clone(), tell.clone());
             async move {
                 if message.payload() == "ask" {
@@ -191,10 +191,10 @@ async fn a_request_from_elsewhere_outlives_a_full_backlog() {
 #[tokio::test(start_paused = true)]
 async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
     let memory = Memory::default();
-    let config = SessionConfig { max_in_flight: 1, ..patient() };
+    let config = Limits { max_in_flight: 1, ..unlimited() };
     let (tell, mut told) = mpsc::unbounded_channel();
     let server =
-        listen(Server::builder(memory.clone()).session(config).on_message(move |session, message| {
+        listen(Server::builder(memory.clone()).rules(config).on_message(move |session, message| {
             let (session, tell) = (session.clone(), tell.clone());
             async move {
                 if message.payload() == "ask" {
@@ -221,7 +221,7 @@ async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
 async fn reading_does_not_stop_because_pushes_find_no_room() {
     let memory = narrow();
     let (heard, mut hears) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(move |_, message| {
         heard.send(text(&message)).expect("is heard");
         async { Ok(None) }
     }))
@@ -243,7 +243,7 @@ async fn reading_does_not_stop_because_pushes_find_no_room() {
 async fn reading_does_not_stop_because_our_own_requests_find_no_room() {
     let memory = narrow();
     let (heard, mut hears) = mpsc::unbounded_channel();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(move |_, message| {
         heard.send(text(&message)).expect("is heard");
         async { Ok(None) }
     }))
@@ -266,7 +266,7 @@ async fn a_server_stops_reading_while_replies_find_no_room() {
     let memory = narrow();
     let server = listen(
         Server::builder(memory.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async move { Ok(message.into_reply()) }),
     )
     .await;
@@ -297,7 +297,7 @@ async fn a_client_reads_while_its_replies_find_no_room() {
         .expect("listens");
     let (client, mut peer) = tokio::join!(
         Client::builder(memory.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async move { Ok(message.into_reply()) })
             .connect("mem://server"),
         Peer::accept(&mut listener),

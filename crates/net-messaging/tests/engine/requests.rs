@@ -11,10 +11,10 @@ use net_core::{
     ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Sender, Transport,
     memory::{Memory, MemoryReceiver, MemorySender},
 };
-use net_messaging::{Client, Reconnect, Server, SessionConfig};
+use net_messaging::{Client, Limits, Reconnect, Server};
 use tokio::time::Instant;
 
-use crate::rig::{Peer, listen, narrow, patient, secs, settle, soon};
+use crate::rig::{Peer, Ruled, listen, narrow, patient, secs, settle, soon, unlimited};
 
 /// A client and the peer at its other end.
 async fn pair(
@@ -22,7 +22,7 @@ async fn pair(
     configure: impl FnOnce(net_messaging::ClientBuilder<Memory>) -> net_messaging::ClientBuilder<Memory>,
 ) -> (Client, Peer<MemorySender, MemoryReceiver>, net_core::memory::MemoryListener) {
     let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
-    let builder = configure(Client::builder(memory.clone()).session(patient()));
+    let builder = configure(Client::builder(memory.clone()).rules(patient()));
     let (client, peer) = tokio::join!(builder.connect("mem://server"), Peer::accept(&mut listener));
     (client.expect("connects"), peer, listener)
 }
@@ -130,8 +130,8 @@ async fn an_error_message_is_a_typed_error() {
 #[tokio::test(start_paused = true)]
 async fn at_most_max_in_flight_requests_are_under_way_and_the_next_waits_its_turn() {
     let memory = Memory::default();
-    let config = SessionConfig { max_in_flight: 3, ..patient() };
-    let (client, mut peer, _listener) = pair(&memory, |builder| builder.session(config)).await;
+    let config = Limits { max_in_flight: 3, ..unlimited() };
+    let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
     let asking: Vec<_> = (0..20)
         .map(|n| {
             let client = client.clone();
@@ -172,8 +172,8 @@ async fn a39_a_request_dropped_after_any_poll_is_forgotten() {
         let memory = narrow();
         let outbox = net_messaging::OutboxConfig { max_messages: 1, ..Default::default() };
         let config =
-            SessionConfig { max_in_flight: if way == "no turn" { 1 } else { 8 }, outbox, ..patient() };
-        let (client, mut peer, _listener) = pair(&memory, |builder| builder.session(config)).await;
+            Limits { max_in_flight: if way == "no turn" { 1 } else { 8 }, outbox, ..unlimited() };
+        let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
         let session = client.session().expect("is connected");
         let mut held = None;
         match way {
@@ -223,8 +223,8 @@ async fn a39_a_request_dropped_after_any_poll_is_forgotten() {
 async fn a39_send_wait_dropped_after_any_poll_sends_whole_or_not_at_all() {
     let memory = narrow();
     let outbox = net_messaging::OutboxConfig { max_messages: 1, ..Default::default() };
-    let config = SessionConfig { outbox, ..patient() };
-    let (client, mut peer, _listener) = pair(&memory, |builder| builder.session(config)).await;
+    let config = Limits { outbox, ..unlimited() };
+    let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
     let session = client.session().expect("is connected");
     let mut accepted = 0;
     for polls in 0..50 {

@@ -5,10 +5,10 @@ use std::{future::Future, time::Duration};
 
 use futures_util::FutureExt;
 use net_core::{
-    Address, Connection, Listener, Message, MessageKind, Receiver, Sender, Transport,
+    Address, Connection, GoAway, Listener, Message, MessageKind, Receiver, Sender, Transport,
     memory::{Memory, MemoryConfig, MemoryReceiver, MemorySender},
 };
-use net_messaging::{Handler, Server, ServerBuilder, Session, SessionConfig};
+use net_messaging::{ClientBuilder, Handler, Limits, Server, ServerBuilder, Session, SessionConfig};
 
 /// Waits for `event`, 20 s at the longest.
 pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
@@ -34,16 +34,66 @@ pub(crate) fn narrow() -> Memory {
     Memory::new(MemoryConfig { max_buffered: 1, ..MemoryConfig::default() })
 }
 
-/// No deadline but those that a test sets.
-pub(crate) fn patient() -> SessionConfig {
-    SessionConfig {
-        heartbeat: None,
+/// How sessions behave and their limits, for both sides alike.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) session: SessionConfig,
+    pub(crate) limits: Limits,
+}
+
+/// No deadline and no heartbeat but those that a test sets.
+pub(crate) fn patient() -> Rules {
+    Rules { session: quiet(), limits: unlimited() }
+}
+
+/// No heartbeat.
+pub(crate) fn quiet() -> SessionConfig {
+    SessionConfig { heartbeat: None, ..SessionConfig::default() }
+}
+
+/// No deadline.
+pub(crate) fn unlimited() -> Limits {
+    Limits {
         idle_timeout: None,
         first_message_timeout: None,
         message_timeout: None,
+        min_data_rate: None,
         handler_timeout: None,
         stall_timeout: None,
-        ..SessionConfig::default()
+        ..Limits::default()
+    }
+}
+
+/// No deadline.
+impl From<SessionConfig> for Rules {
+    fn from(session: SessionConfig) -> Self {
+        Self { session, limits: unlimited() }
+    }
+}
+
+/// No heartbeat.
+impl From<Limits> for Rules {
+    fn from(limits: Limits) -> Self {
+        Self { session: quiet(), limits }
+    }
+}
+
+/// What is configured by [`Rules`].
+pub(crate) trait Ruled {
+    fn rules(self, rules: impl Into<Rules>) -> Self;
+}
+
+impl<T: Transport, H> Ruled for ServerBuilder<T, H> {
+    fn rules(self, rules: impl Into<Rules>) -> Self {
+        let Rules { session, limits } = rules.into();
+        self.session(session).limits(limits)
+    }
+}
+
+impl<T: Transport, H> Ruled for ClientBuilder<T, H> {
+    fn rules(self, rules: impl Into<Rules>) -> Self {
+        let Rules { session, limits } = rules.into();
+        self.session(session).limits(limits)
     }
 }
 
@@ -95,6 +145,13 @@ impl<S: Sender, R: Receiver> Peer<S, R> {
     pub(crate) async fn recv(&mut self) -> Message {
         let frame = soon("a message", self.0.rx.recv()).await.expect("receives").expect("not the end");
         Message::decode(frame).expect("a message")
+    }
+
+    /// Returns what the other side says as it asks to leave.
+    pub(crate) async fn sent_away(&mut self) -> GoAway {
+        let message = self.recv().await;
+        assert_eq!((message.kind(), message.id()), (MessageKind::GoAway, 0));
+        GoAway::decode(message.payload()).expect("a notice")
     }
 
     /// Returns the payload of the next message, as text.

@@ -9,15 +9,12 @@ use std::{
 };
 
 use net_core::{ErrorKind, Info, Message, MessageKind, Observer, memory::Memory};
-use net_messaging::{
-    Client, ClientBuilder, ClientState, CloseReason, Server, ServerBuilder, Session, SessionConfig,
-    SessionState, SessionStats, Sessions,
-};
+use net_messaging::{Client, ClientBuilder, ClientState, CloseReason, Server, ServerBuilder, Session, SessionConfig, SessionState, SessionStats, Sessions};
 use net_tcp::Tcp;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, listen, ms, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, Ruled, listen, ms, only, patient, push, secs, settle, soon};
 
 assert_impl_all!(Server: Send, Sync, Clone);
 assert_impl_all!(Client: Send, Sync, Clone);
@@ -110,7 +107,7 @@ async fn d2_concurrent_senders_stay_whole_messages_in_the_order_of_each() {
     const SENDERS: u32 = 8;
     const EACH: u32 = 500;
     let server = Server::builder(Tcp::default())
-        .session(patient())
+        .rules(patient())
         .listen("tcp://127.0.0.1:0")
         .await
         .expect("listens");
@@ -216,7 +213,7 @@ async fn m6_attributes_are_typed_and_a_wrong_type_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn m6_sessions_are_listed_and_disconnected_one_by_one_and_by_predicate() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peers = Vec::new();
     for n in 0..10_u32 {
         peers.push(Peer::connect(&memory, server.local()).await);
@@ -256,7 +253,7 @@ async fn m6_age_and_idle_time_are_told() {
     let memory = Memory::default();
     let server = listen(
         Server::builder(memory.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async { Ok(message.into_reply()) }),
     )
     .await;
@@ -299,11 +296,11 @@ async fn m6_figures_are_exact_on_both_sides() {
     let server = listen(
         Server::builder(memory.clone())
             .observer(totals.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async { Ok(message.into_reply()) }),
     )
     .await;
-    let client = Client::builder(memory).session(patient()).connect(server.local()).await.expect("connects");
+    let client = Client::builder(memory).rules(patient()).connect(server.local()).await.expect("connects");
     let mut sum = 0;
     for n in 0..1_000_usize {
         let len = n * 7 % 3_000;
