@@ -143,9 +143,13 @@ pub struct Limits {
     /// * Reached: the next one waits until there is room
     /// * Told: `limited`, `max_in_flight`
     pub max_in_flight: usize,
-    /// What all sessions of a server may hold: what waits to be sent, requests that wait for their handler, messages
-    /// that have arrived in part. Of each session the first 4 KiB are not counted, so what is held is at most this and
-    /// 4 KiB for each connection; buffers of the transport and of the system have bounds of their own.
+    /// What all sessions of a server may hold: messages that wait to be sent, messages that wait for their handler,
+    /// and read buffers with a message that has arrived in part.
+    ///
+    /// Of each session the first 4 KiB are not counted, and what is more is counted in steps of 16 KiB: what is held
+    /// is at most this and 4 KiB for each connection, and what one connection of each thread takes in at once. A
+    /// message of which several sessions hold a view is counted for each. What a handler works on is the program's;
+    /// buffers of sockets are the transport's and the system's, which bound them.
     ///
     /// * Unit: bytes, or off
     /// * Default: 512 MiB
@@ -178,11 +182,7 @@ pub struct DataRate {
 
 /// How long a connection may live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(deny_unknown_fields)
-)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Lifetime {
     /// When the peer is asked to go away; each connection has a time of its own, up to a tenth more or less.
     ///

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use net_core::{Limits, Admission, ErrorKind};
+use net_core::{Admission, ErrorKind, Limits};
 use proptest::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -337,8 +337,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 async fn churn(steps: Vec<Step>) {
-    let config =
-        Limits { max_connections: 12, max_connections_per_prefix: 5, max_handshakes: 8, ..limits() };
+    let config = Limits { max_connections: 12, max_connections_per_prefix: 5, max_handshakes: 8, ..limits() };
     let mut rig = Rig::new(config);
     let (mut open, mut arrived, mut given) = (Vec::new(), 0, 0);
     for step in steps {

@@ -145,7 +145,11 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         let raw = SessionConfig { format: Format::Raw, max_concurrent: 2, ..SessionConfig::default() };
         assert!(raw.check(&Limits::default()).is_err(), "raw answers carry no number");
-        assert!(SessionConfig { max_concurrent: 0, ..SessionConfig::default() }.check(&Limits::default()).is_err());
+        assert!(
+            SessionConfig { max_concurrent: 0, ..SessionConfig::default() }
+                .check(&Limits::default())
+                .is_err()
+        );
         let limits = Limits { max_in_flight: 0, ..Limits::default() };
         assert!(SessionConfig::default().check(&limits).is_err());
     }

@@ -305,7 +305,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if incomplete > self.max_len.saturating_add(MAX_MARK_LEN) {
             self.too_long(incomplete);
         }
-        let mut held = incomplete + self.backlog.bytes();
+        let mut held = self.rx.held_len() + self.backlog.bytes();
         if !self.replies.is_empty() {
             held += self.replies.iter().map(cost).sum::<usize>();
         }

@@ -109,7 +109,7 @@ impl Shared {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Sessions that were active when it began.
+    /// Sessions that were active when it began, and those that waited to be accepted then.
     pub active: usize,
     /// Sessions that were cut at the deadline, with messages or running handlers perhaps lost.
     pub cut: usize,
@@ -192,6 +192,7 @@ impl Server {
         let (start, end) = within.into_inner();
         let began = Instant::now();
         let start = start.min(end);
+        let (present, before) = sessions.census();
         // Whoever is accepted from now on is told at once.
         self.shared.notice.send_replace(Some(notice));
         self.shared.enter(Phase::Closing);
@@ -200,7 +201,7 @@ impl Server {
         }
         // What waits in the system's queue becomes sessions first, and the address is free again.
         let _ = timeout(start.max(CUT_TIMEOUT).min(end), self.shared.listening.closed()).await;
-        let active = sessions.len();
+        let active = present + (sessions.census().1 - before);
         if timeout(start.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
             self.shared.enter(Phase::Draining);
             for session in sessions.list() {

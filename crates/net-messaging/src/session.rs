@@ -13,8 +13,8 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{
-    ConnectionId, Error, ErrorKind, GoAway, GoAwayReason, Info, Limit, Message, MessageKind, Overflow, Result,
-    frame::FrameError,
+    ConnectionId, Error, ErrorKind, GoAway, GoAwayReason, Info, Limit, Message, MessageKind, Overflow,
+    Result, frame::FrameError,
 };
 use tokio::{
     sync::Notify,
@@ -321,6 +321,7 @@ impl Session {
     }
 
     async fn exchange(&self, payload: Bytes) -> Result<Message> {
+        let mut told = false;
         let (id, answer) = loop {
             let changed = self.0.changed.notified();
             if let Some(go_away) = self.go_away_received() {
@@ -331,7 +332,9 @@ impl Session {
             {
                 break entered;
             }
-            self.limited(Limit::InFlight);
+            if !std::mem::replace(&mut told, true) {
+                self.limited(Limit::InFlight);
+            }
             changed.await;
         };
         let _entry = Entry { session: self, id };

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use net_core::{ConnectionId, GoAway, Message};
@@ -11,12 +14,7 @@ use tokio::sync::Notify;
 
 use crate::{
     BroadcastReport, CloseReason, Session,
-    session::{
-        Settings,
-        activity::Due,
-        outbox::detach,
-        signal,
-    },
+    session::{Settings, activity::Due, outbox::detach, signal},
 };
 
 /// The sessions of a server. It is a handle: clones are cheap and mean the same sessions.
@@ -53,6 +51,8 @@ pub struct Sessions(Arc<Inner>);
 struct Inner {
     /// Keyed by numbers of our own, so no peer chooses them.
     sessions: Mutex<HashMap<ConnectionId, Session>>,
+    /// How many have ever been entered; counted under the lock.
+    entered: AtomicUsize,
     changed: Notify,
 }
 
@@ -122,7 +122,15 @@ impl Sessions {
 
     /// Enters a session; the guard of its driver removes it.
     pub(crate) fn enter(&self, session: &Session) {
-        self.lock().insert(session.id(), session.clone());
+        let mut sessions = self.lock();
+        sessions.insert(session.id(), session.clone());
+        self.0.entered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many there are, and how many have ever been.
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let sessions = self.lock();
+        (sessions.len(), self.0.entered.load(Ordering::Relaxed))
     }
 
     pub(crate) fn remove(&self, id: ConnectionId) {

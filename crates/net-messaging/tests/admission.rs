@@ -3,9 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use net_core::{ErrorKind, Message, memory::Memory};
-use net_messaging::{
-    Client, CloseReason, Handler, HandlerResult, Limits, Server, Session, SessionState,
-};
+use net_messaging::{Client, CloseReason, Handler, HandlerResult, Limits, Server, Session, SessionState};
 use tokio::sync::mpsc;
 
 /// Asks somebody who never answers whether a session may come in.

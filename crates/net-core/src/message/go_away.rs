@@ -146,6 +146,9 @@ mod tests {
         let longest = Duration::from_millis(u32::MAX.into());
         assert_eq!(GoAway::decode(&long.encode()).and_then(|read| read.retry_after), Some(longest));
         let short = GoAway::new(GoAwayReason::Overloaded).with_retry_after(Duration::from_nanos(1));
-        assert_eq!(GoAway::decode(&short.encode()).and_then(|read| read.retry_after), Some(Duration::from_millis(1)));
+        assert_eq!(
+            GoAway::decode(&short.encode()).and_then(|read| read.retry_after),
+            Some(Duration::from_millis(1))
+        );
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use net_core::{
-    Accept, Limits, Acceptor, Address, Admission, Error, ErrorKind, Handshake, Limit, Observer, Permit,
+    Accept, Acceptor, Address, Admission, Error, ErrorKind, Handshake, Limit, Limits, Observer, Permit,
     Result, Scheme,
 };
 use tokio::sync::{mpsc, oneshot};

@@ -143,8 +143,7 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
         let (state, watched) = watch::channel(ClientState::Connecting { attempt: 0 });
         let (commands, received) = mpsc::channel(8);
         let max_message_len = self.transport.guarantees().max_message_len;
-        let settings =
-            Settings::new(self.session, self.limits, self.observer, max_message_len, Role::Client);
+        let settings = Settings::new(self.session, self.limits, self.observer, max_message_len, Role::Client);
         let supervisor = Supervisor {
             transport: self.transport,
             server: server.clone(),

@@ -79,7 +79,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Goes on to wait for the peer's end, unless it sends more than the memory budget allows.
     fn hold_while_discarding(&self) -> Poll<()> {
-        let held = self.rx.incomplete_len();
+        let held = self.rx.held_len();
         if self.session.holds_more_or_less(held) && !self.session.count_held(held) {
             return Poll::Ready(());
         }

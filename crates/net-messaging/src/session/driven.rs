@@ -7,8 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     Session, SessionState, Settings, activity::Activity, outbox::Outbox, requests::Requests, signal,
-    signal::Signal,
-    stats::add,
+    signal::Signal, stats::add,
 };
 use crate::{CloseReason, Overflow, SessionConfig};
 
@@ -46,10 +45,7 @@ impl Session {
     /// Begins to end the session, for the first reason that is given.
     pub(crate) fn close(&self, reason: CloseReason) {
         // The first reason stays.
-        if matches!(
-            reason,
-            CloseReason::Stalled | CloseReason::HeartbeatMissed | CloseReason::MemoryBudget
-        ) {
+        if matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed | CloseReason::MemoryBudget) {
             self.0.signal.raise(signal::CUT);
         }
         let limit = reason.limit();

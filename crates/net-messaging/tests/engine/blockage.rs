@@ -5,11 +5,15 @@ use net_core::{
     Message, MessageKind, Sender, Transport,
     memory::{Memory, MemoryConfig},
 };
-use net_messaging::{Client, CloseReason, Delivery, Heartbeat, Limits, OutboxConfig, Overflow, Server, Session, SessionConfig};
+use net_messaging::{
+    Client, CloseReason, Delivery, Heartbeat, Limits, OutboxConfig, Overflow, Server, Session, SessionConfig,
+};
 use tokio::time::Instant;
 
 use crate::duplex;
-use crate::rig::{Peer, Ruled, Rules, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon, unlimited};
+use crate::rig::{
+    Peer, Ruled, Rules, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon, unlimited,
+};
 
 #[tokio::test(start_paused = true)]
 async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
@@ -218,13 +222,20 @@ async fn a31_a_broadcast_does_not_wait_for_the_one_of_many_that_is_stalled() {
 async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
     let memory = Memory::default();
     let heartbeat = Some(Heartbeat { interval: secs(1), missed: 3 });
-    let config = Rules { session: SessionConfig { heartbeat, ..quiet() }, limits: Limits { idle_timeout: Some(secs(10)), message_timeout: Some(secs(5)), stall_timeout: Some(secs(10)), ..unlimited() } };
-    let server =
-        listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async move {
-            tokio::time::sleep(secs(60)).await;
-            Ok(message.into_reply())
-        }))
-        .await;
+    let config = Rules {
+        session: SessionConfig { heartbeat, ..quiet() },
+        limits: Limits {
+            idle_timeout: Some(secs(10)),
+            message_timeout: Some(secs(5)),
+            stall_timeout: Some(secs(10)),
+            ..unlimited()
+        },
+    };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async move {
+        tokio::time::sleep(secs(60)).await;
+        Ok(message.into_reply())
+    }))
+    .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     for id in 0..100 {
         peer.request(id, "").await;

@@ -5,7 +5,9 @@ use net_core::{
     memory::Memory,
     testing::{Faults, Link, LinkConfig},
 };
-use net_messaging::{Client, CloseReason, Format, Heartbeat, Limits, Server, ServerConfig, Session, SessionConfig};
+use net_messaging::{
+    Client, CloseReason, Format, Heartbeat, Limits, Server, ServerConfig, Session, SessionConfig,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -157,7 +159,12 @@ async fn a_server_need_not_say_anything_first() {
             .limits(Limits { first_message_timeout: None, ..limits }),
     )
     .await;
-    let client = Client::builder(memory).session(session).limits(limits).connect(server.local()).await.expect("connects");
+    let client = Client::builder(memory)
+        .session(session)
+        .limits(limits)
+        .connect(server.local())
+        .await
+        .expect("connects");
     tokio::time::sleep(secs(3_600)).await;
     assert!(client.is_connected());
 }

@@ -15,9 +15,15 @@ use net_core::{
 };
 use net_messaging::{Client, CloseReason, DrainReport, HandlerResult, Server, Session, SessionConfig};
 use proptest::prelude::*;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
-use crate::rig::{Peer, Ruled, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon};
+use crate::{
+    duplex,
+    rig::{Peer, Ruled, frame, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon},
+};
 
 fn cut(report: DrainReport) -> (usize, usize) {
     (report.active, report.cut)
@@ -154,7 +160,9 @@ async fn what_is_left_at_the_end_is_cut_and_counted() {
     let began = Instant::now();
     let report = server.drain(secs(1)..=secs(5)).await;
     // Three handlers never return; the fourth peer takes nothing of what waits for it.
-    assert_eq!((cut(report), began.elapsed().as_secs()), ((4, 4), 5));
+    assert_eq!((cut(report), report.finished(), began.elapsed().as_secs()), ((4, 4), 0, 5));
+    // Of three messages for each, the second broadcast and the notice found no room.
+    assert_eq!((report.requests_cut, report.messages_unsent, report.took.as_secs()), (3, 8, 5));
     for session in sessions {
         assert!(matches!(session.closed().await, CloseReason::Drained));
     }
@@ -306,6 +314,8 @@ enum Behaviour {
     Floods(u64),
     /// Breaks off after so many milliseconds.
     Breaks(u64),
+    /// Asks for what never ends, and reads.
+    Hangs,
 }
 
 fn behaviour() -> impl Strategy<Value = Behaviour> {
@@ -315,6 +325,7 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
         (1..500_u64).prop_map(Behaviour::Asks),
         (1..500_u64).prop_map(Behaviour::Floods),
         (1..8_000_u64).prop_map(Behaviour::Breaks),
+        Just(Behaviour::Hangs),
     ]
 }
 
@@ -323,6 +334,10 @@ async fn behave(memory: Memory, to: Address, behaviour: Behaviour) {
     let ask = |id| Message::new(MessageKind::Request, id, vec![7; 500]).encode();
     match behaviour {
         Behaviour::Silent => pending().await,
+        Behaviour::Hangs => {
+            let _ = tx.send(Message::new(MessageKind::Request, 0, "hang").encode()).await;
+            while let Ok(Some(_)) = rx.recv().await {}
+        }
         Behaviour::Leaves(after) => {
             tokio::time::sleep(ms(after)).await;
             let _ = tx.finish().await;
@@ -360,6 +375,9 @@ async fn drained(peers: Vec<Behaviour>, work: u64, start: u64, end: u64, max_con
     let server =
         listen(Server::builder(memory.clone()).observer(watched.clone()).session(config).on_message(
             move |_, message| async move {
+                if message.payload() == "hang" {
+                    pending::<()>().await;
+                }
                 tokio::time::sleep(ms(work)).await;
                 Ok(message.into_reply())
             },
@@ -379,6 +397,12 @@ async fn drained(peers: Vec<Behaviour>, work: u64, start: u64, end: u64, max_con
     let report = server.drain(ms(start)..=ms(end)).await;
     let took = began.elapsed();
     assert!(took <= ms(end) + Duration::from_millis(2), "{took:?}, though {end} ms were allowed");
+    // Whoever hangs would be cut at the handler time-out, which is later than any end here.
+    let hangs = peers.iter().any(|behaviour| matches!(behaviour, Behaviour::Hangs));
+    if hangs {
+        assert!(took >= ms(end) && report.cut > 0 && report.requests_cut > 0, "{took:?} {report:?}");
+    }
+    assert_eq!(report.took, took);
     if silent {
         assert!(took >= ms(start.min(end)), "{took:?}: a silent one is given {start} ms");
     }
@@ -428,4 +452,70 @@ async fn a_start_behind_the_end_is_the_end() {
     server.drain(within).await;
     assert_eq!(began.elapsed().as_secs(), 5);
     drop(peer);
+}
+
+/// What a peer on a byte stream does while its server drains, beside what [`Behaviour`] has.
+async fn misbehave(far: Arc<duplex::Far>, seed: u64) {
+    let (mut read, mut write) = tokio::io::split(far.connect());
+    match seed % 5 {
+        // Drips one frame, byte by byte.
+        0 => {
+            for byte in frame(1, &[7; 100_000]) {
+                if write.write_all(&[byte]).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(ms(1 + seed % 90)).await;
+            }
+            pending::<()>().await;
+        }
+        // Asks without end and reads nothing.
+        1 => while write.write_all(&frame(seed, &[7; 1_000])).await.is_ok() {},
+        // Is silent in the middle of a frame.
+        2 => {
+            let _ = write.write_all(&frame(1, &[7; 1_000])[..500]).await;
+            pending::<()>().await;
+        }
+        // Asks for what never ends.
+        3 => {
+            let _ = write.write_all(&frame(1, b"hang")).await;
+            pending::<()>().await;
+        }
+        // Announces more than it may, or sends what is no message.
+        _ => {
+            let _ = write.write_all(&[0xff; 64]).await;
+            let _ = read.read_to_end(&mut Vec::new()).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_ends_in_time_whatever_peers_do_with_a_byte_stream() {
+    for seed in 0..60_u64 {
+        let (start, end) = (seed * 37 % 2_000, 100 + seed * 173 % 6_000);
+        let (duplex, far) = duplex::crowd(4_096);
+        let server = Server::builder(duplex)
+            .rules(patient())
+            .on_message(|_, message| async move {
+                if message.payload() == "hang" {
+                    pending::<()>().await;
+                }
+                Ok(message.into_reply())
+            })
+            .listen("mem://misbehaved")
+            .await
+            .expect("listens");
+        let far = Arc::new(far);
+        let tasks: Vec<_> =
+            (0..=seed % 7).map(|peer| tokio::spawn(misbehave(far.clone(), seed + peer))).collect();
+        tokio::time::sleep(ms(seed * 11 % 300)).await;
+        let began = Instant::now();
+        let report = server.drain(ms(start)..=ms(end)).await;
+        assert!(began.elapsed() <= ms(end + 2), "seed {seed}: {:?} of {end} ms", began.elapsed());
+        settle().await;
+        assert!(server.is_empty(), "seed {seed}");
+        assert!(report.cut <= report.active);
+        for task in tasks {
+            task.abort();
+        }
+    }
 }

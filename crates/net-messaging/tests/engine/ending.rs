@@ -25,16 +25,15 @@ async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() 
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
         let config = SessionConfig { max_concurrent, ..quiet() };
-        let server =
-            listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
-                let session = session.clone();
-                async move {
-                    tokio::time::sleep(secs(5)).await;
-                    push(&session, "a last push");
-                    Ok(message.into_reply())
-                }
-            }))
-            .await;
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
+            let session = session.clone();
+            async move {
+                tokio::time::sleep(secs(5)).await;
+                push(&session, "a last push");
+                Ok(message.into_reply())
+            }
+        }))
+        .await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         for id in 0..10 {
             peer.0.tx.feed(Message::new(MessageKind::Request, id, "").encode()).await.expect("feeds");
@@ -117,16 +116,15 @@ async fn disconnect_in_ones_own_handler_acts_when_the_handler_returns() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
         let config = SessionConfig { max_concurrent, ..quiet() };
-        let server =
-            listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
-                session.disconnect();
-                push(session, "sent after it");
-                async move {
-                    tokio::time::sleep(secs(5)).await;
-                    Ok(message.into_reply())
-                }
-            }))
-            .await;
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
+            session.disconnect();
+            push(session, "sent after it");
+            async move {
+                tokio::time::sleep(secs(5)).await;
+                Ok(message.into_reply())
+            }
+        }))
+        .await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         peer.request(1, "the reply").await;
         peer.request(2, "not handled any more").await;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use net_core::{ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Observer, Transport, memory::Memory};
-use net_messaging::{Client, CloseReason, Format, Handler, HandlerResult, Limits, Server, Session, SessionConfig, SessionState};
+use net_messaging::{
+    Client, CloseReason, Format, Handler, HandlerResult, Limits, Server, Session, SessionConfig, SessionState,
+};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::rig::{Peer, Ruled, Rules, feed, listen, ms, patient, push, quiet, secs, settle, soon, unlimited};
@@ -83,8 +85,7 @@ async fn limits_that_contradict_one_another_are_refused_when_the_server_starts()
             .await
             .expect_err("contradicts itself");
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        let error =
-            Client::builder(memory).rules(config).connect("mem://server").await.expect_err("as well");
+        let error = Client::builder(memory).rules(config).connect("mem://server").await.expect_err("as well");
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     }
 }
@@ -93,7 +94,10 @@ async fn limits_that_contradict_one_another_are_refused_when_the_server_starts()
 async fn a30_a_handler_that_never_returns_is_answered_for_with_timed_out_and_the_next_has_its_turn() {
     for max_concurrent in [1, 4] {
         let memory = Memory::default();
-        let config = Rules { session: SessionConfig { max_concurrent, ..quiet() }, limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() } };
+        let config = Rules {
+            session: SessionConfig { max_concurrent, ..quiet() },
+            limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+        };
         let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async {
             if message.payload() == "for ever" {
                 std::future::pending::<()>().await;
@@ -116,7 +120,10 @@ async fn a30_a_handler_that_never_returns_is_answered_for_with_timed_out_and_the
 #[tokio::test(start_paused = true)]
 async fn a30_one_handler_that_never_returns_is_dropped_though_others_keep_finishing() {
     let memory = Memory::default();
-    let config = Rules { session: SessionConfig { max_concurrent: 4, ..quiet() }, limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() } };
+    let config = Rules {
+        session: SessionConfig { max_concurrent: 4, ..quiet() },
+        limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+    };
     let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async {
         match &message.payload()[..] {
             b"for ever" => std::future::pending::<()>().await,
@@ -143,7 +150,10 @@ async fn a30_one_handler_that_never_returns_is_dropped_though_others_keep_finish
 async fn a30_a_handler_that_never_returns_is_dropped_though_no_heartbeat_finds_room() {
     let memory = crate::rig::narrow();
     let heartbeat = Some(net_messaging::Heartbeat { interval: secs(1), missed: 1_000 });
-    let config = Rules { session: SessionConfig { heartbeat, ..quiet() }, limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() } };
+    let config = Rules {
+        session: SessionConfig { heartbeat, ..quiet() },
+        limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+    };
     let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, _| {
         for _ in 0..3 {
             push(session, "in the way");

@@ -8,7 +8,9 @@ use net_core::{
 use net_messaging::{Client, HandlerResult, Limits, Server, SessionConfig};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Peer, Ruled, Rules, listen, narrow, only, patient, push, secs, settle, soon, text, unlimited};
+use crate::rig::{
+    Peer, Ruled, Rules, listen, narrow, only, patient, push, secs, settle, soon, text, unlimited,
+};
 
 /// A server whose handler waits for a permit before each reply.
 async fn gated(memory: &Memory, config: impl Into<Rules>) -> (Server, Arc<Semaphore>) {
@@ -193,20 +195,19 @@ async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
     let memory = Memory::default();
     let config = Limits { max_in_flight: 1, ..unlimited() };
     let (tell, mut told) = mpsc::unbounded_channel();
-    let server =
-        listen(Server::builder(memory.clone()).rules(config).on_message(move |session, message| {
-            let (session, tell) = (session.clone(), tell.clone());
-            async move {
-                if message.payload() == "ask" {
-                    let (one, two) = tokio::join!(session.request("1"), session.request("2"));
-                    for error in [one.expect_err("no answer"), two.expect_err("no turn")] {
-                        tell.send(error.kind()).expect("is heard");
-                    }
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(move |session, message| {
+        let (session, tell) = (session.clone(), tell.clone());
+        async move {
+            if message.payload() == "ask" {
+                let (one, two) = tokio::join!(session.request("1"), session.request("2"));
+                for error in [one.expect_err("no answer"), two.expect_err("no turn")] {
+                    tell.send(error.kind()).expect("is heard");
                 }
-                Ok(message.into_reply())
             }
-        }))
-        .await;
+            Ok(message.into_reply())
+        }
+    }))
+    .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     peer.request(0, "ask").await;
     for id in 1..=64 {

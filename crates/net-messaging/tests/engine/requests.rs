@@ -171,8 +171,7 @@ async fn a39_a_request_dropped_after_any_poll_is_forgotten() {
     for way in ["free", "no room", "no turn"] {
         let memory = narrow();
         let outbox = net_messaging::OutboxConfig { max_messages: 1, ..Default::default() };
-        let config =
-            Limits { max_in_flight: if way == "no turn" { 1 } else { 8 }, outbox, ..unlimited() };
+        let config = Limits { max_in_flight: if way == "no turn" { 1 } else { 8 }, outbox, ..unlimited() };
         let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
         let session = client.session().expect("is connected");
         let mut held = None;

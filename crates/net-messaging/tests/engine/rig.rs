@@ -1,14 +1,40 @@
 //! What several tests begin with.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Mutex, time::Duration};
 
 use futures_util::FutureExt;
 use net_core::{
-    Address, Connection, GoAway, Listener, Message, MessageKind, Receiver, Sender, Transport,
+    Address, Connection, GoAway, Info, Limit, Listener, Message, MessageKind, Observer, Receiver, Sender,
+    Transport,
     memory::{Memory, MemoryConfig, MemoryReceiver, MemorySender},
 };
 use net_messaging::{ClientBuilder, Handler, Limits, Server, ServerBuilder, Session, SessionConfig};
+
+/// Writes down the limits that an observer is told, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    /// Returns what was told since this was asked last.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("not poisoned"))
+    }
+}
+
+impl Observer for Told {
+    fn limited(&self, _: &Info, limit: Limit) {
+        self.0.lock().expect("not poisoned").push(limit.to_string());
+    }
+
+    fn rejected(&self, _: &Address, limit: Limit) {
+        self.0.lock().expect("not poisoned").push(format!("rejected {limit}"));
+    }
+
+    fn exhausted(&self, _: &Address, attempts: u32) {
+        self.0.lock().expect("not poisoned").push(format!("exhausted after {attempts}"));
+    }
+}
 
 /// Waits for `event`, 20 s at the longest.
 pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {

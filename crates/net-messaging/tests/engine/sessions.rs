@@ -9,7 +9,10 @@ use std::{
 };
 
 use net_core::{ErrorKind, Info, Message, MessageKind, Observer, memory::Memory};
-use net_messaging::{Client, ClientBuilder, ClientState, CloseReason, Server, ServerBuilder, Session, SessionConfig, SessionState, SessionStats, Sessions};
+use net_messaging::{
+    Client, ClientBuilder, ClientState, CloseReason, Server, ServerBuilder, Session, SessionConfig,
+    SessionState, SessionStats, Sessions,
+};
 use net_tcp::Tcp;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::sync::mpsc;
@@ -106,11 +109,8 @@ async fn d1_ids_are_unique_and_the_count_is_exact_under_churn() {
 async fn d2_concurrent_senders_stay_whole_messages_in_the_order_of_each() {
     const SENDERS: u32 = 8;
     const EACH: u32 = 500;
-    let server = Server::builder(Tcp::default())
-        .rules(patient())
-        .listen("tcp://127.0.0.1:0")
-        .await
-        .expect("listens");
+    let server =
+        Server::builder(Tcp::default()).rules(patient()).listen("tcp://127.0.0.1:0").await.expect("listens");
     let mut peer = Peer::connect(&Tcp::default(), server.local()).await;
     let session = soon("the session", only(&server)).await;
     let mut senders = Vec::new();

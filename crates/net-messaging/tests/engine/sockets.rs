@@ -163,7 +163,7 @@ async fn a36_who_waits_in_the_systems_queue_when_a_drain_begins_is_served() {
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("sets it");
         stream.read_to_end(&mut answer).expect("a clean end");
         // The notice to go away stands in front of it.
-        let notice = 4 + Message::HEAD_LEN + GoAway::LEN;
+        let notice = 4 + Message::HEAD_LEN + net_core::GoAway::LEN;
         assert_eq!(answer.len(), notice + frame(id as u64, b"in time").len());
     }
     assert_eq!(
