@@ -322,7 +322,7 @@ mod tests {
         assert_eq!((limits.max_handshakes, limits.handshake_timeout), (256, Duration::from_secs(10)));
         assert_eq!(limits.first_message_timeout, Some(Duration::from_secs(30)));
         assert_eq!(limits.message_timeout, Some(Duration::from_secs(30)));
-        assert_eq!(limits.idle_timeout, Some(Duration::from_secs(120)));
+        assert_eq!(limits.idle_timeout, Some(Duration::from_mins(2)));
         assert_eq!(limits.stall_timeout, Some(Duration::from_secs(10)));
         assert_eq!(limits.handler_timeout, Some(Duration::from_secs(30)));
         assert_eq!(limits.close_timeout, Duration::from_secs(1));

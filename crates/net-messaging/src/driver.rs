@@ -359,7 +359,7 @@ mod tests {
 
     fn session(info: Info) -> Session {
         let settings =
-            Settings::new(SessionConfig::default(), Limits::default(), None, 1 << 20, Role::Server);
+            Settings::new(SessionConfig::default(), &Limits::default(), None, 1 << 20, Role::Server);
         Session::new(info, Arc::new(settings))
     }
 

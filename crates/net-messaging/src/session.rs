@@ -459,7 +459,7 @@ impl Session {
 
 /// Tells whether a request failed before it was sent, because the peer asked to leave.
 pub(crate) fn is_unsent(error: &Error) -> bool {
-    error.kind() == ErrorKind::Closed && StdError::source(error).is_some_and(|source| source.is::<GoAway>())
+    error.kind() == ErrorKind::Closed && StdError::source(error).is_some_and(<dyn StdError>::is::<GoAway>)
 }
 
 /// A request that waits; forgotten when its future is dropped.

@@ -120,9 +120,9 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let notes = Arc::new(Notes::default());
-        Self::under(Arc::new(Admission::new(limits, Some(notes.clone()))), notes)
+        Self::under(Arc::new(Admission::new(*limits, Some(notes.clone()))), notes)
     }
 
     pub(crate) fn under(admission: Arc<Admission>, notes: Arc<Notes>) -> Self {

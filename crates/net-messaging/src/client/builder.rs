@@ -44,7 +44,7 @@ impl<T: Transport> ClientBuilder<T> {
             transport,
             handler: Callbacks::new(),
             session: SessionConfig::default(),
-            limits: of_client(Limits::default()),
+            limits: of_client(&Limits::default()),
             reconnect: None,
             request_timeout: Duration::from_secs(30),
             observer: None,
@@ -61,7 +61,7 @@ impl<T: Transport, H> ClientBuilder<T, H> {
     /// Sets limits and time-outs. Those of accepting, of the first message and of the lifetime are a server's: a
     /// server need not say anything first.
     pub fn limits(self, limits: Limits) -> Self {
-        Self { limits: of_client(limits), ..self }
+        Self { limits: of_client(&limits), ..self }
     }
 
     /// Makes the client connect again when its connection is lost. Unless set, it does not.
@@ -87,8 +87,8 @@ impl<T: Transport, H> ClientBuilder<T, H> {
 }
 
 /// Leaves out what only a server limits.
-fn of_client(limits: Limits) -> Limits {
-    Limits { first_message_timeout: None, lifetime: None, ..limits }
+fn of_client(limits: &Limits) -> Limits {
+    Limits { first_message_timeout: None, lifetime: None, ..*limits }
 }
 
 impl<T: Transport, F> ClientBuilder<T, Callbacks<F>> {
@@ -143,7 +143,8 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
         let (state, watched) = watch::channel(ClientState::Connecting { attempt: 0 });
         let (commands, received) = mpsc::channel(8);
         let max_message_len = self.transport.guarantees().max_message_len;
-        let settings = Settings::new(self.session, self.limits, self.observer, max_message_len, Role::Client);
+        let settings =
+            Settings::new(self.session, &self.limits, self.observer, max_message_len, Role::Client);
         let supervisor = Supervisor {
             transport: self.transport,
             server: server.clone(),

@@ -157,7 +157,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         let (listening, open) = watch::channel(());
         let (notice, noticed) = watch::channel(None);
         let max_message_len = transport.guarantees().max_message_len;
-        let settings = Settings::new(config.session, config.limits, observer, max_message_len, Role::Server);
+        let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server);
         let serving = serve::Serving {
             sessions: sessions.clone(),
             settings: Arc::new(settings),

@@ -31,14 +31,14 @@ impl Settings {
     /// Settings of sessions over a transport that carries messages of at most `max_message_len`.
     pub(crate) fn new(
         config: SessionConfig,
-        limits: Limits,
+        limits: &Limits,
         observer: Option<Arc<dyn Observer>>,
         max_message_len: usize,
         role: Role,
     ) -> Self {
         Self {
             config,
-            limits,
+            limits: *limits,
             budget: Budget::new(limits.memory_budget),
             observer,
             clock: Clock::start(),

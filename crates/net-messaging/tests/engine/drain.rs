@@ -460,7 +460,7 @@ async fn misbehave(far: Arc<duplex::Far>, seed: u64) {
     match seed % 5 {
         // Drips one frame, byte by byte.
         0 => {
-            for byte in frame(1, &[7; 100_000]) {
+            for byte in frame(1, &vec![7; 100_000]) {
                 if write.write_all(&[byte]).await.is_err() {
                     break;
                 }
@@ -472,7 +472,7 @@ async fn misbehave(far: Arc<duplex::Far>, seed: u64) {
         1 => while write.write_all(&frame(seed, &[7; 1_000])).await.is_ok() {},
         // Is silent in the middle of a frame.
         2 => {
-            let _ = write.write_all(&frame(1, &[7; 1_000])[..500]).await;
+            let _ = write.write_all(frame(1, &[7; 1_000]).split_at(500).0).await;
             pending::<()>().await;
         }
         // Asks for what never ends.

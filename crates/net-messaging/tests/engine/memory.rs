@@ -86,7 +86,7 @@ async fn a10_peers_that_begin_long_messages_are_cut_at_the_budget_and_others_are
         .await
         .expect("listens");
     let mut good = far.connect();
-    let long = frame(1, &[7; 1_000_000]);
+    let long = frame(1, &vec![7; 1_000_000]);
     let mut bad = Vec::new();
     for _ in 0..200 {
         let mut stream = far.connect();
