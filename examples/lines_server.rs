@@ -9,7 +9,7 @@
 use std::{env, time::Duration};
 
 use net_core::{Address, Message, Result, Scheme, frame::Delimiter};
-use net_messaging::{Format, Server, Session, SessionConfig};
+use net_messaging::{Format, Limits, Server, Session, SessionConfig};
 use net_tcp::{Tcp, TcpConfig};
 
 /// Returns the answer to a line, if it has one.
@@ -34,15 +34,17 @@ async fn main() -> Result<()> {
     let address = env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     // A line may have 4096 bytes, ends in LF or CRLF, and is all that a message has: no kind, no number.
     let lines = Tcp::with_framing(TcpConfig::default(), Delimiter::lines());
-    let session = SessionConfig {
-        format: Format::Raw,
-        // People think before they type.
+    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
+    let limits = Limits {
+        // People think before they type, and while they do.
         first_message_timeout: None,
+        min_data_rate: None,
         idle_timeout: Some(Duration::from_mins(10)),
-        ..SessionConfig::default()
+        ..Limits::default()
     };
     let server = Server::builder(lines)
         .session(session)
+        .limits(limits)
         .on_message(|session, line| {
             let answer = answer(session, line.payload()).map(Message::from);
             async { Ok(answer) }

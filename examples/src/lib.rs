@@ -3,6 +3,9 @@
 #[doc = include_str!("../../docs/guides/messaging.md")]
 mod messaging {}
 
+#[doc = include_str!("../../docs/guides/production.md")]
+mod production {}
+
 #[cfg(target_os = "linux")]
 #[doc = include_str!("../../docs/guides/observation.md")]
 mod observation {}

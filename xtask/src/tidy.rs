@@ -4,6 +4,7 @@ mod claims;
 mod direction;
 mod documents;
 mod floors;
+mod limits;
 mod manifests;
 mod map;
 mod sources;
@@ -20,7 +21,8 @@ use tree::Tree;
 /// Check the rules of this tree that no compiler knows: direction of crates, files, manifests, documents
 #[derive(Debug, Default, Args)]
 pub(crate) struct Tidy {
-    /// Regenerate the tree in ARCHITECTURE.md from the first lines of the files, then check
+    /// Regenerate the tree in ARCHITECTURE.md from the first lines of the files and the table in docs/limits.md from
+    /// the comments of `Limits`, then check
     #[arg(long)]
     fix: bool,
 }
@@ -48,7 +50,7 @@ impl fmt::Display for Problem {
 }
 
 /// Each rule reads the tree and gives what is wrong with it.
-const RULES: [fn(&Tree) -> Vec<Problem>; 16] = [
+const RULES: [fn(&Tree) -> Vec<Problem>; 17] = [
     direction::crates,
     direction::byte_streams,
     direction::decoders,
@@ -65,6 +67,7 @@ const RULES: [fn(&Tree) -> Vec<Problem>; 16] = [
     documents::present,
     documents::commands,
     map::current,
+    limits::current,
 ];
 
 impl Tidy {
@@ -75,7 +78,9 @@ impl Tidy {
     pub(crate) fn run(&self) -> Result<()> {
         let root = run::root();
         if self.fix {
-            map::fix(&root, &Tree::read(&root)?)?;
+            let tree = Tree::read(&root)?;
+            map::fix(&root, &tree)?;
+            limits::fix(&root, &tree)?;
         }
         let mut problems = check(&Tree::read(&root)?);
         problems.sort();

@@ -19,7 +19,8 @@ pub(crate) enum Event<'a> {
     Reloaded,
     NotReloaded { error: &'a str },
     Draining { sessions: usize, seconds: f64 },
-    Drained { sessions: usize, cut: usize },
+    Limited { peer: &'a str, limit: &'a str },
+    Drained { sessions: usize, cut: usize, requests_cut: usize, messages_unsent: usize },
 }
 
 impl fmt::Display for Event<'_> {
@@ -58,12 +59,17 @@ impl fmt::Display for Event<'_> {
                 "draining {} for at most {seconds} s; Ctrl-C again cuts",
                 Count(*sessions as u64, "session")
             ),
-            Self::Drained { sessions, cut: 0 } => {
+            Self::Limited { peer, limit } => write!(f, "{peer}: {limit} is reached"),
+            Self::Drained { sessions, cut: 0, .. } => {
                 write!(f, "drained {}, none cut", Count(*sessions as u64, "session"))
             }
-            Self::Drained { sessions, cut } => {
-                write!(f, "drained {}, {cut} of them cut", Count(*sessions as u64, "session"))
-            }
+            Self::Drained { sessions, cut, requests_cut, messages_unsent } => write!(
+                f,
+                "drained {}, {cut} of them cut, with {} and {} unsent",
+                Count(*sessions as u64, "session"),
+                Count(*requests_cut as u64, "request"),
+                Count(*messages_unsent as u64, "message")
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use net_core::{Address, Error, Limit, Observer, Scheme};
+use net_core::{Address, Error, Info, Limit, Observer, Scheme};
 
 use crate::{
     event::{Count, Event},
@@ -146,6 +146,10 @@ impl Observer for Log {
 
     fn handshake_failed(&self, peer: &Address, error: &Error) {
         self.tell(&Event::HandshakeFailed { peer: &shown(peer), error: &error.report() });
+    }
+
+    fn limited(&self, info: &Info, limit: Limit) {
+        self.tell(&Event::Limited { peer: &shown(&info.remote), limit: limit.as_str() });
     }
 
     fn runtime_blocked(&self, late: Duration) {

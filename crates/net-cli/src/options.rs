@@ -67,6 +67,30 @@ impl fmt::Display for Timeout {
     }
 }
 
+/// A value, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OrOff<T>(pub(crate) Option<T>);
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for OrOff<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|value| Self(Some(value))).map_err(|error| format!("{error}, or off"))
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for OrOff<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("off"),
+        }
+    }
+}
+
 /// A size in bytes such as `65536`, `64KiB` or `1.5MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) usize);
@@ -103,6 +127,9 @@ mod tests {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
         assert_eq!(Size(64 << 20).to_string(), "64.0 MiB");
+        assert_eq!("512MiB".parse(), Ok(OrOff(Some(Size(512 << 20)))));
+        assert_eq!("off".parse(), Ok(OrOff::<Size>(None)));
+        assert!("x".parse::<OrOff<u32>>().is_err_and(|error| error.ends_with(", or off")));
     }
 
     #[test]

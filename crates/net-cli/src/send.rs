@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use net_core::{Error, ErrorKind, Message, frame::Framing as _};
-use net_messaging::{Client, Heartbeat, OutboxConfig, Overflow, SessionConfig};
+use net_messaging::{Client, Heartbeat, Limits, OutboxConfig, Overflow, SessionConfig};
 use serde::Serialize;
 use tokio::task::JoinHandle;
 
@@ -107,7 +107,10 @@ impl Send {
         let mut source = self.source(max_len)?;
         let sockets = self.socket.connecting(&self.connecting, &address)?;
         let transport = transport::boxed(&address, framing, &sockets)?;
-        let client = Client::builder(transport).session(self.session()).request_timeout(self.timeout.0);
+        let client = Client::builder(transport)
+            .session(self.session())
+            .limits(self.limits())
+            .request_timeout(self.timeout.0);
         let client = client.connect(address).await.map_err(Failure::start)?;
         output.note(format_args!("connected to {}", client.server()));
 
@@ -167,14 +170,19 @@ impl Send {
         SessionConfig {
             format: self.wire.format.into(),
             heartbeat: self.wire.carries_heartbeats().then(Heartbeat::default),
+            ..SessionConfig::default()
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
             // Whoever types lines may think for a while.
             idle_timeout: None,
-            first_message_timeout: None,
             // A full outbox means that the server is slower than the file: sending waits.
             outbox: OutboxConfig { overflow: Overflow::Refuse, ..OutboxConfig::default() },
             // Everything that was sent is taken and answered before the connection goes.
             close_timeout: self.timeout.0,
-            ..SessionConfig::default()
+            ..Limits::default()
         }
     }
 

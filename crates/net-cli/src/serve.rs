@@ -76,7 +76,12 @@ impl Serve {
             number = signals.next() => (cut(&server).await, ExitCode::from(128 + number)),
             report = server.drain(drain) => (report, ExitCode::SUCCESS),
         };
-        log.tell(&Event::Drained { sessions: report.active, cut: report.cut });
+        log.tell(&Event::Drained {
+            sessions: report.active,
+            cut: report.cut,
+            requests_cut: report.requests_cut,
+            messages_unsent: report.messages_unsent,
+        });
         Ok(status)
     }
 }

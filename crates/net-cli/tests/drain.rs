@@ -9,8 +9,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
 };
 
+use net_messaging::{Client, Reconnect};
+use net_tcp::Tcp;
 use rustix::process::Signal;
 
 mod rig;
@@ -148,4 +151,94 @@ fn a36_a_killed_server_starts_again_at_the_same_address() {
         net(["echo", "client", &url, "after"]).expect(0);
         drop(held);
     }
+}
+
+#[test]
+fn a36_who_has_only_connected_is_ended_cleanly() {
+    let server = Server::tcp("--drain-min 0s --drain-max 10s");
+    // Some may still be in the system's queue when the signal comes.
+    let streams: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    server.terminate();
+    for mut stream in streams {
+        assert_eq!(read_frame(&mut stream), None, "a clean end");
+    }
+    server.process.ended().expect(0).tells("none cut");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Connects a client that comes back soon, and asks it one thing.
+async fn client(url: &str) -> Client {
+    let reconnect = Reconnect {
+        interval: Duration::from_millis(5),
+        min_interval: Duration::from_millis(1),
+        max_interval: Duration::from_millis(50),
+        ..Reconnect::default()
+    };
+    let builder = Client::builder(Tcp::default()).reconnect(reconnect);
+    let client = builder.connect(url).await.expect("connects");
+    assert_eq!(client.request("hello").await.expect("answers").payload(), "hello");
+    client
+}
+
+#[test]
+fn a36_clients_are_sent_away_and_their_requests_answered() {
+    runtime().block_on(async {
+        let first = Server::tcp("--format message --drain-min 20s --drain-max 20s");
+        let url = first.url.clone();
+        let clients = [client(&url).await, client(&url).await, client(&url).await];
+        let asking = clients.map(|client| {
+            tokio::spawn(async move {
+                for number in 0..2_000_u32 {
+                    let answer = client.request(number.to_be_bytes().to_vec()).await;
+                    let answer = answer.unwrap_or_else(|error| panic!("{number}: {}", error.report()));
+                    assert_eq!(answer.payload()[..], number.to_be_bytes());
+                }
+            })
+        });
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        first.terminate();
+        // They leave at once, long before the 20 s are over, and wait for the next server.
+        let ended = tokio::task::spawn_blocking(move || first.process.ended()).await.expect("ends");
+        ended.expect(0).tells("drained 3 sessions, none cut");
+        let _second = Server::start(built(), &url, "--format message");
+        for task in asking {
+            task.await.expect("every request is answered");
+        }
+    });
+}
+
+#[test]
+fn a36_clients_of_a_killed_server_come_back_and_lose_nothing_acknowledged() {
+    runtime().block_on(async {
+        let first = Server::tcp("--format message");
+        let url = first.url.clone();
+        let client = client(&url).await;
+        let mut server = Some(first);
+        let (mut acknowledged, mut failed) = (Vec::new(), 0);
+        for number in 0..2_000_u32 {
+            if number == 1_000 {
+                server.take().expect("runs").process.signal(Signal::KILL);
+                server = Some(Server::start(built(), &url, "--format message"));
+            }
+            match client.request(number.to_be_bytes().to_vec()).await {
+                Ok(answer) => {
+                    assert_eq!(answer.payload()[..], number.to_be_bytes(), "the answer to another one");
+                    acknowledged.push(number);
+                }
+                // What was on its way may be lost; it is told, and never silently.
+                Err(error) => {
+                    assert_eq!(error.kind(), net_core::ErrorKind::Closed, "{}", error.report());
+                    failed += 1;
+                }
+            }
+        }
+        assert_eq!(acknowledged.len() + failed, 2_000);
+        assert!(failed <= 2, "{failed} were under way");
+        assert_eq!(acknowledged.last(), Some(&1_999));
+    });
 }

@@ -23,7 +23,7 @@ mod admission;
 mod reserve;
 
 use admission::Prefix;
-pub use admission::{AcceptLimits, Admission, Permit};
+pub use admission::{Admission, Permit};
 use reserve::Reserve;
 
 /// The shortest pause after the system could give no connection.

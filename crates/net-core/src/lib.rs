@@ -8,6 +8,7 @@
 //! * [`memory`]: messages between tasks of one process.
 //! * [`buffer`]: buffers that are used again; [`MessageSink`], [`MessageStream`]: connections for combinators.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
+//! * [`Limits`]: the limits and time-outs of every server.
 //! * [`Observer`]: what is told to logs and metrics.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
@@ -26,6 +27,7 @@ pub mod frame;
 pub mod framed;
 mod lend;
 mod limit;
+mod limits;
 pub mod memory;
 mod message;
 mod observer;
@@ -38,14 +40,15 @@ pub mod testing;
 pub mod tls;
 mod transport;
 
-pub use accept::{Accept, AcceptLimits, Acceptor, Admission, Handshake, Permit};
+pub use accept::{Accept, Acceptor, Admission, Handshake, Permit};
 pub use address::{Address, AddressError, Host, Scheme};
 pub use batch::Batch;
 pub use connection::{Connection, ConnectionId, Info};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
 pub use limit::Limit;
-pub use message::{ErrorCode, ErrorReply, Message, MessageError, MessageKind};
+pub use limits::{DataRate, Lifetime, Limits, OutboxConfig, Overflow};
+pub use message::{ErrorCode, ErrorReply, GoAway, GoAwayReason, Message, MessageError, MessageKind};
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};
 pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};

@@ -14,16 +14,52 @@ pub enum Limit {
     Handshakes,
     /// Handshakes of one prefix that run at once.
     HandshakesPerPrefix,
+    /// The time for the first message.
+    FirstMessageTimeout,
+    /// The time for a message that has begun.
+    MessageTimeout,
+    /// The speed at which a message must arrive.
+    MinDataRate,
+    /// The time without anything from the peer.
+    IdleTimeout,
+    /// The time in which a peer takes nothing.
+    StallTimeout,
+    /// The time of a handler.
+    HandlerTimeout,
+    /// The life of a connection.
+    Lifetime,
+    /// The length of a message.
+    MessageLen,
+    /// Messages that wait to be sent to one peer.
+    OutboxMessages,
+    /// Bytes that wait to be sent to one peer.
+    OutboxBytes,
+    /// Requests of one connection that wait for their answers.
+    InFlight,
+    /// What all sessions of a server hold.
+    MemoryBudget,
 }
 
 impl Limit {
-    /// Returns the name of the limit's field in the configuration, for logs and metrics.
+    /// Returns the name of the limit's field in [`Limits`](crate::Limits), for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "max_connections",
             Self::ConnectionsPerPrefix => "max_connections_per_prefix",
             Self::Handshakes => "max_handshakes",
             Self::HandshakesPerPrefix => "max_handshakes_per_prefix",
+            Self::FirstMessageTimeout => "first_message_timeout",
+            Self::MessageTimeout => "message_timeout",
+            Self::MinDataRate => "min_data_rate",
+            Self::IdleTimeout => "idle_timeout",
+            Self::StallTimeout => "stall_timeout",
+            Self::HandlerTimeout => "handler_timeout",
+            Self::Lifetime => "lifetime",
+            Self::MessageLen => "max_message_len",
+            Self::OutboxMessages => "outbox.max_messages",
+            Self::OutboxBytes => "outbox.max_bytes",
+            Self::InFlight => "max_in_flight",
+            Self::MemoryBudget => "memory_budget",
         }
     }
 }

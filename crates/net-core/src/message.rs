@@ -5,8 +5,10 @@ use std::fmt;
 use bytes::{Buf, Bytes, BytesMut};
 
 mod error_reply;
+mod go_away;
 
 pub use error_reply::{ErrorCode, ErrorReply};
+pub use go_away::{GoAway, GoAwayReason};
 
 /// What a message is to its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +24,8 @@ pub enum MessageKind {
     Heartbeat = 3,
     /// Answers the request with the same id by an error; see [`ErrorReply`].
     Error = 4,
+    /// Asks the receiver to leave; never answered; see [`GoAway`].
+    GoAway = 6,
 }
 
 impl MessageKind {
@@ -33,6 +37,7 @@ impl MessageKind {
             2 => Self::Notification,
             3 => Self::Heartbeat,
             4 => Self::Error,
+            6 => Self::GoAway,
             _ => return None,
         })
     }
@@ -199,7 +204,7 @@ pub enum MessageError {
         /// The length of the frame.
         len: usize,
     },
-    /// The kind is none of 0 to 4.
+    /// The kind is none that this version knows.
     #[error("{kind} is no kind of message")]
     UnknownKind {
         /// The kind as it arrived.
@@ -246,8 +251,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_decodes_to_the_same_message() {
-        for kind in 0..5 {
-            let kind = MessageKind::from_byte(kind).expect("a kind");
+        for kind in (0..=u8::MAX).filter_map(MessageKind::from_byte) {
             let message = Message::new(kind, u64::MAX - 1, "payload");
             assert_eq!(Message::decode(message.encode()), Ok(message));
         }
@@ -257,7 +261,10 @@ mod tests {
     fn a11_an_unknown_kind_or_a_short_frame_is_an_error() {
         assert_eq!(Message::decode(Bytes::new()), Err(MessageError::TooShort { len: 0 }));
         assert_eq!(Message::decode(Bytes::from_static(&[0; 8])), Err(MessageError::TooShort { len: 8 }));
-        assert_eq!(Message::decode(Bytes::from_static(&[5; 9])), Err(MessageError::UnknownKind { kind: 5 }));
+        assert_eq!(
+            Message::decode(Bytes::from_static(&[99; 9])),
+            Err(MessageError::UnknownKind { kind: 99 })
+        );
         assert!(Message::decode(Bytes::from_static(&[0; 9])).is_ok(), "an empty payload is a payload");
     }
 

@@ -56,8 +56,14 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// them.
     fn dropped(&self, info: &Info, messages: u64) {}
 
+    /// A session reached a limit; what follows of it is told by other methods.
+    fn limited(&self, info: &Info, limit: Limit) {}
+
     /// A client waits for `delay` before its `attempt`th attempt to connect again; the first is 1.
     fn reconnecting(&self, to: &Address, attempt: u32, delay: Duration) {}
+
+    /// A client has given up after so many attempts to connect again.
+    fn exhausted(&self, to: &Address, attempts: u32) {}
 
     /// A server has drained: so many sessions ended by themselves, so many were cut.
     fn drained(&self, finished: usize, cut: usize) {}
@@ -83,7 +89,9 @@ macro_rules! forward {
         fn sent(&$self, info: &Info, messages: u64, bytes: u64) { $call(&|$each| $each.sent(info, messages, bytes)); }
         fn request_finished(&$self, info: &Info, elapsed: Duration) { $call(&|$each| $each.request_finished(info, elapsed)); }
         fn dropped(&$self, info: &Info, messages: u64) { $call(&|$each| $each.dropped(info, messages)); }
+        fn limited(&$self, info: &Info, limit: Limit) { $call(&|$each| $each.limited(info, limit)); }
         fn reconnecting(&$self, to: &Address, attempt: u32, delay: Duration) { $call(&|$each| $each.reconnecting(to, attempt, delay)); }
+        fn exhausted(&$self, to: &Address, attempts: u32) { $call(&|$each| $each.exhausted(to, attempts)); }
         fn drained(&$self, finished: usize, cut: usize) { $call(&|$each| $each.drained(finished, cut)); }
         fn runtime_blocked(&$self, late: Duration) { $call(&|$each| $each.runtime_blocked(late)); }
         fn closed(&$self, info: &Info, error: Option<&Error>) { $call(&|$each| $each.closed(info, error)); }

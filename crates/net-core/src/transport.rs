@@ -349,6 +349,14 @@ pub trait Receiver: Send + Unpin + 'static {
         0
     }
 
+    /// Returns how many bytes of memory are held for what has arrived and was not given: at least what
+    /// [`incomplete_len`](Self::incomplete_len) tells, and the rest of the buffer in which that stands.
+    ///
+    /// A server counts it into its [memory budget](crate::Limits::memory_budget).
+    fn held_len(&self) -> usize {
+        self.incomplete_len()
+    }
+
     /// Waits for the next message; `None` once the peer finished.
     ///
     /// # Errors
@@ -403,6 +411,10 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn incomplete_len(&self) -> usize {
         (**self).incomplete_len()
+    }
+
+    fn held_len(&self) -> usize {
+        (**self).held_len()
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use net_core::{AcceptLimits, Admission, ErrorKind};
+use net_core::{Admission, ErrorKind, Limits};
 use proptest::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -18,13 +18,13 @@ use rig::{Plan, Ready, Rig};
 /// `EMFILE` and `ENFILE` on Linux, macOS and the BSDs.
 const SHORTAGES: [i32; 2] = [24, 23];
 
-fn limits() -> AcceptLimits {
-    AcceptLimits::default()
+fn limits() -> Limits {
+    Limits::default()
 }
 
 #[tokio::test(start_paused = true)]
 async fn a2_a_connection_over_the_limit_costs_no_handshake() {
-    let mut rig = Rig::new(AcceptLimits { max_connections: 2, ..limits() });
+    let mut rig = Rig::new(&Limits { max_connections: 2, ..limits() });
     let first = (rig.arrive(1, "10.0.0.1", Plan::Done), rig.accept().await.expect("within the limit"));
     let _second = (rig.arrive(2, "10.0.0.2", Plan::Answered), rig.accept().await.expect("within the limit"));
     let gone = rig.arrive(3, "10.0.0.3", Plan::Answered);
@@ -39,7 +39,7 @@ async fn a2_a_connection_over_the_limit_costs_no_handshake() {
 
 #[tokio::test(start_paused = true)]
 async fn a2_listeners_share_the_limits_of_their_admission() {
-    let mut one = Rig::new(AcceptLimits { max_connections: 1, ..limits() });
+    let mut one = Rig::new(&Limits { max_connections: 1, ..limits() });
     let mut other = Rig::under(one.admission.clone(), one.notes.clone());
     let (_a, _b) = (one.arrive(1, "127.0.0.1", Plan::Done), other.arrive(2, "127.0.0.1", Plan::Done));
     let held = one.accept().await.expect("within the limit");
@@ -51,7 +51,7 @@ async fn a2_listeners_share_the_limits_of_their_admission() {
 
 #[tokio::test(start_paused = true)]
 async fn a3_a_stalled_handshake_blocks_nobody_and_ends_at_its_deadline() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let start = Instant::now();
     let mut stalled = rig.arrive(1, "10.0.0.1", Plan::Silent);
     let mut ready = Vec::new();
@@ -73,7 +73,7 @@ async fn a3_a_stalled_handshake_blocks_nobody_and_ends_at_its_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a3_the_deadline_is_the_configured_one() {
-    let mut rig = Rig::new(AcceptLimits { handshake_timeout: Duration::from_millis(1_500), ..limits() });
+    let mut rig = Rig::new(&Limits { handshake_timeout: Duration::from_millis(1_500), ..limits() });
     let start = Instant::now();
     let gone = rig.arrive(1, "10.0.0.1", Plan::Silent);
     let accepting = tokio::spawn(async move { rig.accept().await });
@@ -84,7 +84,7 @@ async fn a3_the_deadline_is_the_configured_one() {
 
 #[tokio::test(start_paused = true)]
 async fn a3_a_full_set_drops_its_oldest_handshake() {
-    let mut rig = Rig::new(AcceptLimits { max_handshakes: 4, ..limits() });
+    let mut rig = Rig::new(&Limits { max_handshakes: 4, ..limits() });
     // Loopback is no prefix of its own: one machine's proxy may bring everybody.
     let mut stalled: Vec<_> = (1..=4).map(|name| rig.arrive(name, "127.0.0.1", Plan::Silent)).collect();
     rig.settle().await;
@@ -102,7 +102,7 @@ async fn a3_a_full_set_drops_its_oldest_handshake() {
 
 #[tokio::test(start_paused = true)]
 async fn a3_one_prefix_holds_a_quarter_of_the_handshakes() {
-    let mut rig = Rig::new(AcceptLimits { max_handshakes: 8, ..limits() });
+    let mut rig = Rig::new(&Limits { max_handshakes: 8, ..limits() });
     let _stalled = [1, 2].map(|name| rig.arrive(name, "10.0.0.1", Plan::Silent));
     let over = rig.arrive(3, "10.0.0.1", Plan::Answered);
     let _v6 = [4, 5].map(|name| rig.arrive(name, "[2001:db8:0:1::1]", Plan::Silent));
@@ -129,7 +129,7 @@ async fn a3_one_prefix_holds_a_quarter_of_the_handshakes() {
 #[tokio::test(start_paused = true)]
 async fn a1_d5_a_shortage_of_descriptors_is_survived_with_a_pause() {
     for code in SHORTAGES {
-        let mut rig = Rig::new(limits());
+        let mut rig = Rig::new(&limits());
         let start = Instant::now();
         rig.fail(code);
         // The peer at the head of the queue is refused with the reserve, the next one waits for the pause.
@@ -144,7 +144,7 @@ async fn a1_d5_a_shortage_of_descriptors_is_survived_with_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a1_pauses_grow_to_a_second_and_start_anew_after_a_success() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let mut pauses = Vec::new();
     for name in 1..=2 {
         // ENOMEM: nothing that a reserved descriptor could help.
@@ -162,7 +162,7 @@ async fn a1_pauses_grow_to_a_second_and_start_anew_after_a_success() {
 
 #[tokio::test(start_paused = true)]
 async fn a1_handshakes_go_on_during_a_pause() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let (tell, told) = oneshot::channel();
     let _gone = rig.arrive(1, "10.0.0.1", Plan::When(told));
     rig.settle().await;
@@ -176,7 +176,7 @@ async fn a1_handshakes_go_on_during_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn a1_d5_one_peers_fault_neither_ends_accepting_nor_delays_others() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let start = Instant::now();
     // ECONNABORTED, EINTR, EPROTO, EHOSTUNREACH: of one peer, or of a signal.
     for code in [103, 4, 71, 113] {
@@ -207,7 +207,7 @@ async fn a1_d5_one_peers_fault_neither_ends_accepting_nor_delays_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a2_a_flood_of_refused_connections_leaves_others_their_turn() {
-    let mut rig = Rig::new(AcceptLimits { max_connections: 1, ..limits() });
+    let mut rig = Rig::new(&Limits { max_connections: 1, ..limits() });
     let (tell, told) = oneshot::channel();
     let _held = rig.arrive(0, "127.0.0.1", Plan::When(told));
     for name in 1..10_000 {
@@ -230,7 +230,7 @@ async fn a2_a_flood_of_refused_connections_leaves_others_their_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn close_gives_what_waits_then_closed() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let (tell, told) = oneshot::channel();
     let _running = rig.arrive(0, "127.0.0.1", Plan::When(told));
     let _stalled = rig.arrive(1, "127.0.0.1", Plan::Silent);
@@ -243,7 +243,7 @@ async fn close_gives_what_waits_then_closed() {
             rig.fail(103);
         }
     }
-    rig.admission = Arc::new(Admission::new(AcceptLimits { max_handshakes: 2_000, ..limits() }, None));
+    rig.admission = Arc::new(Admission::new(Limits { max_handshakes: 2_000, ..limits() }, None));
     rig.acceptor.set_admission(rig.admission.clone());
     rig.acceptor.close();
     assert!(rig.arrivals.is_closed(), "nobody can connect any more");
@@ -266,7 +266,7 @@ async fn close_gives_what_waits_then_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn close_ends_a_pause() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     (0..9).for_each(|_| rig.fail(12));
     rig.settle().await;
     let start = Instant::now();
@@ -277,7 +277,7 @@ async fn close_ends_a_pause() {
 
 #[test]
 fn close_outside_of_a_runtime_is_no_panic() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let _done = rig.arrive(1, "127.0.0.1", Plan::Done);
     let _running = rig.arrive(2, "127.0.0.1", Plan::Answered);
     rig.acceptor.close();
@@ -289,7 +289,7 @@ fn close_outside_of_a_runtime_is_no_panic() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_an_acceptor_drops_its_handshakes() {
-    let mut rig = Rig::new(limits());
+    let mut rig = Rig::new(&limits());
     let gone = rig.arrive(1, "127.0.0.1", Plan::Silent);
     rig.settle().await;
     let admission = rig.admission.clone();
@@ -300,7 +300,7 @@ async fn dropping_an_acceptor_drops_its_handshakes() {
 
 #[test]
 fn d1_the_count_is_exact_under_churn_of_many_threads() {
-    let admission = Arc::new(Admission::new(AcceptLimits { max_connections: 50, ..limits() }, None));
+    let admission = Arc::new(Admission::new(Limits { max_connections: 50, ..limits() }, None));
     std::thread::scope(|scope| {
         for thread in 0..4_u8 {
             let admission = &admission;
@@ -337,9 +337,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 async fn churn(steps: Vec<Step>) {
-    let config =
-        AcceptLimits { max_connections: 12, max_connections_per_prefix: 5, max_handshakes: 8, ..limits() };
-    let mut rig = Rig::new(config);
+    let config = Limits { max_connections: 12, max_connections_per_prefix: 5, max_handshakes: 8, ..limits() };
+    let mut rig = Rig::new(&config);
     let (mut open, mut arrived, mut given) = (Vec::new(), 0, 0);
     for step in steps {
         match step {

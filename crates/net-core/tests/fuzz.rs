@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use net_core::{
-    Address, ErrorReply, Message, Scheme,
+    Address, ErrorReply, GoAway, Message, Scheme,
     frame::{
         AnyFraming, ByteOrder, Delimiter, FixedSize, Framing, LengthPrefix, Raw, Tlv,
         tlv::{Fields, FieldsBuilder},
@@ -114,6 +114,19 @@ fn fuzz_message() {
         }
         if let Some(reply) = ErrorReply::decode(bytes) {
             assert_eq!(ErrorReply::decode(&reply.encode()), Some(reply));
+        }
+    });
+}
+
+#[test]
+fn fuzz_go_away() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let read = GoAway::decode(bytes);
+        assert_eq!(read.is_some(), bytes.len() >= GoAway::LEN);
+        if let Some(go_away) = read {
+            // What is skipped and what the peer need not have rounded is gone; all that was said is kept.
+            assert_eq!(&go_away.encode()[..], &bytes[..GoAway::LEN]);
+            assert!(go_away.to_string().len() < 200);
         }
     });
 }

@@ -17,7 +17,7 @@ use background::Background;
 /// It has a thread of its own, named `net-client`, that drives the connection: heartbeats, reconnection and handlers
 /// go on between calls. It is a handle: clones mean the same connection, and threads may use it at once. When the
 /// last one is dropped, what was accepted is sent and the connection ends; that takes no longer than twice the
-/// [close time-out](crate::SessionConfig::close_timeout).
+/// [close time-out](crate::Limits::close_timeout).
 ///
 /// A thread of an async runtime must not wait: every call that would gives [`ErrorKind::Unsupported`] there, and
 /// [`net_messaging::Client`](crate::Client) is what serves. A thread of `spawn_blocking` counts as one: there,

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Delivery, Session};
+use crate::{Delivery, Session, session::is_unsent};
 
 mod builder;
 mod supervisor;
@@ -27,6 +27,8 @@ pub enum ClientState {
     },
     /// Messages flow.
     Connected(Session),
+    /// The server asked to leave: what is under way finishes, nothing new is sent on this connection.
+    Leaving(Session),
     /// The connection is lost; it waits before the next attempt.
     Waiting {
         /// The number of the attempt that follows.
@@ -68,6 +70,8 @@ pub struct Client {
     state: watch::Receiver<ClientState>,
     commands: mpsc::Sender<Command>,
     request_timeout: Duration,
+    /// It reconnects by itself.
+    comes_back: bool,
 }
 
 /// What a program wants of the task that keeps the connection.
@@ -106,13 +110,27 @@ impl Client {
     /// Returns the session of the present connection, where there is one.
     pub fn session(&self) -> Option<Session> {
         match &*self.state.borrow() {
-            ClientState::Connected(session) if session.is_active() => Some(session.clone()),
+            ClientState::Connected(session) if is_open(session) => Some(session.clone()),
             _ => None,
         }
     }
 
     fn current(&self, operation: &'static str) -> Result<Session> {
-        self.session().ok_or_else(|| Error::new(ErrorKind::Closed, operation).at(&self.server))
+        self.session().ok_or_else(|| self.closed(operation))
+    }
+
+    /// Returns the error of an operation for which there is no connection.
+    fn closed(&self, operation: &'static str) -> Error {
+        let error = Error::new(ErrorKind::Closed, operation).at(&self.server);
+        match &*self.state.borrow() {
+            ClientState::Connected(session) | ClientState::Leaving(session) => {
+                match session.go_away_received() {
+                    Some(go_away) => error.because(go_away),
+                    None => error,
+                }
+            }
+            _ => error,
+        }
     }
 
     /// Sends a message without waiting: a notification, unless a [`Message`] says otherwise.
@@ -173,8 +191,9 @@ impl Client {
 
     /// Sends a request and waits for its answer, for `limit` at the longest.
     ///
-    /// While the client reconnects, it waits for the connection first. A request whose connection is lost fails: it
-    /// is not sent again, since the server may have served it.
+    /// While the client reconnects, it waits for the connection first; so it does where the server has asked to leave,
+    /// since nothing new is sent to that. A request whose connection is lost fails: it is not sent again, since the
+    /// server may have served it.
     ///
     /// # Errors
     ///
@@ -186,21 +205,28 @@ impl Client {
     /// Dropping the future forgets the request.
     pub async fn request_within(&self, payload: impl Into<Bytes>, limit: Duration) -> Result<Message> {
         let payload = payload.into();
-        if let Some(session) = self.session() {
-            return session.request_within(payload, limit).await;
-        }
         let began = Instant::now();
-        let session = timeout(limit, self.connected())
-            .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "request").at(&self.server)))?;
-        session.request_within(payload, limit.saturating_sub(began.elapsed())).await
+        loop {
+            let session = match self.session() {
+                Some(session) => session,
+                None => timeout(limit.saturating_sub(began.elapsed()), self.connected())
+                    .await
+                    .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "request").at(&self.server)))?,
+            };
+            match session.request_within(payload.clone(), limit.saturating_sub(began.elapsed())).await {
+                // The server asked to leave before the request was sent: the next connection takes it.
+                Err(error) if self.comes_back && is_unsent(&error) => {}
+                answer => return answer,
+            }
+        }
     }
 
     /// Waits until there is a connection, and returns its session.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] where the client was disconnected or all attempts have failed.
+    /// [`ErrorKind::Closed`] where the client was disconnected or all attempts have failed, or where the server asked
+    /// to leave and the client does not come back by itself.
     ///
     /// # Cancel safety
     ///
@@ -209,15 +235,16 @@ impl Client {
         let mut state = self.state.clone();
         loop {
             match &*state.borrow_and_update() {
-                ClientState::Connected(session) if session.is_active() => return Ok(session.clone()),
+                ClientState::Connected(session) if is_open(session) => return Ok(session.clone()),
                 ClientState::Disconnected | ClientState::Exhausted => break,
+                ClientState::Leaving(_) if !self.comes_back => break,
                 _ => {}
             }
             if state.changed().await.is_err() {
                 break;
             }
         }
-        Err(Error::new(ErrorKind::Closed, "connect").at(&self.server))
+        Err(self.closed("connect"))
     }
 
     /// Disconnects: what was accepted is sent, both sides finish, and the client does not come back by itself.
@@ -238,6 +265,11 @@ impl Client {
         // A full queue already holds a command that has not been looked at.
         let _ = self.commands.try_send(Command::Reconnect);
     }
+}
+
+/// Tells whether something new may be sent.
+fn is_open(session: &Session) -> bool {
+    session.is_active() && session.go_away_received().is_none()
 }
 
 impl fmt::Debug for Client {

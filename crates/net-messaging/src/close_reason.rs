@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use net_core::Error;
+use net_core::{Error, ErrorKind, GoAway, Limit};
 
 /// Why a session ended.
 #[derive(Clone, Debug)]
@@ -22,6 +22,14 @@ pub enum CloseReason {
     NoFirstMessage,
     /// A message began and did not arrive whole in time.
     MessageTimeout,
+    /// A message that had begun arrived too slowly.
+    TooSlow,
+    /// The connection had lived for as long as it may.
+    Lifetime,
+    /// The peer asked to leave, and all that was under way has finished.
+    GoAway(GoAway),
+    /// The sessions of the server held all the memory they may, and this one was among those that held most.
+    MemoryBudget,
     /// The peer took nothing of what waited for it, or its outbox stayed full, for the stall time-out.
     Stalled,
     /// The handler refused the session.
@@ -35,7 +43,22 @@ pub enum CloseReason {
 impl CloseReason {
     /// Tells whether both sides ended it in an orderly way.
     pub fn is_clean(&self) -> bool {
-        matches!(self, Self::ByPeer | Self::ByUs | Self::Drained)
+        matches!(self, Self::ByPeer | Self::ByUs | Self::Drained | Self::Lifetime | Self::GoAway(_))
+    }
+
+    /// Returns the limit that was reached, where that ended it.
+    pub fn limit(&self) -> Option<Limit> {
+        match self {
+            Self::Idle => Some(Limit::IdleTimeout),
+            Self::NoFirstMessage => Some(Limit::FirstMessageTimeout),
+            Self::MessageTimeout => Some(Limit::MessageTimeout),
+            Self::TooSlow => Some(Limit::MinDataRate),
+            Self::Lifetime => Some(Limit::Lifetime),
+            Self::MemoryBudget => Some(Limit::MemoryBudget),
+            Self::Stalled => Some(Limit::StallTimeout),
+            Self::Failed(error) if error.kind() == ErrorKind::MessageTooLong => Some(Limit::MessageLen),
+            _ => None,
+        }
     }
 
     /// Returns the error that broke the connection, where there is one.
@@ -57,6 +80,10 @@ impl fmt::Display for CloseReason {
             Self::HeartbeatMissed => f.write_str("no heartbeat from the peer"),
             Self::NoFirstMessage => f.write_str("no first message in time"),
             Self::MessageTimeout => f.write_str("a message did not arrive whole in time"),
+            Self::TooSlow => f.write_str("a message arrived too slowly"),
+            Self::Lifetime => f.write_str("the connection has lived long enough"),
+            Self::GoAway(go_away) => go_away.fmt(f),
+            Self::MemoryBudget => f.write_str("too much memory was held"),
             Self::Stalled => f.write_str("the peer does not read"),
             Self::Refused => f.write_str("refused by the handler"),
             Self::Panicked => f.write_str("a handler panicked"),

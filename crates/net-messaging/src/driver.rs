@@ -16,12 +16,12 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::poll_immediate};
-use net_core::{Error, Info, Message, Receiver, Sender};
+use net_core::{Error, Info, Message, Receiver, Sender, frame::FrameError};
 use tokio::time::timeout;
 
 use crate::{
     CloseReason, Format, Handler, Session, Sessions,
-    session::{Settings, signal},
+    session::{Settings, outbox::cost, signal},
 };
 
 mod admit;
@@ -38,6 +38,8 @@ use backlog::Backlog;
 const MAX_MESSAGES_PER_WAKE: u32 = 256;
 /// A wake-up handles messages of at most so many bytes before others have their turn.
 const MAX_BYTES_PER_WAKE: u64 = 256 * 1024;
+/// How much a framing may put beside a message.
+const MAX_MARK_LEN: usize = 64;
 /// A queue that sleeps keeps memory for at most so many messages.
 const KEPT_CAPACITY: usize = 8;
 
@@ -47,6 +49,8 @@ pub(crate) struct Driver<S, R> {
     rx: R,
     session: Session,
     format: Format,
+    /// The longest frame that is taken.
+    max_len: usize,
     /// Messages that wait for the handler.
     backlog: Backlog,
     /// What was taken out of the outbox and waits for room.
@@ -125,7 +129,7 @@ async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) 
     if poll_immediate(told.as_mut()).await.is_some() {
         return;
     }
-    match session.config().handler_timeout {
+    match session.limits().handler_timeout {
         // One that takes too long is not waited for. The timer is boxed: a session that lives has no need of it.
         Some(limit) => drop(Box::pin(timeout(limit, told)).await),
         None => told.await,
@@ -177,6 +181,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             tx,
             rx,
             format: session.config().format,
+            max_len: session.limits().max_message_len.unwrap_or(usize::MAX),
             session,
             backlog: Backlog::default(),
             leaving: VecDeque::new(),
@@ -270,13 +275,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.accepted = self.accepted.wrapping_add(sent);
         }
         self.wake = Wake { awake: true, now, ..Wake::default() };
+        let len = self.rx.incomplete_len();
         // Only growth is looked at, so that of a longer message the lowest bits will do.
         #[allow(clippy::cast_possible_truncation, reason = "compared with itself")]
-        let incomplete = self.rx.incomplete_len() as u32;
+        let incomplete = len as u32;
         if incomplete > self.arrived {
             self.session.activity().heard(now);
         }
         self.arrived = incomplete;
+        self.account();
         if !self.hungry && self.ended.is_none() {
             // What is at hand and was not read may be whole.
             self.session.activity().complete();
@@ -288,8 +295,31 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.session.activity().complete();
         }
         if incomplete > 0 {
-            self.session.activity().incomplete(now);
+            self.session.activity().incomplete(now, len);
         }
+    }
+
+    /// Holds what has arrived and is not handled to the server's memory budget and to the longest message.
+    #[inline]
+    fn account(&mut self) {
+        let incomplete = self.rx.incomplete_len();
+        if self.ended.is_none() && incomplete > self.max_len.saturating_add(MAX_MARK_LEN) {
+            self.too_long(incomplete);
+        }
+        let mut held = self.rx.held_len() + self.backlog.bytes();
+        if !self.replies.is_empty() {
+            held += self.replies.iter().map(cost).sum::<usize>();
+        }
+        if self.session.holds_more_or_less(held) && !self.session.count_held(held) {
+            self.session.close(CloseReason::MemoryBudget);
+        }
+    }
+
+    /// Ends the session because a message is longer than the limits allow.
+    #[cold]
+    fn too_long(&mut self, len: usize) {
+        let source = FrameError::TooLong { len: len as u64, max: self.max_len };
+        self.broken(Error::from_frame(source, "receive"));
     }
 
     /// Tells whether something waits for room in the sender.
@@ -303,7 +333,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     fn broken(&mut self, error: Error) {
         self.ended = Some(Ended::Broken);
         let error = error.at(&self.info().remote);
-        self.session.set_reason(CloseReason::Failed(Arc::new(error)));
+        let reason = CloseReason::Failed(Arc::new(error));
+        if let Some(limit) = reason.limit() {
+            self.session.limited(limit);
+        }
+        self.session.set_reason(reason);
     }
 }
 

@@ -20,9 +20,10 @@ mod sessions;
 
 pub use client::{Client, ClientBuilder, ClientState};
 pub use close_reason::CloseReason;
-pub use config::{Format, Heartbeat, OutboxConfig, Overflow, ServerConfig, SessionConfig};
+pub use config::{Format, Heartbeat, ServerConfig, SessionConfig};
 pub use delivery::{BroadcastReport, Delivery};
 pub use handler::{Callbacks, Handler, HandlerError, HandlerResult, OnMessage};
+pub use net_core::{DataRate, GoAway, GoAwayReason, Lifetime, Limits, OutboxConfig, Overflow};
 pub use pool::{HealthCheck, Pool, PoolConfig, PoolStatus, PooledClient};
 pub use reconnect::Reconnect;
 pub use server::{DrainReport, Server, ServerBuilder};

@@ -86,6 +86,15 @@ impl Reconnect {
     }
 }
 
+impl Reconnect {
+    /// Returns the wait before the `attempt`th attempt where the server wants one of at least `least`: with jitter,
+    /// up to half as long again, so that clients that were sent away together do not come back together.
+    pub(crate) fn delay_after(&self, attempt: u32, least: Duration) -> Option<Duration> {
+        let spread = if self.jitter { least.mul_f64(fastrand::f64() / 2.0) } else { Duration::ZERO };
+        Some(self.delay(attempt)?.saturating_add(least).saturating_add(spread))
+    }
+}
+
 /// From this step on the wait is taken as constant.
 const MAX_STEPS: u32 = 256;
 

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use net_core::{Address, Admission, Observer};
+use net_core::{Address, Admission, GoAway, GoAwayReason};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Sessions};
+use crate::{CloseReason, Session, Sessions};
 
 mod builder;
 mod serve;
@@ -65,6 +65,8 @@ struct Shared {
     sessions: Sessions,
     admission: Arc<Admission>,
     phase: watch::Sender<Phase>,
+    /// What a session is told that comes while the server drains.
+    notice: watch::Sender<Option<GoAway>>,
     /// Each listener holds a receiver for as long as it is open.
     listening: watch::Sender<()>,
     close_timeout: Duration,
@@ -88,15 +90,18 @@ impl Shared {
         });
     }
 
-    /// Cuts all sessions, and returns how many.
-    fn cut(&self) -> usize {
+    /// Cuts all sessions, and reports what that cost.
+    fn cut(&self) -> DrainReport {
         // First of all: who comes while they are cut is cut too.
         self.enter(Phase::Stopped);
         let sessions = self.sessions.list();
+        let mut report = DrainReport { cut: sessions.len(), ..DrainReport::default() };
         for session in &sessions {
+            report.requests_cut += session.activity().unfinished();
+            report.messages_unsent += session.stats().waiting_messages + session.activity().blocked();
             session.cut(CloseReason::Drained);
         }
-        sessions.len()
+        report
     }
 }
 
@@ -104,10 +109,23 @@ impl Shared {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Sessions that were active when it began.
+    /// Sessions that were active when it began, and those that waited to be accepted then.
     pub active: usize,
     /// Sessions that were cut at the deadline, with messages or running handlers perhaps lost.
     pub cut: usize,
+    /// Requests and notifications of sessions that were cut, whose handlers were dropped or had yet to run.
+    pub requests_cut: usize,
+    /// Messages of sessions that were cut, which the transport had not taken.
+    pub messages_unsent: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl DrainReport {
+    /// Returns how many sessions ended by themselves.
+    pub fn finished(&self) -> usize {
+        self.active.saturating_sub(self.cut)
+    }
 }
 
 impl Server {
@@ -122,7 +140,7 @@ impl Server {
     }
 
     /// Returns its sessions, in no order.
-    pub fn sessions(&self) -> Vec<crate::Session> {
+    pub fn sessions(&self) -> Vec<Session> {
         self.shared.sessions.list()
     }
 
@@ -150,8 +168,9 @@ impl Server {
     /// Drains: accepts no more, serves on for the start of `within`, then lets running handlers finish and cuts what
     /// is left at its end.
     ///
-    /// First the listeners take what waits in the system's queue, and close. The sessions then have the start of
-    /// `within` to end by themselves, as clients do that see another server. After that no further message is read;
+    /// First the listeners take what waits in the system's queue, and close. Then every peer is asked to
+    /// [go away](Session::go_away), and the sessions have the start of `within` to end by themselves, as every
+    /// [`Client`](crate::Client) does once its requests are answered. After that no further message is read;
     /// running handlers complete, what was accepted is sent, and both sides finish. At the end of `within` the
     /// sessions that are left are cut where they stand.
     ///
@@ -160,32 +179,47 @@ impl Server {
     /// Dropping the future leaves the server closed to new connections, with those sessions that it had; it may be
     /// called again.
     pub async fn drain(&self, within: RangeInclusive<Duration>) -> DrainReport {
+        self.drain_with(within, GoAway::new(GoAwayReason::Draining)).await
+    }
+
+    /// Drains as [`drain`](Self::drain) does, and tells `notice` to the peers: when they may come back, say.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`drain`](Self::drain).
+    pub async fn drain_with(&self, within: RangeInclusive<Duration>, notice: GoAway) -> DrainReport {
         let sessions = &self.shared.sessions;
         let (start, end) = within.into_inner();
         let began = Instant::now();
         let start = start.min(end);
+        let (present, before) = sessions.census();
+        // Whoever is accepted from now on is told at once.
+        self.shared.notice.send_replace(Some(notice));
         self.shared.enter(Phase::Closing);
+        for session in sessions.list() {
+            session.tell_to_go(notice);
+        }
         // What waits in the system's queue becomes sessions first, and the address is free again.
         let _ = timeout(start.max(CUT_TIMEOUT).min(end), self.shared.listening.closed()).await;
-        let active = sessions.len();
+        let active = present + (sessions.census().1 - before);
         if timeout(start.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
             self.shared.enter(Phase::Draining);
             for session in sessions.list() {
                 session.drain();
             }
         }
-        let mut cut = 0;
+        let mut report = DrainReport::default();
         if timeout(end.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
-            cut = self.shared.cut();
+            report = self.shared.cut();
             // A handler that blocks its runtime cannot be cut; the drain ends all the same.
             let _ = timeout(CUT_TIMEOUT, sessions.emptied()).await;
         }
         // Whoever is in a handshake even now comes too late.
         self.shared.enter(Phase::Stopped);
         if let Some(observer) = self.shared.admission.observer() {
-            observer.drained(active.saturating_sub(cut), cut);
+            observer.drained(active.saturating_sub(report.cut), report.cut);
         }
-        DrainReport { active, cut }
+        DrainReport { active, took: began.elapsed(), ..report }
     }
 
     /// Stops: accepts no more, and ends every session within the close time-out.

@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    error::Error as StdError,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,18 +12,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use net_core::{ConnectionId, Error, ErrorKind, Info, Message, MessageKind, Result, frame::FrameError};
+use net_core::{
+    ConnectionId, Error, ErrorKind, GoAway, GoAwayReason, Info, Limit, Message, MessageKind, OutboxConfig,
+    Overflow, Result, frame::FrameError,
+};
 use tokio::{
     sync::{Notify, SemaphorePermit},
     task::AbortHandle,
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Delivery, Format, OutboxConfig, Overflow};
+use crate::{CloseReason, Delivery, Format};
 
 pub(crate) mod activity;
 mod attributes;
 mod driven;
+pub(crate) mod memory;
 pub(crate) mod outbox;
 pub(crate) mod requests;
 mod settings;
@@ -34,7 +39,8 @@ pub use stats::SessionStats;
 
 use activity::{Activity, Clock};
 use attributes::Attributes;
-use outbox::{Outbox, Waiting};
+use memory::Share;
+use outbox::{Outbox, Pushed, Waiting};
 use requests::Requests;
 use signal::Signal;
 use stats::Counters;
@@ -96,12 +102,17 @@ struct Inner {
     counters: Counters,
     reason: OnceLock<CloseReason>,
     task: OnceLock<AbortHandle>,
+    /// What the peer said when it asked to leave.
+    go_away: OnceLock<Box<GoAway>>,
+    /// What of the memory budget is counted for the outbox, and for what arrived and is not handled.
+    outbox_share: Share,
+    input: Share,
 }
 
 impl Session {
     pub(crate) fn new(info: Info, settings: Arc<Settings>) -> Self {
         let activity = Activity::default();
-        let requests = Requests::new(settings.config.max_in_flight);
+        let requests = Requests::new(settings.limits.max_in_flight);
         activity.open(settings.clock.now());
         Self(Arc::new(Inner {
             info,
@@ -117,6 +128,9 @@ impl Session {
             counters: Counters::default(),
             reason: OnceLock::new(),
             task: OnceLock::new(),
+            go_away: OnceLock::new(),
+            outbox_share: Share::default(),
+            input: Share::default(),
         }))
     }
 
@@ -204,9 +218,9 @@ impl Session {
     ///
     /// [`ErrorKind::Closed`] once the session has begun to end; [`ErrorKind::MessageTooLong`].
     pub fn send(&self, message: impl Into<Message>) -> Result<Delivery> {
-        let delivery = self.push(message.into(), false)?;
+        let pushed = self.push(message.into(), false)?;
         self.flush();
-        Ok(delivery)
+        Ok(pushed.delivery)
     }
 
     /// Queues a message as [`send`](Self::send) does, but leaves the driver asleep until [`flush`](Self::flush) or
@@ -217,13 +231,13 @@ impl Session {
     ///
     /// As [`send`](Self::send).
     pub fn feed(&self, message: impl Into<Message>) -> Result<Delivery> {
-        let delivery = self.push(message.into(), false)?;
+        let pushed = self.push(message.into(), false)?;
         // Where the driver runs it need not be woken, and what a handler fed goes out before its reply. Nor is it left
         // asleep while the outbox fills.
-        if self.0.signal.is_inside() || delivery != Delivery::Sent {
+        if self.0.signal.is_inside() || pushed.delivery != Delivery::Sent {
             self.flush();
         }
-        Ok(delivery)
+        Ok(pushed.delivery)
     }
 
     /// Wakes the driver for what was fed.
@@ -235,7 +249,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] once the session has begun to end; [`ErrorKind::MessageTooLong`].
+    /// [`ErrorKind::Closed`] once the session has begun to end; [`ErrorKind::MessageTooLong`];
+    /// [`ErrorKind::Overloaded`] where the [memory budget](crate::Limits::memory_budget) leaves no room for it.
     ///
     /// # Cancel safety
     ///
@@ -245,13 +260,20 @@ impl Session {
         let cost = outbox::cost(&message);
         loop {
             let changed = self.0.changed.notified();
-            // Who waits drops nothing and refuses nothing, whatever is done with those who do not.
-            let accepted = self.0.waiting.fits(cost, &self.config().outbox)
-                && self.push_or(message.clone(), false, Overflow::Refuse)?.is_accepted();
-            // What was fed and not flushed would be in the way for ever.
-            self.flush();
-            if accepted {
-                return Ok(());
+            if self.0.waiting.fits(cost, &self.limits().outbox) {
+                // Who waits drops nothing and refuses nothing, whatever is done with those who do not.
+                let pushed = self.push_or(message.clone(), false, Overflow::Refuse)?;
+                // What was fed and not flushed would be in the way for ever.
+                self.flush();
+                if pushed.delivery.is_accepted() {
+                    return Ok(());
+                }
+                if pushed.limit == Some(Limit::MemoryBudget) {
+                    let error = Error::new(ErrorKind::Overloaded, "send").at(&self.0.info.remote);
+                    return Err(error.because(Limit::MemoryBudget.as_str()));
+                }
+            } else {
+                self.flush();
             }
             if self.state() >= SessionState::Disconnecting {
                 return Err(self.closed_error("send"));
@@ -276,14 +298,15 @@ impl Session {
     /// Sends a request and waits for its answer, for `limit` at the longest.
     ///
     /// Any number of requests may wait at once; their answers may come in any order. At most
-    /// [`max_in_flight`](crate::SessionConfig::max_in_flight) are on their way, further ones wait their turn.
+    /// [`max_in_flight`](crate::Limits::max_in_flight) are on their way, further ones wait their turn.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::TimedOut`]; [`ErrorKind::Rejected`] with the peer's [`ErrorReply`](net_core::ErrorReply) as its
     /// source where it was answered by an error; [`ErrorKind::Closed`] where the session ended first;
     /// [`ErrorKind::Overloaded`] where it was sent by a handler of a session whose own queue of requests is full, so
-    /// that the answer could never be read; [`ErrorKind::Unsupported`] in [`Format::Raw`].
+    /// that the answer could never be read; [`ErrorKind::Closed`] with the peer's [`GoAway`] as its source where the
+    /// peer asked to leave, so that the request was not sent; [`ErrorKind::Unsupported`] in [`Format::Raw`].
     ///
     /// # Cancel safety
     ///
@@ -295,7 +318,7 @@ impl Session {
         let answer = timeout(limit, self.exchange(payload.into())).await;
         answer.unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "request"))).map_err(|error| {
             // The reason that ended the session tells more than that it ended.
-            if error.kind() == ErrorKind::Closed {
+            if error.kind() == ErrorKind::Closed && !is_unsent(&error) {
                 self.closed_error("request")
             } else {
                 error.at(&self.0.info.remote)
@@ -304,9 +327,15 @@ impl Session {
     }
 
     async fn exchange(&self, payload: Bytes) -> Result<Message> {
-        let turn = self.0.requests.turn().await?;
+        let turn = self.0.requests.turn(|| self.limited(Limit::InFlight)).await.map_err(|error| {
+            // Who asked to leave gets no further request: the next connection takes it.
+            match self.go_away_received() {
+                Some(go_away) => Error::new(ErrorKind::Closed, "request").because(go_away),
+                None => error,
+            }
+        })?;
         let (id, answer) = self.0.requests.enter(self.0.signal.is_inside())?;
-        let _entry = Entry { requests: &self.0.requests, id, _turn: turn };
+        let _entry = Entry { session: self, id, _turn: turn };
         // Read only for somebody who watches.
         let began = self.settings().observer.as_ref().map(|_| Instant::now());
         self.send_wait(Message::new(MessageKind::Request, id, payload)).await?;
@@ -323,6 +352,29 @@ impl Session {
         // The first reason stays.
         let _ = self.0.reason.set(CloseReason::ByUs);
         self.0.signal.raise(if self.0.signal.is_inside() { signal::CLOSE_LATER } else { signal::CLOSE });
+    }
+
+    /// Asks the peer to send nothing new and to leave once what runs is answered, and to come back after
+    /// `retry_after` at the earliest. A [`Client`](crate::Client) does so by itself; who does not know the notice
+    /// loses nothing.
+    ///
+    /// The session goes on until one side ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); [`ErrorKind::Unsupported`] in [`Format::Raw`], which has no such message.
+    pub fn go_away(&self, reason: GoAwayReason, retry_after: Option<Duration>) -> Result<Delivery> {
+        if self.config().format == Format::Raw {
+            return Err(Error::new(ErrorKind::Unsupported, "go away").at(&self.0.info.remote));
+        }
+        let mut notice = GoAway::new(reason);
+        notice.retry_after = retry_after;
+        self.send(Message::new(MessageKind::GoAway, 0, notice.encode()))
+    }
+
+    /// Returns what the peer said when it asked to leave, once it has.
+    pub fn go_away_received(&self) -> Option<GoAway> {
+        self.0.go_away.get().map(|go_away| **go_away)
     }
 
     /// Waits until the session has ended, and returns why.
@@ -342,14 +394,15 @@ impl Session {
         }
     }
 
-    fn push(&self, message: Message, own: bool) -> Result<Delivery> {
-        self.push_or(message, own, self.config().outbox.overflow)
+    fn push(&self, message: Message, own: bool) -> Result<Pushed> {
+        self.push_or(message, own, self.limits().outbox.overflow)
     }
 
     /// Puts a message into the outbox, or does what `overflow` says where it is full.
-    fn push_or(&self, message: Message, own: bool, overflow: Overflow) -> Result<Delivery> {
+    fn push_or(&self, message: Message, own: bool, overflow: Overflow) -> Result<Pushed> {
         let (len, max) = (message.payload().len(), self.settings().max_payload_len());
         if len > max {
+            self.limited(Limit::MessageLen);
             let source = FrameError::TooLong { len: len as u64, max };
             return Err(Error::from_frame(source, "send").at(&self.0.info.remote));
         }
@@ -359,23 +412,36 @@ impl Session {
             drop(outbox);
             return Err(self.closed_error("send"));
         }
-        let bounds = OutboxConfig { overflow, ..self.config().outbox };
-        let pushed = outbox.push(message, own, &self.0.waiting, &bounds);
+        let bounds = OutboxConfig { overflow, ..self.limits().outbox };
+        let budget = &self.settings().budget;
+        let pushed = outbox.push(message, own, &self.0.waiting, &bounds, &self.0.outbox_share, budget);
         drop(outbox);
+        if let Some(limit) = pushed.limit {
+            self.overflowed(&pushed, limit, overflow);
+        }
+        Ok(pushed)
+    }
+
+    #[cold]
+    fn overflowed(&self, pushed: &Pushed, limit: Limit, overflow: Overflow) {
+        self.limited(limit);
         if pushed.dropped > 0 {
             self.count_dropped(pushed.dropped);
         }
-        if pushed.delivery == Delivery::Full && overflow == Overflow::Disconnect {
+        // That others hold much is no fault of this peer.
+        if limit != Limit::MemoryBudget
+            && pushed.delivery == Delivery::Full
+            && overflow == Overflow::Disconnect
+        {
             self.0.activity.full(self.clock().now());
         }
-        Ok(pushed.delivery)
     }
 
     /// Sends a message that other sessions receive too.
     pub(crate) fn send_shared(&self, message: &Message) -> Result<Delivery> {
-        let delivery = self.push(message.clone(), true)?;
+        let pushed = self.push(message.clone(), true)?;
         self.flush();
-        Ok(delivery)
+        Ok(pushed.delivery)
     }
 
     fn closed_error(&self, operation: &'static str) -> Error {
@@ -393,16 +459,25 @@ impl Session {
     }
 }
 
+/// Tells whether a request failed before it was sent, because the peer asked to leave.
+pub(crate) fn is_unsent(error: &Error) -> bool {
+    error.kind() == ErrorKind::Closed && StdError::source(error).is_some_and(<dyn StdError>::is::<GoAway>)
+}
+
 /// A request that waits; forgotten when its future is dropped.
 struct Entry<'a> {
-    requests: &'a Requests,
+    session: &'a Session,
     id: u64,
     _turn: SemaphorePermit<'a>,
 }
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        self.requests.forget(self.id);
+        let session = &self.session.0;
+        session.requests.forget(self.id);
+        if session.requests.len() == 0 {
+            session.changed.notify_waiters();
+        }
     }
 }
 

@@ -3,19 +3,18 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use net_core::{ConnectionId, Message};
+use net_core::{ConnectionId, GoAway, Message};
 use tokio::{sync::Notify, task::yield_now};
 
 use crate::{
     BroadcastReport, CloseReason, Session,
-    session::{
-        activity::{Clock, Due},
-        outbox::detach,
-        signal,
-    },
+    session::{Settings, activity::Due, outbox::detach, signal},
 };
 
 /// The sessions of a server. It is a handle: clones are cheap and mean the same sessions.
@@ -55,6 +54,8 @@ const SWEPT_AT_ONCE: usize = 1024;
 struct Inner {
     /// Keyed by numbers of our own, so no peer chooses them.
     sessions: Mutex<HashMap<ConnectionId, Session>>,
+    /// How many have ever been entered; counted under the lock.
+    entered: AtomicUsize,
     changed: Notify,
 }
 
@@ -124,7 +125,15 @@ impl Sessions {
 
     /// Enters a session; the guard of its driver removes it.
     pub(crate) fn enter(&self, session: &Session) {
-        self.lock().insert(session.id(), session.clone());
+        let mut sessions = self.lock();
+        sessions.insert(session.id(), session.clone());
+        self.0.entered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how many there are, and how many have ever been.
+    pub(crate) fn census(&self) -> (usize, usize) {
+        let sessions = self.lock();
+        (sessions.len(), self.0.entered.load(Ordering::Relaxed))
     }
 
     pub(crate) fn remove(&self, id: ConnectionId) {
@@ -150,14 +159,20 @@ impl Sessions {
         }
     }
 
-    /// Looks at the deadlines of all of them; other tasks have their turn meanwhile, however many there are.
-    pub(crate) async fn sweep(&self, clock: Clock) {
-        for part in self.list().chunks(SWEPT_AT_ONCE) {
-            let now = clock.now();
+    /// Looks at the deadlines of all of them, and at the memory that they hold together; other tasks have their turn
+    /// meanwhile, however many there are.
+    pub(crate) async fn sweep(&self, settings: &Settings) {
+        let sessions = self.list();
+        for part in sessions.chunks(SWEPT_AT_ONCE) {
+            let now = settings.clock.now();
             for session in part {
                 session.sweep(now);
             }
             yield_now().await;
+        }
+        let excess = settings.budget.excess();
+        if excess > 0 {
+            shed(sessions, excess);
         }
     }
 }
@@ -166,12 +181,18 @@ impl Session {
     /// Looks at the deadlines of this session.
     pub(crate) fn sweep(&self, now: u64) {
         self.forget_full();
-        let heartbeats = self.settings().heartbeats();
-        match self.activity().due(now, self.config(), heartbeats) {
+        self.age_out(now);
+        match self.activity().due(now, self.settings()) {
             Due::Nothing => {}
             Due::Raise(bit) => self.signal().raise(bit),
             Due::Close(reason) => self.close(reason),
         }
+    }
+
+    /// Tells the peer to go away, where that can be told.
+    pub(crate) fn tell_to_go(&self, notice: GoAway) {
+        // In the raw format, and to one that ends already, there is nothing to tell; all are drained the same.
+        let _ = self.go_away(notice.reason, notice.retry_after);
     }
 
     /// Takes no further request, and ends when what runs has finished.
@@ -183,6 +204,24 @@ impl Session {
     pub(crate) fn cut(&self, reason: CloseReason) {
         self.close(reason);
         self.abort();
+    }
+}
+
+/// Cuts the sessions that hold most, until those that are left hold less by `excess`.
+#[cold]
+fn shed(sessions: Vec<Session>, mut excess: usize) {
+    let mut holders: Vec<_> = sessions
+        .into_iter()
+        .map(|session| (session.counted(), session))
+        .filter(|(counted, _)| *counted > 0)
+        .collect();
+    holders.sort_unstable_by_key(|(counted, _)| std::cmp::Reverse(*counted));
+    for (counted, session) in holders {
+        session.close(CloseReason::MemoryBudget);
+        excess = excess.saturating_sub(counted);
+        if excess == 0 {
+            break;
+        }
     }
 }
 

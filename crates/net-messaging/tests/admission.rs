@@ -3,9 +3,7 @@
 use std::{future::pending, time::Duration};
 
 use net_core::{ErrorKind, Message, memory::Memory};
-use net_messaging::{
-    Client, CloseReason, Handler, HandlerResult, Server, Session, SessionConfig, SessionState,
-};
+use net_messaging::{Client, CloseReason, Handler, HandlerResult, Limits, Server, Session, SessionState};
 use tokio::sync::mpsc;
 
 /// Asks somebody who never answers whether a session may come in.
@@ -30,9 +28,9 @@ impl Handler for Undecided {
 async fn m5_a_time_out_ends_a_session_that_is_only_created() {
     let memory = Memory::default();
     let (tell, mut told) = mpsc::unbounded_channel();
-    let session = SessionConfig { handler_timeout: Some(Duration::from_secs(5)), ..SessionConfig::default() };
+    let limits = Limits { handler_timeout: Some(Duration::from_secs(5)), ..Limits::default() };
     let server = Server::builder(memory.clone())
-        .session(session)
+        .limits(limits)
         .handler(Undecided(tell))
         .listen("mem://undecided")
         .await

@@ -10,7 +10,7 @@ use std::alloc::System;
 use net_core::{Message, MessageKind, Transport, memory::Memory};
 use net_messaging::{Client, Format, Handler, HandlerResult, Server, Session, SessionConfig};
 use net_tcp::Tcp;
-use rig::{patient, soon};
+use rig::{Ruled, quiet, soon};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -53,9 +53,9 @@ async fn exchange(stream: &mut TcpStream, wire: &[u8], answers: &mut [u8], round
 }
 
 async fn allocated_by_an_echo<H: Handler>(format: Format, handler: H) -> (usize, usize) {
-    let config = SessionConfig { format, ..patient() };
+    let config = SessionConfig { format, ..quiet() };
     let server = Server::builder(Tcp::default())
-        .session(config)
+        .rules(config)
         .handler(handler)
         .listen("tcp://127.0.0.1:0")
         .await
@@ -84,8 +84,8 @@ async fn receive_handler_and_reply_allocate_nothing_per_small_message() {
 #[tokio::test]
 async fn one_message_after_another_allocates_nothing_either() {
     let _alone = ALONE.lock().await;
-    let config = SessionConfig { format: Format::Message, ..patient() };
-    let builder = Server::builder(Tcp::default()).session(config).handler(Echo);
+    let config = SessionConfig { format: Format::Message, ..quiet() };
+    let builder = Server::builder(Tcp::default()).rules(config).handler(Echo);
     let server = builder.listen("tcp://127.0.0.1:0").await.expect("listens");
     let to = server.local().socket().expect("an IP address");
     let mut stream = TcpStream::connect(to).await.expect("connects");

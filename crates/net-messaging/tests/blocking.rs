@@ -13,7 +13,7 @@ use std::{
 use net_core::{
     Address, ErrorKind, Info, Listener, Message, MessageKind, Observer, Transport, memory::Memory,
 };
-use net_messaging::{Client, ClientState, CloseReason, Heartbeat, Server, SessionConfig, blocking};
+use net_messaging::{Client, ClientState, CloseReason, Heartbeat, Limits, Server, SessionConfig, blocking};
 use tokio::runtime::{Builder, Runtime};
 
 /// Longer than anything here takes: a wait this long is a failure.
@@ -207,8 +207,8 @@ fn m3_dropping_ends_in_bounded_time_whatever_the_peer_does() {
     let memory = Memory::default();
     let at: Address = "mem://stuck".parse().expect("an address");
     let mut listener = runtime.block_on(memory.listen(&at)).expect("listens");
-    let session = SessionConfig { close_timeout: Duration::from_millis(100), ..SessionConfig::default() };
-    let client = Client::builder(memory).session(session).connect_blocking(&at).expect("connects");
+    let limits = Limits { close_timeout: Duration::from_millis(100), ..Limits::default() };
+    let client = Client::builder(memory).limits(limits).connect_blocking(&at).expect("connects");
     // It is accepted and never read, and more waits for it than the connection takes.
     let _stuck = runtime.block_on(listener.accept()).expect("accepts");
     while client.send(vec![0; 100_000]).expect("connected").is_accepted() {}

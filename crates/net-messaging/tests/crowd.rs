@@ -9,12 +9,12 @@ mod rig;
 use std::{fs, time::Duration};
 
 use net_core::Address;
-use net_messaging::{Client, CloseReason, Delivery, OutboxConfig, Overflow, Server, Session, SessionConfig};
+use net_messaging::{Client, CloseReason, Delivery, Limits, OutboxConfig, Overflow, Server, Session};
 use net_tcp::{Tcp, TcpConfig};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpSocket, net::TcpStream, time::Instant};
 
-use rig::{patient, secs, soon};
+use rig::{Ruled, Rules, patient, secs, soon, unlimited};
 use tokio::sync::Mutex;
 
 /// Held by each test: under `cargo test` they share one process.
@@ -49,9 +49,9 @@ fn cpu() -> Duration {
     Duration::from_nanos(tasks.filter_map(ran).sum())
 }
 
-async fn echo(tcp: Tcp, session: SessionConfig) -> Server {
+async fn echo(tcp: Tcp, rules: impl Into<Rules>) -> Server {
     Server::builder(tcp)
-        .session(session)
+        .rules(rules)
         .on_message(|_, message| async { Ok(message.into_reply()) })
         .listen("tcp://127.0.0.1:0")
         .await
@@ -86,7 +86,7 @@ async fn measured_d4_thousands_of_clients_in_one_process_leave_nothing_behind() 
     const CLIENTS: usize = 3_000;
     let _alone = ALONE.lock().await;
     descriptors(2 * CLIENTS as u64 + 100);
-    let server = echo(Tcp::default(), SessionConfig::default()).await;
+    let server = echo(Tcp::default(), Limits::default()).await;
     let before = open_descriptors();
     let mut memory = Vec::new();
     for _ in 0..3 {
@@ -137,10 +137,10 @@ async fn measured_a9_a_thousand_stalled_readers_cost_neither_memory_nor_cpu() {
     let outbox = OutboxConfig { max_bytes: 32 * 1024, overflow: Overflow::Refuse, ..OutboxConfig::default() };
     let config =
         TcpConfig { send_buffer_len: Some(8 * 1024), max_buffered: 16 * 1024, ..TcpConfig::default() };
-    let server = echo(Tcp::new(config), SessionConfig { outbox, ..patient() }).await;
+    let server = echo(Tcp::new(config), Limits { outbox, ..unlimited() }).await;
     let peers = stalled_crowd(&server, PEERS).await;
     let client =
-        Client::builder(Tcp::default()).session(patient()).connect(server.local()).await.expect("connects");
+        Client::builder(Tcp::default()).rules(patient()).connect(server.local()).await.expect("connects");
     client.request("hello").await.expect("answers");
     let own = server.sessions().into_iter().max_by_key(Session::id).expect("the client's");
     let stalled = |session: &Session| *session != own;
@@ -191,7 +191,7 @@ async fn a9_stalled_readers_are_disconnected_at_the_deadline_and_others_are_unaf
     let _alone = ALONE.lock().await;
     let config =
         TcpConfig { send_buffer_len: Some(8 * 1024), max_buffered: 16 * 1024, ..TcpConfig::default() };
-    let session = SessionConfig { stall_timeout: Some(Duration::from_millis(800)), ..patient() };
+    let session = Limits { stall_timeout: Some(Duration::from_millis(800)), ..unlimited() };
     let server = echo(Tcp::new(config), session).await;
     let peers = stalled_crowd(&server, PEERS).await;
     let sessions = server.sessions();

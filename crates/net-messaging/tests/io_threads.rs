@@ -9,7 +9,7 @@ mod rig;
 use std::{collections::HashSet, thread, time::Duration};
 
 use net_core::memory::Memory;
-use net_messaging::{Client, Server, ServerConfig, SessionConfig};
+use net_messaging::{Client, Limits, Server, ServerConfig};
 use net_tcp::Tcp;
 use tokio::sync::{Mutex, mpsc};
 
@@ -125,10 +125,9 @@ async fn zero_io_threads_are_one_for_each_core() {
 #[tokio::test]
 async fn deadlines_are_kept_on_every_io_thread() {
     let _alone = ALONE.lock().await;
-    let session =
-        SessionConfig { idle_timeout: Some(Duration::from_millis(200)), ..SessionConfig::default() };
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(200)), ..Limits::default() };
     let server = Server::builder(Tcp::default())
-        .config(ServerConfig { session, ..threads(2) })
+        .config(ServerConfig { limits, ..threads(2) })
         .listen("tcp://127.0.0.1:0")
         .await
         .expect("listens");

@@ -13,7 +13,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use net_core::{AcceptLimits, Admission, Listener, Transport};
+use net_core::{Limits, Admission, Listener, Transport};
 use net_tcp::{Tcp, TcpConfig};
 use rig::{Seen, Watch, echo, loopback, round_trip, socket, soon};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -48,7 +48,7 @@ async fn measured_a1_a_shortage_of_descriptors_is_survived() {
     let _alone = ALONE.lock().await;
     let (mut listener, to) = loopback().await;
     let (tell, mut told) = mpsc::unbounded_channel();
-    listener.set_admission(Arc::new(Admission::new(AcceptLimits::default(), Some(Arc::new(Watch(tell))))));
+    listener.set_admission(Arc::new(Admission::new(Limits::default(), Some(Arc::new(Watch(tell))))));
     let server = echo(listener);
     let tcp = Tcp::default();
     let mut first = tcp.connect(&to).await.expect("connecting");

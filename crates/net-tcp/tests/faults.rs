@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{
-    AcceptLimits, Admission, ErrorKind, Limit, Listener, Receiver, Sender, Transport, frame::FrameError,
+    Limits, Admission, ErrorKind, Limit, Listener, Receiver, Sender, Transport, frame::FrameError,
 };
 use net_tcp::{Tcp, TcpConfig, stream::Attempts};
 use rig::{Answer, Seen, Watch, at, echo, loopback, pair, round_trip, socket, soon};
@@ -37,7 +37,7 @@ impl Wake for Bell {
 async fn a2_connections_over_the_limit_are_refused_and_others_unaffected() {
     let (mut listener, to) = loopback().await;
     let (tell, mut told) = mpsc::unbounded_channel();
-    let limits = AcceptLimits { max_connections: 3, ..AcceptLimits::default() };
+    let limits = Limits { max_connections: 3, ..Limits::default() };
     let admission = Arc::new(Admission::new(limits, Some(Arc::new(Watch(tell)))));
     listener.set_admission(admission.clone());
     let _server = echo(listener);

@@ -8,53 +8,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
-use crate::{Limit, Observer};
+use crate::{Limit, Limits, Observer};
 
-/// Limits of the connections that a server accepts.
-///
-/// # Examples
-///
-/// ```
-/// use net_core::AcceptLimits;
-///
-/// let limits = AcceptLimits { max_connections: 100, ..AcceptLimits::default() };
-/// assert_eq!(limits.max_connections_per_prefix, 200);
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(default, deny_unknown_fields)
-)]
-pub struct AcceptLimits {
-    /// Connections in all, those that are still in their handshake among them. Default: 10 000.
-    pub max_connections: usize,
-    /// Connections from one IPv4 address or one IPv6 /56 network; loopback is not counted. Default: 200.
-    pub max_connections_per_prefix: usize,
-    /// Handshakes that run at once; one prefix may hold a quarter of them. Default: 256.
-    pub max_handshakes: usize,
-    /// How long a handshake may take. Default: 10 s.
-    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
-    pub handshake_timeout: Duration,
-}
-
-impl Default for AcceptLimits {
-    fn default() -> Self {
-        Self {
-            max_connections: 10_000,
-            max_connections_per_prefix: 200,
-            max_handshakes: 256,
-            handshake_timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Who may come in: counts the connections of all listeners that share it, and holds them to [`AcceptLimits`].
+/// Who may come in: counts the connections of all listeners that share it, and holds them to [`Limits`].
 pub struct Admission {
-    limits: AcceptLimits,
+    limits: Limits,
     observer: Option<Arc<dyn Observer>>,
     active: AtomicUsize,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
@@ -63,12 +23,12 @@ pub struct Admission {
 
 impl Admission {
     /// Creates an admission that holds connections to `limits` and tells `observer`.
-    pub fn new(limits: AcceptLimits, observer: Option<Arc<dyn Observer>>) -> Self {
+    pub fn new(limits: Limits, observer: Option<Arc<dyn Observer>>) -> Self {
         Self { limits, observer, active: AtomicUsize::new(0), prefixes: Mutex::default() }
     }
 
     /// Returns the limits.
-    pub fn limits(&self) -> &AcceptLimits {
+    pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
@@ -119,7 +79,7 @@ impl Admission {
 
 impl Default for Admission {
     fn default() -> Self {
-        Self::new(AcceptLimits::default(), None)
+        Self::new(Limits::default(), None)
     }
 }
 
@@ -183,7 +143,7 @@ mod tests {
     use super::*;
 
     fn admission(max_connections: usize, max_connections_per_prefix: usize) -> Arc<Admission> {
-        let limits = AcceptLimits { max_connections, max_connections_per_prefix, ..AcceptLimits::default() };
+        let limits = Limits { max_connections, max_connections_per_prefix, ..Limits::default() };
         Arc::new(Admission::new(limits, None))
     }
 

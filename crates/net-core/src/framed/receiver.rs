@@ -290,6 +290,10 @@ where
     fn incomplete_len(&self) -> usize {
         self.input.len()
     }
+
+    fn held_len(&self) -> usize {
+        self.input.capacity()
+    }
 }
 
 impl<R, F> Drop for FrameReceiver<R, F> {

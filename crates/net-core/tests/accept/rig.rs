@@ -10,7 +10,7 @@ use std::{
 };
 
 use net_core::{
-    Accept, AcceptLimits, Acceptor, Address, Admission, Error, ErrorKind, Handshake, Limit, Observer, Permit,
+    Accept, Acceptor, Address, Admission, Error, ErrorKind, Handshake, Limit, Limits, Observer, Permit,
     Result, Scheme,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -120,9 +120,9 @@ pub(crate) struct Rig {
 }
 
 impl Rig {
-    pub(crate) fn new(limits: AcceptLimits) -> Self {
+    pub(crate) fn new(limits: &Limits) -> Self {
         let notes = Arc::new(Notes::default());
-        Self::under(Arc::new(Admission::new(limits, Some(notes.clone()))), notes)
+        Self::under(Arc::new(Admission::new(*limits, Some(notes.clone()))), notes)
     }
 
     pub(crate) fn under(admission: Arc<Admission>, notes: Arc<Notes>) -> Self {

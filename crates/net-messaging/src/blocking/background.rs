@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Client, SessionConfig};
+use crate::{Client, Limits};
 
 /// A thread with a runtime of its own.
 pub(super) struct Background {
@@ -65,7 +65,7 @@ impl Background {
     pub(super) fn end(&mut self, client: Client) {
         let Some(stop) = self.stop.take() else { return };
         let close_timeout =
-            client.session().map_or_else(SessionConfig::default, |session| *session.config()).close_timeout;
+            client.session().map_or_else(Limits::default, |session| *session.limits()).close_timeout;
         // What was accepted leaves, then the peer finishes: at most a close time-out each.
         let limit = close_timeout.saturating_mul(2);
         if stop.send(Ending { client, limit }).is_ok() && Handle::try_current().is_err() {

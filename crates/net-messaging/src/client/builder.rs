@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Client, ClientState, supervisor::Supervisor};
 use crate::{
-    CloseReason, Handler, HandlerResult, Reconnect, Session, SessionConfig,
+    CloseReason, Handler, HandlerResult, Limits, Reconnect, Session, SessionConfig,
     handler::Callbacks,
-    session::{Role, Settings, activity::Clock},
+    session::{Role, Settings},
 };
 
 /// Configures a client: what it does with messages of the server, whether it comes back, who watches it.
@@ -32,6 +32,7 @@ pub struct ClientBuilder<T, H = Callbacks> {
     transport: T,
     handler: H,
     session: SessionConfig,
+    limits: Limits,
     reconnect: Option<Reconnect>,
     request_timeout: Duration,
     observer: Option<Arc<dyn Observer>>,
@@ -42,8 +43,8 @@ impl<T: Transport> ClientBuilder<T> {
         Self {
             transport,
             handler: Callbacks::new(),
-            // A server need not say anything first.
-            session: SessionConfig { first_message_timeout: None, ..SessionConfig::default() },
+            session: SessionConfig::default(),
+            limits: of_client(&Limits::default()),
             reconnect: None,
             request_timeout: Duration::from_secs(30),
             observer: None,
@@ -52,10 +53,15 @@ impl<T: Transport> ClientBuilder<T> {
 }
 
 impl<T: Transport, H> ClientBuilder<T, H> {
-    /// Sets how the session behaves. The time-out of the first message is a server's: a server need not say anything
-    /// first.
+    /// Sets how the session behaves.
     pub fn session(self, session: SessionConfig) -> Self {
-        Self { session: SessionConfig { first_message_timeout: None, ..session }, ..self }
+        Self { session, ..self }
+    }
+
+    /// Sets limits and time-outs. Those of accepting, of the first message and of the lifetime are a server's: a
+    /// server need not say anything first.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits: of_client(&limits), ..self }
     }
 
     /// Makes the client connect again when its connection is lost. Unless set, it does not.
@@ -75,9 +81,14 @@ impl<T: Transport, H> ClientBuilder<T, H> {
 
     /// Sets what is done with messages of the server.
     pub fn handler<G: Handler>(self, handler: G) -> ClientBuilder<T, G> {
-        let Self { transport, session, reconnect, request_timeout, observer, .. } = self;
-        ClientBuilder { transport, handler, session, reconnect, request_timeout, observer }
+        let Self { transport, session, limits, reconnect, request_timeout, observer, .. } = self;
+        ClientBuilder { transport, handler, session, limits, reconnect, request_timeout, observer }
     }
+}
+
+/// Leaves out what only a server limits.
+fn of_client(limits: &Limits) -> Limits {
+    Limits { first_message_timeout: None, lifetime: None, ..*limits }
 }
 
 impl<T: Transport, F> ClientBuilder<T, Callbacks<F>> {
@@ -88,9 +99,9 @@ impl<T: Transport, F> ClientBuilder<T, Callbacks<F>> {
         Fut: Future<Output = HandlerResult<R>> + Send,
         R: Into<Option<Message>>,
     {
-        let Self { transport, handler, session, reconnect, request_timeout, observer } = self;
+        let Self { transport, handler, session, limits, reconnect, request_timeout, observer } = self;
         let handler = handler.on_message(on_message);
-        ClientBuilder { transport, handler, session, reconnect, request_timeout, observer }
+        ClientBuilder { transport, handler, session, limits, reconnect, request_timeout, observer }
     }
 
     /// Sets what is done with each new connection; an error ends it.
@@ -125,30 +136,26 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
         let address = address.try_into().map_err(Into::into)?;
         let invalid =
             |what: &'static str| Error::new(ErrorKind::InvalidConfig, "connect").at(&address).because(what);
-        self.session.check().map_err(invalid)?;
+        self.session.check(&self.limits).map_err(invalid)?;
         let connection = self.transport.connect(&address).await?;
-        let request_timeout = self.request_timeout;
+        let (request_timeout, comes_back) = (self.request_timeout, self.reconnect.is_some());
         let server = Arc::new(address);
         let (state, watched) = watch::channel(ClientState::Connecting { attempt: 0 });
         let (commands, received) = mpsc::channel(8);
-        let settings = Arc::new(Settings {
-            config: self.session,
-            observer: self.observer,
-            clock: Clock::start(),
-            max_message_len: self.transport.guarantees().max_message_len,
-            role: Role::Client,
-        });
+        let max_message_len = self.transport.guarantees().max_message_len;
+        let settings =
+            Settings::new(self.session, &self.limits, self.observer, max_message_len, Role::Client);
         let supervisor = Supervisor {
             transport: self.transport,
             server: server.clone(),
             handler: Arc::new(self.handler),
-            settings,
+            settings: Arc::new(settings),
             reconnect: self.reconnect,
             state,
             commands: received,
         };
         tokio::spawn(supervisor.run(connection));
-        let client = Client { server, state: watched, commands, request_timeout };
+        let client = Client { server, state: watched, commands, request_timeout, comes_back };
         // The handler may refuse the connection.
         client.connected().await?;
         Ok(client)

@@ -1,8 +1,8 @@
 //! The task that keeps a client's connection.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use net_core::{Address, Connection, Transport};
+use net_core::{Address, Connection, GoAway, Transport};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -26,12 +26,18 @@ pub(super) struct Supervisor<T, H> {
 enum Next {
     /// Connects at once.
     Connect,
-    /// Waits before the attempt of this number.
-    Retry(u32),
+    /// Waits before the attempt of this number, and at least for as long as the server wants.
+    Retry(u32, Duration),
     /// Stays as it is until it is told otherwise.
     Stay(ClientState),
     /// The last handle of the client is gone.
     Quit,
+}
+
+/// Waits until all requests that are under way are answered, and returns what the server said.
+async fn finished(session: &Session) -> GoAway {
+    session.answered().await;
+    session.asked_to_leave().await
 }
 
 impl<T: Transport, H: Handler> Supervisor<T, H> {
@@ -41,7 +47,7 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         loop {
             next = match next {
                 Next::Connect => self.connect(&mut failed).await,
-                Next::Retry(attempt) => self.wait(attempt, &mut failed).await,
+                Next::Retry(attempt, least) => self.wait(attempt, least, &mut failed).await,
                 Next::Stay(state) => self.stay(state, &mut failed).await,
                 Next::Quit => return,
             };
@@ -53,11 +59,11 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         let Connection { tx, rx, info, .. } = connection;
         let session = Session::new(info, self.settings.clone());
         let began = Instant::now();
-        let mut ticks = interval(self.settings.config.sweep_interval());
+        let mut ticks = interval(self.settings.config.sweep_interval(&self.settings.limits));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut driving = pin!(drive((tx, rx), session.clone(), self.handler.clone(), None));
         let mut wanted = None;
-        let mut told = false;
+        let (mut told, mut leaving, mut finishing) = (false, false, false);
         let reason = loop {
             tokio::select! {
                 reason = &mut driving => break reason,
@@ -77,6 +83,15 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
                         self.state.send_replace(ClientState::Connected(session.clone()));
                     }
                 }
+                _ = session.asked_to_leave(), if told && !leaving => {
+                    leaving = true;
+                    self.state.send_replace(ClientState::Leaving(session.clone()));
+                }
+                go_away = finished(&session), if leaving && !finishing => {
+                    finishing = true;
+                    session.set_reason(CloseReason::GoAway(go_away));
+                    session.drain();
+                }
             }
         };
         if let Some(wanted) = wanted {
@@ -89,7 +104,8 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         if began.elapsed() >= reconnect.stable_after {
             *failed = 0;
         }
-        Next::Retry(*failed + 1)
+        let wanted = session.go_away_received().and_then(|go_away| go_away.retry_after);
+        Next::Retry(*failed + 1, wanted.unwrap_or_default())
     }
 
     /// Tries to connect once.
@@ -105,14 +121,18 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         };
         match (connected, &self.reconnect) {
             (Ok(connection), _) => self.converse(connection, failed).await,
-            (Err(_), Some(_)) => Next::Retry(*failed + 1),
+            (Err(_), Some(_)) => Next::Retry(*failed + 1, Duration::ZERO),
             (Err(_), None) => Next::Stay(ClientState::Exhausted),
         }
     }
 
-    /// Waits before an attempt, or gives up.
-    async fn wait(&mut self, attempt: u32, failed: &mut u32) -> Next {
-        let Some(delay) = self.reconnect.as_ref().and_then(|reconnect| reconnect.delay(attempt)) else {
+    /// Waits before an attempt, for `least` and the back-off, or gives up.
+    async fn wait(&mut self, attempt: u32, least: Duration, failed: &mut u32) -> Next {
+        let delay = self.reconnect.as_ref().and_then(|reconnect| reconnect.delay_after(attempt, least));
+        let Some(delay) = delay else {
+            if let Some(observer) = &self.settings.observer {
+                observer.exhausted(&self.server, *failed);
+            }
             return Next::Stay(ClientState::Exhausted);
         };
         *failed = attempt;

@@ -39,6 +39,17 @@ impl Backlog {
             .is_some_and(|queue| queue.messages.iter().any(|message| Origin::of(message) == origin))
     }
 
+    /// Returns how many wait.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.messages.len())
+    }
+
+    /// Returns how many bytes of payload wait.
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |queue| queue.bytes)
+    }
+
     pub(super) fn push(&mut self, message: Message) {
         let queue = self.0.get_or_insert_default();
         queue.bytes += message.payload().len();

@@ -110,7 +110,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 }
             }
             if let Some(oldest) = running.iter().map(|job| job.since).min() {
-                self.session.activity().handling(oldest);
+                self.session.activity().handling(oldest, running.len() + self.backlog.len());
             }
             if self.read_on(cx, origins) {
                 continue;
@@ -128,7 +128,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Drops the handlers that have taken too long, and answers their requests by an error.
     #[cold]
     fn drop_overdue(&mut self, cx: &mut Context<'_>, running: &mut Running<'_>, origins: &mut Vec<Origin>) {
-        let Some(limit) = self.settings().config.handler_timeout else { return };
+        let Some(limit) = self.session.limits().handler_timeout else { return };
         for job in std::mem::take(running) {
             if u128::from(self.wake.now.saturating_sub(job.since)) < limit.as_millis() {
                 running.push(job);

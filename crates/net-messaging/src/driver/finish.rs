@@ -22,7 +22,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if !self.may_finish() {
             return self.hand_over().await;
         }
-        let limit = self.settings().config.close_timeout;
+        let limit = self.session.limits().close_timeout;
         if !poll_fn(|cx| self.poll_finish(cx)).await || matches!(self.ended, Some(Ended::Clean)) {
             return;
         }
@@ -94,13 +94,22 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         self.may_finish()
     }
 
+    /// Goes on to wait for the peer's end, unless it sends more than the memory budget allows.
+    fn hold_while_discarding(&self) -> Poll<()> {
+        let held = self.rx.held_len();
+        if self.session.holds_more_or_less(held) && !self.session.count_held(held) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+
     /// Reads and discards until the peer has finished or the connection broke.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..MAX_MESSAGES_PER_WAKE {
             match self.rx.poll_recv(cx) {
                 Poll::Ready(Ok(Some(_))) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => return self.hold_while_discarding(),
             }
         }
         // A peer that sends without end must not keep the deadline from being looked at.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use net_core::{Error, ErrorKind, Message, MessageKind, Receiver, Sender};
+use net_core::{Error, ErrorKind, GoAway, Message, MessageKind, Receiver, Sender};
 
 use super::{Driver, Ended, MAX_BYTES_PER_WAKE, MAX_MESSAGES_PER_WAKE, output::Origin};
 use crate::Format;
@@ -33,6 +33,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.hungry = false;
             self.wake.received += 1;
             self.wake.received_bytes += frame.len() as u64;
+            if frame.len() > self.max_len {
+                self.too_long(frame.len());
+                return Poll::Ready(None);
+            }
             if self.format == Format::Raw {
                 return Poll::Ready(Some(Message::new(MessageKind::Notification, 0, frame)));
             }
@@ -62,11 +66,20 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             Ok(message) => match message.kind() {
                 MessageKind::Request | MessageKind::Notification => return Some(message),
                 MessageKind::Response | MessageKind::Error => self.session.answer(message),
+                MessageKind::GoAway => self.asked_to_leave(&message),
                 MessageKind::Heartbeat => {}
             },
             Err(error) => self.violated(error),
         }
         None
+    }
+
+    #[cold]
+    fn asked_to_leave(&mut self, message: &Message) {
+        match GoAway::decode(message.payload()) {
+            Some(go_away) => self.session.note_go_away(go_away),
+            None => self.violated("a notice to go away is cut short"),
+        }
     }
 
     /// Reads on while the handler waits: answers are given to their requests, messages wait in the backlog.

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender};
+use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Limit, Message, MessageKind, Receiver, Sender};
 
 use super::{Driver, Ended};
 use crate::{
@@ -180,6 +180,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Answers a request whose handler was dropped because it took too long.
     pub(super) fn reply_overdue(&mut self, cx: &mut Context<'_>, origin: Origin) {
+        self.session.limited(Limit::HandlerTimeout);
         let error = ErrorReply::new(ErrorCode::TimedOut, "the handler did not finish in time");
         self.reply(cx, origin, Err(error.into()));
     }
@@ -239,6 +240,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         } else if self.watched.is_some() {
             self.watched = None;
             self.session.activity().moving();
+            self.session.activity().block(0);
         }
     }
 
@@ -258,6 +260,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             Some(before) => **before = now,
             None => self.watched = Some(Box::new(now)),
         }
+        self.session.activity().block(self.replies.len());
         self.session.activity().stalled(self.wake.now);
     }
 

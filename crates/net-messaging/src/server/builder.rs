@@ -7,9 +7,9 @@ use tokio::sync::watch;
 
 use super::{Phase, Server, Shared, StopOnDrop, serve};
 use crate::{
-    CloseReason, Handler, HandlerResult, ServerConfig, Session, SessionConfig, Sessions,
+    CloseReason, Handler, HandlerResult, Limits, ServerConfig, Session, SessionConfig, Sessions,
     handler::Callbacks,
-    session::{Role, Settings, activity::Clock},
+    session::{Role, Settings},
 };
 
 /// Configures a server: what it does with messages, its limits, who watches it.
@@ -19,12 +19,12 @@ use crate::{
 /// ```
 /// use std::time::Duration;
 /// use net_core::memory::Memory;
-/// use net_messaging::{Server, SessionConfig};
+/// use net_messaging::{Limits, Server};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> net_core::Result<()> {
 /// let server = Server::builder(Memory::default())
-///     .session(SessionConfig { handler_timeout: Some(Duration::from_secs(5)), ..SessionConfig::default() })
+///     .limits(Limits { handler_timeout: Some(Duration::from_secs(5)), ..Limits::default() })
 ///     .on_connected(|session| {
 ///         println!("{} came", session.info().remote);
 ///         Ok(())
@@ -67,6 +67,12 @@ impl<T: Transport, H> ServerBuilder<T, H> {
     /// Sets how each session behaves.
     pub fn session(mut self, session: SessionConfig) -> Self {
         self.config.session = session;
+        self
+    }
+
+    /// Sets limits and time-outs.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.config.limits = limits;
         self
     }
 
@@ -133,7 +139,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         let Self { transport, handler, config, observer, sessions } = self;
         let invalid =
             |what: &'static str| Error::new(ErrorKind::InvalidConfig, "listen").at(&address).because(what);
-        config.session.check().map_err(invalid)?;
+        config.session.check(&config.limits).map_err(invalid)?;
         let threads = config.io_threads.map(|threads| match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -142,30 +148,27 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             Some(threads) => transport.listen_many(&address, threads).await?,
             None => vec![transport.listen(&address).await?],
         };
-        let admission = Arc::new(Admission::new(config.accept, observer.clone()));
+        let admission = Arc::new(Admission::new(config.limits, observer.clone()));
         for listener in &mut listeners {
             listener.set_admission(admission.clone());
         }
         let local = listeners.first().map_or_else(|| address.clone(), |listener| listener.local().clone());
         let (phase, watched) = watch::channel(Phase::Accepting);
         let (listening, open) = watch::channel(());
-        let settings = Arc::new(Settings {
-            config: config.session,
-            observer,
-            clock: Clock::start(),
-            max_message_len: transport.guarantees().max_message_len,
-            role: Role::Server,
-        });
+        let (notice, noticed) = watch::channel(None);
+        let max_message_len = transport.guarantees().max_message_len;
+        let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server);
         let serving = serve::Serving {
             sessions: sessions.clone(),
-            settings,
+            settings: Arc::new(settings),
             handler: Arc::new(handler),
             phase: watched,
+            notice: noticed,
         };
         serve::start(listeners, &serving, &open, threads.is_some())
             .map_err(|error| Error::from_io(error, "start runtime").at(&local))?;
-        let close_timeout = config.session.close_timeout;
-        let shared = Arc::new(Shared { local, sessions, admission, phase, listening, close_timeout });
+        let close_timeout = config.limits.close_timeout;
+        let shared = Arc::new(Shared { local, sessions, admission, phase, notice, listening, close_timeout });
         Ok(Server { _stop: Arc::new(StopOnDrop(shared.clone())), shared })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, thread};
 
-use net_core::{Connection, Listener};
+use net_core::{Connection, GoAway, Listener};
 use tokio::{
     runtime,
     sync::watch,
@@ -19,6 +19,7 @@ pub(super) struct Serving<H> {
     pub(super) settings: Arc<Settings>,
     pub(super) handler: Arc<H>,
     pub(super) phase: watch::Receiver<Phase>,
+    pub(super) notice: watch::Receiver<Option<GoAway>>,
 }
 
 impl<H> Clone for Serving<H> {
@@ -28,6 +29,7 @@ impl<H> Clone for Serving<H> {
             settings: self.settings.clone(),
             handler: self.handler.clone(),
             phase: self.phase.clone(),
+            notice: self.notice.clone(),
         }
     }
 }
@@ -118,7 +120,12 @@ impl<H: Handler> Serving<H> {
         session.set_task(task.abort_handle());
         // It may have come too late to be found by who drained or cut the others.
         match *self.phase.borrow() {
-            Phase::Accepting | Phase::Closing => {}
+            Phase::Accepting => {}
+            Phase::Closing => {
+                if let Some(notice) = *self.notice.borrow() {
+                    session.tell_to_go(notice);
+                }
+            }
             Phase::Draining => session.drain(),
             Phase::Stopped => session.cut(CloseReason::Drained),
         }
@@ -126,7 +133,7 @@ impl<H: Handler> Serving<H> {
 
     /// Looks at the deadlines of all sessions until the last loop that `sweeping` is for has ended.
     async fn sweep(self, sweeping: watch::Sender<()>) {
-        let period = self.settings.config.sweep_interval();
+        let period = self.settings.config.sweep_interval(&self.settings.limits);
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
@@ -139,7 +146,7 @@ impl<H: Handler> Serving<H> {
                     if late > LATE && let Some(observer) = &self.settings.observer {
                         observer.runtime_blocked(late);
                     }
-                    self.sessions.sweep(self.settings.clock).await;
+                    self.sessions.sweep(&self.settings).await;
                     last = Instant::now();
                 }
             }

@@ -1,12 +1,14 @@
 //! When what happened last, for the sweep that looks at the deadlines of all sessions.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
-use crate::{CloseReason, SessionConfig};
-
-use super::signal;
+use super::{Settings, signal};
+use crate::CloseReason;
 
 /// Milliseconds since the start of a server or client.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +35,8 @@ pub(crate) struct Activity {
     first_message: AtomicU64,
     /// Since when a message has been arriving.
     incomplete: AtomicU64,
+    /// How much of it has arrived.
+    arrived: AtomicU64,
     /// Since when the handler that runs has been running.
     handling: AtomicU64,
     /// Since when the peer has taken nothing of what waits.
@@ -41,6 +45,12 @@ pub(crate) struct Activity {
     full: AtomicU64,
     /// Input is left unread: why nothing is heard of the peer is no fault of its own.
     unread: AtomicBool,
+    /// The peer was asked to leave because the connection has lived long enough.
+    retired: AtomicBool,
+    /// Requests that are being handled or wait for it, while a handler waits for something.
+    unfinished: AtomicU32,
+    /// Replies that wait for room.
+    blocked: AtomicU32,
 }
 
 /// What the sweep finds to do.
@@ -72,13 +82,53 @@ macro_rules! since {
 impl Activity {
     since! {
         /// A message has begun to arrive.
-        incomplete, complete, incomplete;
+        begun, complete, incomplete;
         /// A handler waits for something.
-        handling, handled, handling;
+        begin_to_handle, end_to_handle, handling;
         /// The peer takes nothing.
         stalled, moving, stalled;
         /// The outbox refuses messages.
         full, room, full;
+    }
+
+    /// Notes how much of an incomplete message has arrived.
+    #[inline]
+    pub(crate) fn incomplete(&self, now: u64, arrived: usize) {
+        self.begun(now);
+        self.arrived.store(arrived as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that a handler waits for something, and how many requests are unfinished.
+    #[inline]
+    pub(crate) fn handling(&self, now: u64, unfinished: usize) {
+        self.begin_to_handle(now);
+        self.unfinished.store(u32::try_from(unfinished).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn handled(&self) {
+        self.end_to_handle();
+        self.unfinished.store(0, Ordering::Relaxed);
+    }
+
+    /// Returns how many requests are unfinished.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed) as usize
+    }
+
+    /// Notes how many replies wait for room.
+    pub(crate) fn block(&self, replies: usize) {
+        self.blocked.store(u32::try_from(replies).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// Returns how many replies wait for room.
+    pub(crate) fn blocked(&self) -> usize {
+        self.blocked.load(Ordering::Relaxed) as usize
+    }
+
+    /// Notes that the peer is asked to leave; `true` the first time.
+    pub(crate) fn retire(&self) -> bool {
+        !self.retired.swap(true, Ordering::Relaxed)
     }
 
     pub(crate) fn open(&self, now: u64) {
@@ -133,26 +183,33 @@ impl Activity {
     }
 
     /// Looks at every deadline.
-    pub(crate) fn due(&self, now: u64, config: &SessionConfig, heartbeats: bool) -> Due {
+    pub(crate) fn due(&self, now: u64, settings: &Settings) -> Due {
+        let Settings { config, limits, .. } = settings;
         let at = |place: &AtomicU64| place.load(Ordering::Relaxed);
-        let passed = |since: u64, limit: Option<std::time::Duration>| {
+        let passed = |since: u64, limit: Option<Duration>| {
             since != 0
                 && limit.is_some_and(|limit| u128::from(now.saturating_sub(since)) >= limit.as_millis())
         };
         let opened = at(&self.opened);
         let received = at(&self.received).max(opened);
-        if passed(at(&self.stalled), config.stall_timeout) || passed(at(&self.full), config.stall_timeout) {
+        if passed(at(&self.stalled), limits.stall_timeout) || passed(at(&self.full), limits.stall_timeout) {
             return Due::Close(CloseReason::Stalled);
         }
-        let heartbeat = config.heartbeat.filter(|_| heartbeats);
+        let heartbeat = config.heartbeat.filter(|_| settings.heartbeats());
         if !self.unread.load(Ordering::Relaxed) {
-            if passed(at(&self.incomplete), config.message_timeout) {
+            if passed(at(&self.incomplete), limits.message_timeout) {
                 return Due::Close(CloseReason::MessageTimeout);
             }
-            if at(&self.first_message) == 0 && passed(opened, config.first_message_timeout) {
+            let began = at(&self.incomplete);
+            if let Some(rate) = limits.min_data_rate.filter(|_| began != 0)
+                && !rate.is_kept(at(&self.arrived), Duration::from_millis(now.saturating_sub(began)))
+            {
+                return Due::Close(CloseReason::TooSlow);
+            }
+            if at(&self.first_message) == 0 && passed(opened, limits.first_message_timeout) {
                 return Due::Close(CloseReason::NoFirstMessage);
             }
-            if passed(received, config.idle_timeout) {
+            if passed(received, limits.idle_timeout) {
                 return Due::Close(CloseReason::Idle);
             }
             let patience =
@@ -162,7 +219,7 @@ impl Activity {
             }
         }
         // Before the heartbeat, which is due again and again where there is no room for it.
-        if passed(at(&self.handling), config.handler_timeout) {
+        if passed(at(&self.handling), limits.handler_timeout) {
             return Due::Raise(signal::OVERDUE);
         }
         if passed(at(&self.sent).max(opened), heartbeat.map(|heartbeat| heartbeat.interval)) {

@@ -1,13 +1,13 @@
 //! What the driver, the sweep and the server do with a session.
 
-use std::{collections::VecDeque, sync::atomic::Ordering};
+use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
 
-use net_core::{Message, Observer};
+use net_core::{GoAway, GoAwayReason, Limit, Limits, Message, Observer};
 use tokio::task::AbortHandle;
 
 use super::{
-    Session, SessionState, Settings, activity::Activity, requests::Requests, signal, signal::Signal,
-    stats::add,
+    Session, SessionState, Settings, activity::Activity, outbox::Outbox, requests::Requests, signal,
+    signal::Signal, stats::add,
 };
 use crate::{CloseReason, Overflow, SessionConfig};
 
@@ -18,6 +18,10 @@ impl Session {
 
     pub(crate) fn config(&self) -> &SessionConfig {
         &self.0.settings.config
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.settings.limits
     }
 
     pub(crate) fn signal(&self) -> &Signal {
@@ -40,13 +44,92 @@ impl Session {
 
     /// Begins to end the session, for the first reason that is given.
     pub(crate) fn close(&self, reason: CloseReason) {
-        let cut = matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed);
+        let cut =
+            matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed | CloseReason::MemoryBudget);
+        let limit = reason.limit();
         // The first reason stays; it stands before the driver is told to look.
-        let _ = self.0.reason.set(reason);
+        if self.0.reason.set(reason).is_ok()
+            && let Some(limit) = limit
+        {
+            self.limited(limit);
+        }
         if cut {
             self.0.signal.raise(signal::CUT);
         }
         self.0.signal.raise(signal::CLOSE);
+    }
+
+    /// Tells that a limit is reached.
+    #[cold]
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.observe(|observer| observer.limited(&self.0.info, limit));
+    }
+
+    /// Notes that the peer asks to leave; what it says first counts.
+    pub(crate) fn note_go_away(&self, go_away: GoAway) {
+        let _ = self.0.go_away.set(Box::new(go_away));
+        self.0.requests.take_no_more();
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits until the peer asks to leave.
+    pub(crate) async fn asked_to_leave(&self) -> GoAway {
+        loop {
+            let changed = self.0.changed.notified();
+            if let Some(go_away) = self.go_away_received() {
+                return go_away;
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits until no request of ours waits for its answer.
+    pub(crate) async fn answered(&self) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.0.requests.len() == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    /// Asks the peer to leave once the connection has lived long enough, and drains the session after the grace.
+    pub(crate) fn age_out(&self, now: u64) {
+        let Some(lifetime) = self.limits().lifetime else { return };
+        let age = Duration::from_millis(self.0.activity.age(now));
+        let life = lifetime.of(self.id().get());
+        if age < life {
+            return;
+        }
+        if self.0.activity.retire() {
+            self.limited(Limit::Lifetime);
+            // A peer that cannot be told is drained all the same.
+            let _ = self.go_away(GoAwayReason::Lifetime, None);
+        }
+        if age >= life.saturating_add(lifetime.grace) {
+            self.set_reason(CloseReason::Lifetime);
+            self.drain();
+        }
+    }
+
+    /// Counts what the driver holds of the peer's input; `false` where the budget does not allow it.
+    #[cold]
+    pub(crate) fn count_held(&self, held: usize) -> bool {
+        let (share, budget) = (&self.0.input, &self.0.settings.budget);
+        share.shrink(held, budget);
+        share.grow(held, budget)
+    }
+
+    /// Tells whether what the driver holds has to be counted anew.
+    #[inline]
+    pub(crate) fn holds_more_or_less(&self, held: usize) -> bool {
+        self.0.input.differs(held)
+    }
+
+    /// Returns how much of the budget is counted for this session.
+    pub(crate) fn counted(&self) -> usize {
+        self.0.input.counted() + self.0.outbox_share.counted()
     }
 
     /// Notes why the session ends.
@@ -82,6 +165,12 @@ impl Session {
     /// Ends the session: nothing of it runs any more.
     pub(crate) fn end(&self) {
         self.begin_to_end();
+        // A handle that is kept keeps no memory of what was not sent.
+        let mut outbox = self.outbox();
+        *outbox = Outbox::default();
+        self.0.outbox_share.shrink(0, &self.0.settings.budget);
+        drop(outbox);
+        self.0.input.shrink(0, &self.0.settings.budget);
         self.0.state.store(SessionState::Closed as u8, Ordering::Release);
         self.0.changed.notify_waiters();
     }
@@ -107,7 +196,7 @@ impl Session {
 
     /// Gives what finds no room back, all but the first, where the oldest are to be dropped for newer ones.
     pub(crate) fn give_back(&self, leaving: &mut VecDeque<Message>) {
-        if self.config().outbox.overflow == Overflow::DropOldest && leaving.len() > 1 {
+        if self.limits().outbox.overflow == Overflow::DropOldest && leaving.len() > 1 {
             self.outbox().give_back(leaving);
             self.0.signal.raise(signal::PUSHED);
         }
@@ -121,8 +210,13 @@ impl Session {
     /// Takes messages that the transport has accepted off the bounds of the outbox.
     pub(crate) fn left(&self, messages: usize, cost: usize) {
         let (before, now) = self.0.waiting.remove(messages, cost);
-        let config = &self.config().outbox;
+        let config = &self.limits().outbox;
         self.0.activity.room();
+        if self.0.outbox_share.differs(now) {
+            let outbox = self.outbox();
+            self.0.outbox_share.shrink(self.0.waiting.bytes(), &self.0.settings.budget);
+            drop(outbox);
+        }
         // Those who wait go on when half of the room is free again, not at every message.
         let low_water = config.high_water / 2;
         if before > low_water && now <= low_water || self.0.waiting.messages() <= config.max_messages / 2 {

@@ -6,9 +6,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use net_core::Message;
+use net_core::{Limit, Message, OutboxConfig, Overflow};
 
-use crate::{Delivery, Overflow, config::OutboxConfig};
+use super::memory::{Budget, Share};
+use crate::Delivery;
 
 /// Payloads from this length on are kept as they are; shorter ones are copied, since a view of a few bytes may pin
 /// a read buffer of many.
@@ -37,6 +38,19 @@ pub(super) struct Waiting {
 pub(super) struct Pushed {
     pub(super) delivery: Delivery,
     pub(super) dropped: u64,
+    /// The limit that is reached, where one is.
+    pub(super) limit: Option<Limit>,
+}
+
+impl Pushed {
+    /// The message finds no room.
+    #[cold]
+    fn refuse(&mut self, config: &OutboxConfig) {
+        if matches!(config.overflow, Overflow::DropNewest | Overflow::DropOldest) {
+            self.delivery = Delivery::Dropped;
+            self.dropped += 1;
+        }
+    }
 }
 
 pub(crate) fn cost(message: &Message) -> usize {
@@ -44,7 +58,7 @@ pub(crate) fn cost(message: &Message) -> usize {
 }
 
 impl Outbox {
-    /// Appends `message`, or does what `config` says of a full outbox.
+    /// Appends `message`, or does what `config` says of a full outbox, and of a budget that is used up.
     ///
     /// `own`: the payload has no other memory behind it, so it needs no copy.
     pub(super) fn push(
@@ -53,34 +67,40 @@ impl Outbox {
         own: bool,
         waiting: &Waiting,
         config: &OutboxConfig,
+        share: &Share,
+        budget: &Budget,
     ) -> Pushed {
-        let mut dropped = 0;
+        let mut pushed = Pushed { delivery: Delivery::Full, dropped: 0, limit: None };
         let cost = cost(&message);
         if !waiting.fits(cost, config) {
-            match config.overflow {
-                Overflow::Disconnect | Overflow::Refuse => {
-                    return Pushed { delivery: Delivery::Full, dropped };
-                }
-                Overflow::DropNewest => return Pushed { delivery: Delivery::Dropped, dropped: 1 },
-                Overflow::DropOldest => {
-                    while !waiting.fits(cost, config)
-                        && let Some(oldest) = self.messages.pop_front()
-                    {
-                        waiting.remove(1, self::cost(&oldest));
-                        dropped += 1;
-                    }
-                    // What is left is in the driver's hands.
-                    if !waiting.fits(cost, config) {
-                        return Pushed { delivery: Delivery::Dropped, dropped: dropped + 1 };
-                    }
-                }
+            pushed.limit = Some(waiting.limit(config));
+            pushed.refuse(config);
+            if config.overflow != Overflow::DropOldest {
+                return pushed;
             }
+            while !waiting.fits(cost, config)
+                && let Some(oldest) = self.messages.pop_front()
+            {
+                waiting.remove(1, self::cost(&oldest));
+                pushed.dropped += 1;
+            }
+            // What is left is in the driver's hands.
+            if !waiting.fits(cost, config) {
+                return pushed;
+            }
+            pushed.dropped -= 1;
+        }
+        let held = waiting.bytes() + cost;
+        if !share.covers(held) && !share.grow(held, budget) {
+            pushed.limit = Some(Limit::MemoryBudget);
+            pushed.refuse(config);
+            return pushed;
         }
         let message = if own || message.payload().len() >= KEPT_LEN { message } else { self.copy(&message) };
         self.messages.push_back(message);
         let bytes = waiting.add(cost);
-        let delivery = if bytes > config.high_water { Delivery::Queued } else { Delivery::Sent };
-        Pushed { delivery, dropped }
+        pushed.delivery = if bytes > config.high_water { Delivery::Queued } else { Delivery::Sent };
+        pushed
     }
 
     fn copy(&mut self, message: &Message) -> Message {
@@ -116,6 +136,11 @@ impl Waiting {
     pub(super) fn fits(&self, cost: usize, config: &OutboxConfig) -> bool {
         let (messages, bytes) = (self.messages.load(Ordering::Acquire), self.bytes.load(Ordering::Acquire));
         messages == 0 || (messages < config.max_messages && bytes + cost <= config.max_bytes)
+    }
+
+    /// Returns the bound that keeps a message out.
+    fn limit(&self, config: &OutboxConfig) -> Limit {
+        if self.messages() >= config.max_messages { Limit::OutboxMessages } else { Limit::OutboxBytes }
     }
 
     fn add(&self, cost: usize) -> usize {

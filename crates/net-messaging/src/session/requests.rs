@@ -6,7 +6,7 @@ use std::{
 };
 
 use net_core::{Error, ErrorKind, ErrorReply, Message, MessageKind, Result};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 
 /// What a request waits on.
 pub(crate) type Answer = oneshot::Receiver<Result<Message>>;
@@ -35,6 +35,10 @@ struct Waiter {
     inside: bool,
 }
 
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "request")
+}
+
 impl State {
     fn remove(&mut self, id: u64) -> Option<Waiter> {
         self.waiting.as_mut()?.remove(&id)
@@ -51,16 +55,28 @@ impl Requests {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until one more may be entered; who came first has the first turn.
-    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>> {
-        self.turns.acquire().await.map_err(|_| Error::new(ErrorKind::Closed, "request"))
+    /// Waits until one more may be entered; who came first has the first turn. `full` is told that it waits.
+    pub(crate) async fn turn(&self, full: impl FnOnce()) -> Result<SemaphorePermit<'_>> {
+        let turn = match self.turns.try_acquire() {
+            Err(TryAcquireError::NoPermits) => {
+                full();
+                self.turns.acquire().await
+            }
+            turn => Ok(turn.map_err(|_| closed())?),
+        };
+        turn.map_err(|_| closed())
+    }
+
+    /// Gives nobody a turn any more; those who have one get their answers.
+    pub(crate) fn take_no_more(&self) {
+        self.turns.close();
     }
 
     /// Enters one more request.
     pub(crate) fn enter(&self, inside: bool) -> Result<(u64, Answer)> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Error::new(ErrorKind::Closed, "request"));
+            return Err(closed());
         }
         let State { waiting, next_id, .. } = &mut *state;
         let waiting = waiting.get_or_insert_default();

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
-use net_core::{Message, Observer};
+use net_core::{Limits, Message, Observer};
 
-use super::activity::Clock;
+use super::{activity::Clock, memory::Budget};
 use crate::{Format, SessionConfig};
 
 /// What all sessions of one server or client share.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) config: SessionConfig,
+    pub(crate) limits: Limits,
+    /// What all sessions hold together.
+    pub(crate) budget: Budget,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) clock: Clock,
     pub(crate) max_message_len: usize,
@@ -25,6 +28,25 @@ pub(crate) enum Role {
 }
 
 impl Settings {
+    /// Settings of sessions over a transport that carries messages of at most `max_message_len`.
+    pub(crate) fn new(
+        config: SessionConfig,
+        limits: &Limits,
+        observer: Option<Arc<dyn Observer>>,
+        max_message_len: usize,
+        role: Role,
+    ) -> Self {
+        Self {
+            config,
+            limits: *limits,
+            budget: Budget::new(limits.memory_budget),
+            observer,
+            clock: Clock::start(),
+            max_message_len: max_message_len.min(limits.max_message_len.unwrap_or(usize::MAX)),
+            role,
+        }
+    }
+
     /// Returns how long a payload may be: the limit of the transport counts what stands in front of it too.
     pub(super) fn max_payload_len(&self) -> usize {
         match self.config.format {
@@ -36,13 +58,7 @@ impl Settings {
     /// Returns the settings of a session of a test.
     #[cfg(test)]
     pub(crate) fn of_test() -> Arc<Self> {
-        Arc::new(Self {
-            config: SessionConfig::default(),
-            observer: None,
-            clock: Clock::start(),
-            max_message_len: 1 << 20,
-            role: Role::Server,
-        })
+        Arc::new(Self::new(SessionConfig::default(), &Limits::default(), None, 1 << 20, Role::Server))
     }
 
     /// Tells whether this side sends heartbeats and expects them.

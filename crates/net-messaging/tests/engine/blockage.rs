@@ -6,18 +6,20 @@ use net_core::{
     memory::{Memory, MemoryConfig},
 };
 use net_messaging::{
-    Client, CloseReason, Delivery, Heartbeat, OutboxConfig, Overflow, Server, Session, SessionConfig,
+    Client, CloseReason, Delivery, Heartbeat, Limits, OutboxConfig, Overflow, Server, Session, SessionConfig,
 };
 use tokio::time::Instant;
 
 use crate::duplex;
-use crate::rig::{Peer, echo, listen, ms, narrow, only, pair, patient, push, secs, settle, soon};
+use crate::rig::{
+    Peer, Ruled, Rules, echo, listen, ms, narrow, only, pair, push, quiet, secs, settle, soon, unlimited,
+};
 
 #[tokio::test(start_paused = true)]
 async fn mutual_blockage_of_symmetric_peers_ends_at_the_stall_deadline() {
     // Both sides answer what the other asks, and neither asks less than it answers: no replies find room.
     let memory = narrow();
-    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
+    let config = Limits { stall_timeout: Some(secs(10)), ..unlimited() };
     let server = echo(&memory, config).await;
     // A peer that sends without end and takes nothing.
     let mut peer = Peer::connect(&memory, server.local()).await;
@@ -41,10 +43,10 @@ async fn two_engines_that_flood_one_another_are_done_or_end_at_the_stall_deadlin
     for max_buffered in [1, 100, 10_000, 1 << 20] {
         let memory = Memory::new(MemoryConfig { max_buffered, ..MemoryConfig::default() });
         let outbox = OutboxConfig { max_messages: 8, ..OutboxConfig::default() };
-        let config = SessionConfig { stall_timeout: Some(secs(10)), outbox, ..patient() };
+        let config = Limits { stall_timeout: Some(secs(10)), outbox, ..unlimited() };
         let server = echo(&memory, config).await;
         let client = Client::builder(memory)
-            .session(config)
+            .rules(config)
             .on_message(|_, message| async move { Ok(message.into_reply()) })
             .connect(server.local())
             .await
@@ -74,8 +76,8 @@ async fn two_engines_that_flood_one_another_are_done_or_end_at_the_stall_deadlin
 #[tokio::test(start_paused = true)]
 async fn a9_a_peer_that_takes_nothing_is_disconnected_at_the_stall_deadline() {
     let memory = narrow();
-    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { stall_timeout: Some(secs(10)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = Instant::now();
@@ -91,8 +93,8 @@ async fn a9_a_peer_that_takes_nothing_is_disconnected_at_the_stall_deadline() {
 async fn a9_small_pushes_that_are_still_accepted_hide_no_stall() {
     // The sender has room for thousands of them, so that none is ever refused.
     let (duplex, peer) = duplex::transport(16);
-    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
-    let server = Server::builder(duplex).session(config).listen("mem://duplex").await.expect("listens");
+    let config = Limits { stall_timeout: Some(secs(10)), ..unlimited() };
+    let server = Server::builder(duplex).rules(config).listen("mem://duplex").await.expect("listens");
     let session = only(&server).await;
     let began = Instant::now();
     let pushing = async {
@@ -112,8 +114,8 @@ async fn a9_small_pushes_that_are_still_accepted_hide_no_stall() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_reader_that_takes_a_little_now_and_then_is_not_stalled() {
     let memory = narrow();
-    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { stall_timeout: Some(secs(10)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for n in 0..20 {
@@ -131,8 +133,8 @@ async fn a_slow_reader_that_takes_a_little_now_and_then_is_not_stalled() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_waits_does_not_keep_a_stalled_peer() {
     let memory = narrow();
-    let config = SessionConfig { stall_timeout: Some(secs(10)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(|session, _| {
+    let config = Limits { stall_timeout: Some(secs(10)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, _| {
         for _ in 0..3 {
             push(session, "not taken");
         }
@@ -149,8 +151,8 @@ async fn a_handler_that_waits_does_not_keep_a_stalled_peer() {
 async fn an_outbox_that_stays_full_for_the_stall_time_out_ends_its_session() {
     let memory = narrow();
     let outbox = OutboxConfig { max_messages: 4, ..OutboxConfig::default() };
-    let config = SessionConfig { stall_timeout: Some(secs(10)), outbox, ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { stall_timeout: Some(secs(10)), outbox, ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let _peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = Instant::now();
@@ -163,7 +165,7 @@ async fn an_outbox_that_stays_full_for_the_stall_time_out_ends_its_session() {
 async fn a_session_that_refuses_on_overflow_and_has_no_stall_deadline_stays() {
     let memory = narrow();
     let outbox = OutboxConfig { max_messages: 4, overflow: Overflow::Refuse, ..OutboxConfig::default() };
-    let server = listen(Server::builder(memory.clone()).session(SessionConfig { outbox, ..patient() })).await;
+    let server = listen(Server::builder(memory.clone()).rules(Limits { outbox, ..unlimited() })).await;
     let _peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     while session.send("x").expect("sends") != Delivery::Full {}
@@ -175,8 +177,8 @@ async fn a_session_that_refuses_on_overflow_and_has_no_stall_deadline_stays() {
 async fn a31_a_broadcast_does_not_wait_for_the_one_of_many_that_is_stalled() {
     let memory = Memory::new(MemoryConfig { max_buffered: 4 * 1024, ..MemoryConfig::default() });
     let outbox = OutboxConfig { max_messages: 50, ..OutboxConfig::default() };
-    let config = SessionConfig { outbox, stall_timeout: Some(secs(10)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { outbox, stall_timeout: Some(secs(10)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let stalled = Peer::connect(&memory, server.local()).await;
     let stalled_session = only(&server).await;
     let mut peers = Vec::new();
@@ -210,19 +212,20 @@ async fn a31_a_broadcast_does_not_wait_for_the_one_of_many_that_is_stalled() {
 async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
     let memory = Memory::default();
     let heartbeat = Some(Heartbeat { interval: secs(1), missed: 3 });
-    let config = SessionConfig {
-        heartbeat,
-        idle_timeout: Some(secs(10)),
-        message_timeout: Some(secs(5)),
-        stall_timeout: Some(secs(10)),
-        ..patient()
+    let config = Rules {
+        session: SessionConfig { heartbeat, ..quiet() },
+        limits: Limits {
+            idle_timeout: Some(secs(10)),
+            message_timeout: Some(secs(5)),
+            stall_timeout: Some(secs(10)),
+            ..unlimited()
+        },
     };
-    let server =
-        listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async move {
-            tokio::time::sleep(secs(60)).await;
-            Ok(message.into_reply())
-        }))
-        .await;
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async move {
+        tokio::time::sleep(secs(60)).await;
+        Ok(message.into_reply())
+    }))
+    .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     for id in 0..100 {
         peer.request(id, "").await;

@@ -5,19 +5,21 @@ use net_core::{
     memory::Memory,
     testing::{Faults, Link, LinkConfig},
 };
-use net_messaging::{Client, CloseReason, Format, Heartbeat, Server, ServerConfig, Session, SessionConfig};
+use net_messaging::{
+    Client, CloseReason, Format, Heartbeat, Limits, Server, ServerConfig, Session, SessionConfig,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
 };
 
-use crate::{
-    duplex,
-    rig::{Peer, frame, listen, ms, only, patient, push, secs, settle, soon},
+use crate::duplex;
+use crate::rig::{
+    Peer, Ruled, Rules, frame, listen, ms, only, patient, push, quiet, secs, settle, soon, unlimited,
 };
 
 fn heartbeat(interval: u64, missed: u32) -> SessionConfig {
-    SessionConfig { heartbeat: Some(Heartbeat { interval: secs(interval), missed }), ..patient() }
+    SessionConfig { heartbeat: Some(Heartbeat { interval: secs(interval), missed }), ..quiet() }
 }
 
 /// Waits for the end of a session for as long as an hour of paused time.
@@ -28,7 +30,7 @@ async fn end(session: &Session) -> CloseReason {
 #[tokio::test(start_paused = true)]
 async fn m8_a_peer_that_says_nothing_is_dead_after_the_missed_heartbeats() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(heartbeat(10, 3))).await;
+    let server = listen(Server::builder(memory.clone()).rules(heartbeat(10, 3))).await;
     let _peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = Instant::now();
@@ -41,9 +43,9 @@ async fn m8_a_half_open_connection_is_found_by_both_sides() {
     // From one minute on nothing gets through in either direction, and neither side is told.
     let silence = Faults { partitions: vec![secs(60)..secs(100_000)], ..Faults::default() };
     let link = Link::new(Memory::default(), LinkConfig::both(1, silence));
-    let server = listen(Server::builder(link.clone()).session(heartbeat(10, 3))).await;
+    let server = listen(Server::builder(link.clone()).rules(heartbeat(10, 3))).await;
     let client =
-        Client::builder(link).session(heartbeat(10, 3)).connect(server.local()).await.expect("connects");
+        Client::builder(link).rules(heartbeat(10, 3)).connect(server.local()).await.expect("connects");
     let began = Instant::now();
     let (near, far) = (client.session().expect("is connected"), only(&server).await);
     let (near, far) = tokio::join!(end(&near), end(&far));
@@ -54,7 +56,7 @@ async fn m8_a_half_open_connection_is_found_by_both_sides() {
 #[tokio::test(start_paused = true)]
 async fn heartbeats_are_sent_when_nothing_was_sent_for_an_interval_and_never_answered() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(heartbeat(10, 1_000))).await;
+    let server = listen(Server::builder(memory.clone()).rules(heartbeat(10, 1_000))).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = Instant::now();
@@ -75,7 +77,7 @@ async fn heartbeats_are_sent_when_nothing_was_sent_for_an_interval_and_never_ans
 #[tokio::test(start_paused = true)]
 async fn who_sends_anyhow_sends_no_heartbeats() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(heartbeat(10, 1_000))).await;
+    let server = listen(Server::builder(memory.clone()).rules(heartbeat(10, 1_000))).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for _ in 0..50 {
@@ -88,7 +90,7 @@ async fn who_sends_anyhow_sends_no_heartbeats() {
 #[tokio::test(start_paused = true)]
 async fn receiving_anything_proves_life() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(heartbeat(10, 3))).await;
+    let server = listen(Server::builder(memory.clone()).rules(heartbeat(10, 3))).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for kind in [0_u8, 1, 2, 3, 4].iter().cycle().take(50) {
@@ -114,8 +116,8 @@ async fn two_engines_with_heartbeats_stay_together_with_nothing_to_say() {
 #[tokio::test(start_paused = true)]
 async fn m8_idle_sessions_time_out_and_no_others() {
     let memory = Memory::default();
-    let config = SessionConfig { idle_timeout: Some(secs(120)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { idle_timeout: Some(secs(120)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for _ in 0..20 {
@@ -132,8 +134,8 @@ async fn m8_idle_sessions_time_out_and_no_others() {
 #[tokio::test(start_paused = true)]
 async fn m2_the_first_message_has_a_deadline() {
     let memory = Memory::default();
-    let config = SessionConfig { first_message_timeout: Some(secs(30)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { first_message_timeout: Some(secs(30)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let silent = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = Instant::now();
@@ -149,21 +151,29 @@ async fn m2_the_first_message_has_a_deadline() {
 #[tokio::test(start_paused = true)]
 async fn a_server_need_not_say_anything_first() {
     let memory = Memory::default();
-    let quiet = SessionConfig { format: Format::Raw, idle_timeout: None, ..SessionConfig::default() };
+    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
+    let limits = Limits { idle_timeout: None, ..Limits::default() };
     let server = listen(
-        Server::builder(memory.clone()).session(SessionConfig { first_message_timeout: None, ..quiet }),
+        Server::builder(memory.clone())
+            .rules(session)
+            .limits(Limits { first_message_timeout: None, ..limits }),
     )
     .await;
-    let client = Client::builder(memory).session(quiet).connect(server.local()).await.expect("connects");
+    let client = Client::builder(memory)
+        .rules(session)
+        .limits(limits)
+        .connect(server.local())
+        .await
+        .expect("connects");
     tokio::time::sleep(secs(3_600)).await;
     assert!(client.is_connected());
 }
 
 /// A server over a byte stream, the other end of the stream, and their session.
-async fn bytes(config: SessionConfig) -> (Server, tokio::io::DuplexStream, Session) {
+async fn bytes(rules: impl Into<Rules>) -> (Server, tokio::io::DuplexStream, Session) {
     let (duplex, stream) = duplex::transport(64 * 1024);
     let server = Server::builder(duplex)
-        .session(config)
+        .rules(rules)
         .on_message(|_, message| async { Ok(message.into_reply()) })
         .listen("mem://duplex")
         .await
@@ -174,7 +184,7 @@ async fn bytes(config: SessionConfig) -> (Server, tokio::io::DuplexStream, Sessi
 
 #[tokio::test(start_paused = true)]
 async fn a10_a_partial_frame_then_silence_meets_the_frame_deadline() {
-    let config = SessionConfig { message_timeout: Some(secs(30)), ..patient() };
+    let config = Limits { message_timeout: Some(secs(30)), ..unlimited() };
     for sent in [1, 3, 4, 5, 12, 50] {
         let (_server, mut stream, session) = bytes(config).await;
         stream.write_all(&frame(1, b"whole")).await.expect("writes");
@@ -191,7 +201,7 @@ async fn a10_a_partial_frame_then_silence_meets_the_frame_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a10_a_frame_that_comes_byte_by_byte_meets_the_same_deadline() {
-    let config = SessionConfig { message_timeout: Some(secs(30)), idle_timeout: Some(secs(20)), ..patient() };
+    let config = Limits { message_timeout: Some(secs(30)), idle_timeout: Some(secs(20)), ..unlimited() };
     let (_server, mut stream, session) = bytes(config).await;
     let began = Instant::now();
     let dribbling = async {
@@ -212,9 +222,8 @@ async fn a10_a_frame_that_comes_byte_by_byte_meets_the_same_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_large_message_that_keeps_arriving_proves_life_until_its_own_deadline() {
-    let config = SessionConfig { message_timeout: Some(secs(600)), ..heartbeat(10, 3) };
-    let (_server, mut stream, session) =
-        bytes(SessionConfig { idle_timeout: Some(secs(60)), ..config }).await;
+    let limits = Limits { message_timeout: Some(secs(600)), idle_timeout: Some(secs(60)), ..unlimited() };
+    let (_server, mut stream, session) = bytes(Rules { session: heartbeat(10, 3), limits }).await;
     let wire = frame(1, &vec![7; 900_000]);
     for piece in wire.chunks(50_000) {
         stream.write_all(piece).await.expect("writes");
@@ -228,10 +237,10 @@ async fn a_large_message_that_keeps_arriving_proves_life_until_its_own_deadline(
 
 #[tokio::test(start_paused = true)]
 async fn whole_messages_that_wait_unread_are_no_incomplete_message() {
-    let config = SessionConfig { message_timeout: Some(secs(5)), ..patient() };
+    let config = Limits { message_timeout: Some(secs(5)), ..unlimited() };
     let (duplex, mut stream) = duplex::transport(64 * 1024);
     let server = Server::builder(duplex)
-        .session(config)
+        .rules(config)
         .on_message(|_, message| async {
             tokio::time::sleep(secs(10)).await;
             Ok(message.into_reply())
@@ -251,7 +260,7 @@ async fn whole_messages_that_wait_unread_are_no_incomplete_message() {
 
 #[tokio::test(start_paused = true)]
 async fn messages_that_overlap_reads_meet_no_deadline() {
-    let config = SessionConfig { message_timeout: Some(secs(5)), ..patient() };
+    let config = Limits { message_timeout: Some(secs(5)), ..unlimited() };
     let (_server, mut stream, session) = bytes(config).await;
     // At every moment a message is incomplete, but none for long.
     let wire: Vec<u8> = (0..100).flat_map(|id| frame(id, &[7; 20])).collect();
@@ -273,8 +282,8 @@ async fn messages_that_overlap_reads_meet_no_deadline() {
 async fn deadlines_are_kept_to_within_an_eighth_of_the_shortest() {
     for idle in [100, 1_000, 8_000] {
         let memory = Memory::default();
-        let config = SessionConfig { idle_timeout: Some(ms(idle)), ..patient() };
-        let server = listen(Server::builder(memory.clone()).session(config)).await;
+        let config = Limits { idle_timeout: Some(ms(idle)), ..unlimited() };
+        let server = listen(Server::builder(memory.clone()).rules(config)).await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         only(&server).await;
         let began = Instant::now();
@@ -287,7 +296,7 @@ async fn deadlines_are_kept_to_within_an_eighth_of_the_shortest() {
 #[tokio::test(start_paused = true)]
 async fn a_session_without_deadlines_lasts() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let _peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     tokio::time::sleep(secs(24 * 3_600)).await;
@@ -297,12 +306,12 @@ async fn a_session_without_deadlines_lasts() {
 
 #[test]
 fn m2_defaults_are_those_of_the_specification() {
-    let ServerConfig { session, accept, io_threads, .. } = ServerConfig::default();
+    let ServerConfig { session, limits, io_threads, .. } = ServerConfig::default();
     assert_eq!(io_threads, None, "the caller's runtime");
-    assert_eq!(accept.max_connections, 10_000);
-    assert_eq!(session.first_message_timeout, Some(secs(30)));
+    assert_eq!(limits.max_connections, 10_000);
+    assert_eq!(limits.first_message_timeout, Some(secs(30)));
     assert_eq!(session.heartbeat, Some(Heartbeat { interval: secs(10), missed: 3 }));
-    assert_eq!(session.stall_timeout, Some(secs(10)));
-    assert_eq!(session.close_timeout, secs(1));
+    assert_eq!(limits.stall_timeout, Some(secs(10)));
+    assert_eq!(limits.close_timeout, secs(1));
     assert!(net_tcp::TcpConfig::default().nodelay && net_tcp::TcpConfig::default().keepalive.is_some());
 }

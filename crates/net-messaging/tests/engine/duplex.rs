@@ -1,4 +1,4 @@
-//! One connection over a byte stream in memory, whose other end the test holds.
+//! Connections over byte streams in memory, whose other ends the test holds.
 
 use std::{
     future::Future,
@@ -11,26 +11,52 @@ use net_core::{
     frame::LengthPrefix,
     framed::{FrameReceiver, FrameSender},
 };
-use tokio::io::{DuplexStream, ReadHalf, WriteHalf};
+use tokio::{
+    io::{DuplexStream, ReadHalf, WriteHalf},
+    sync::mpsc,
+};
 
 type Tx = FrameSender<WriteHalf<DuplexStream>, LengthPrefix>;
 type Rx = FrameReceiver<ReadHalf<DuplexStream>, LengthPrefix>;
 
-/// Accepts one connection.
+/// Accepts the connections that the test makes.
 #[derive(Debug)]
-pub(crate) struct One(Arc<Mutex<Option<DuplexStream>>>);
+pub(crate) struct Duplex(Mutex<Option<Arrivals>>);
+
+type Arrivals = mpsc::UnboundedReceiver<DuplexStream>;
+
+/// Makes connections.
+#[derive(Debug)]
+pub(crate) struct Far {
+    near: mpsc::UnboundedSender<DuplexStream>,
+    capacity: usize,
+}
+
+impl Far {
+    pub(crate) fn connect(&self) -> DuplexStream {
+        let (near, far) = tokio::io::duplex(self.capacity);
+        self.near.send(near).expect("somebody listens");
+        far
+    }
+}
+
+/// Returns a transport, and what makes connections to its listener.
+pub(crate) fn crowd(capacity: usize) -> (Duplex, Far) {
+    let (near, arrivals) = mpsc::unbounded_channel();
+    (Duplex(Mutex::new(Some(arrivals))), Far { near, capacity })
+}
 
 /// Returns a transport whose listener accepts one connection, and the other end of that; `capacity` bytes find room
 /// on the way in each direction.
-pub(crate) fn transport(capacity: usize) -> (One, DuplexStream) {
-    let (near, far) = tokio::io::duplex(capacity);
-    (One(Arc::new(Mutex::new(Some(near)))), far)
+pub(crate) fn transport(capacity: usize) -> (Duplex, DuplexStream) {
+    let (duplex, far) = crowd(capacity);
+    (duplex, far.connect())
 }
 
-impl Transport for One {
+impl Transport for Duplex {
     type Sender = Tx;
     type Receiver = Rx;
-    type Listener = OneListener;
+    type Listener = DuplexListener;
 
     fn guarantees(&self) -> Guarantees {
         Guarantees::stream(1 << 20)
@@ -41,19 +67,20 @@ impl Transport for One {
         async { Err(refused) }
     }
 
-    async fn listen(&self, at: &Address) -> Result<OneListener> {
-        Ok(OneListener { waiting: self.0.clone(), local: at.clone(), closed: false })
+    async fn listen(&self, at: &Address) -> Result<DuplexListener> {
+        let arrivals = self.0.lock().expect("not poisoned").take().expect("listens once");
+        Ok(DuplexListener { arrivals, local: at.clone(), closed: false })
     }
 }
 
 #[derive(Debug)]
-pub(crate) struct OneListener {
-    waiting: Arc<Mutex<Option<DuplexStream>>>,
+pub(crate) struct DuplexListener {
+    arrivals: Arrivals,
     local: Address,
     closed: bool,
 }
 
-impl Listener for OneListener {
+impl Listener for DuplexListener {
     type Sender = Tx;
     type Receiver = Rx;
 
@@ -61,8 +88,8 @@ impl Listener for OneListener {
         &self.local
     }
 
-    fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<Result<Connection<Tx, Rx>>> {
-        if let Some(stream) = self.waiting.lock().expect("not poisoned").take() {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection<Tx, Rx>>> {
+        if let Poll::Ready(Some(stream)) = self.arrivals.poll_recv(cx) {
             let (read, write) = tokio::io::split(stream);
             let tx = FrameSender::new(write, LengthPrefix::default());
             let rx = FrameReceiver::new(read, LengthPrefix::default());

@@ -10,26 +10,27 @@ use net_core::{
     ErrorKind, Message, MessageKind, Receiver, Sender,
     memory::{Memory, MemoryConfig},
 };
-use net_messaging::{Client, CloseReason, Format, Server, SessionConfig, SessionState};
+use net_messaging::{Client, CloseReason, Format, Limits, Server, SessionConfig, SessionState};
 use tokio::sync::{Notify, mpsc};
 
-use crate::rig::{Dropped, Peer, echo, listen, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{
+    Dropped, Peer, Ruled, echo, listen, narrow, only, patient, push, quiet, secs, settle, soon, unlimited,
+};
 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
-        let server =
-            listen(Server::builder(memory.clone()).session(config).on_message(|session, message| {
-                let session = session.clone();
-                async move {
-                    tokio::time::sleep(secs(5)).await;
-                    push(&session, "a last push");
-                    Ok(message.into_reply())
-                }
-            }))
-            .await;
+        let config = SessionConfig { max_concurrent, ..quiet() };
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
+            let session = session.clone();
+            async move {
+                tokio::time::sleep(secs(5)).await;
+                push(&session, "a last push");
+                Ok(message.into_reply())
+            }
+        }))
+        .await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         for id in 0..10 {
             peer.0.tx.feed(Message::new(MessageKind::Request, id, "").encode()).await.expect("feeds");
@@ -52,7 +53,7 @@ async fn at_the_end_of_input_running_handlers_complete_and_all_replies_arrive() 
 #[tokio::test(start_paused = true)]
 async fn at_the_end_of_input_the_outbox_empties_however_narrow_the_way() {
     let memory = narrow();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for n in 0..100 {
@@ -90,7 +91,7 @@ async fn data_and_end_that_arrive_together_lose_nothing() {
 #[tokio::test(start_paused = true)]
 async fn requests_of_our_own_fail_at_once_when_the_peer_has_finished() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|session, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|session, message| {
         let session = session.clone();
         async move {
             // The peer finishes before it answers, so that no answer can come any more.
@@ -110,7 +111,7 @@ async fn requests_of_our_own_fail_at_once_when_the_peer_has_finished() {
 #[tokio::test(start_paused = true)]
 async fn requests_of_our_own_fail_at_once_when_we_disconnect() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let asking = tokio::spawn({
@@ -130,17 +131,16 @@ async fn requests_of_our_own_fail_at_once_when_we_disconnect() {
 async fn disconnect_in_ones_own_handler_acts_when_the_handler_returns() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
-        let server =
-            listen(Server::builder(memory.clone()).session(config).on_message(|session, message| {
-                session.disconnect();
-                push(session, "sent after it");
-                async move {
-                    tokio::time::sleep(secs(5)).await;
-                    Ok(message.into_reply())
-                }
-            }))
-            .await;
+        let config = SessionConfig { max_concurrent, ..quiet() };
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, message| {
+            session.disconnect();
+            push(session, "sent after it");
+            async move {
+                tokio::time::sleep(secs(5)).await;
+                Ok(message.into_reply())
+            }
+        }))
+        .await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         peer.request(1, "the reply").await;
         peer.request(2, "not handled any more").await;
@@ -158,8 +158,8 @@ async fn disconnect_from_elsewhere_drops_the_handler_at_once_and_sends_what_was_
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
         let dropped = Arc::new(AtomicUsize::new(0));
-        let config = SessionConfig { max_concurrent, ..patient() };
-        let server = listen(Server::builder(memory.clone()).session(config).on_message({
+        let config = SessionConfig { max_concurrent, ..quiet() };
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message({
             let dropped = dropped.clone();
             move |session, _| {
                 let guard = Dropped(dropped.clone());
@@ -192,7 +192,7 @@ async fn disconnect_from_elsewhere_drops_the_handler_at_once_and_sends_what_was_
 async fn disconnect_from_elsewhere_overrules_one_in_the_handler_that_waits() {
     let memory = Memory::default();
     let waits = Arc::new(Notify::new());
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let waits = waits.clone();
         move |session, _| {
             session.disconnect();
@@ -215,7 +215,7 @@ async fn disconnect_from_elsewhere_overrules_one_in_the_handler_that_waits() {
 async fn when_the_connection_breaks_the_handler_is_dropped() {
     let memory = Memory::default();
     let dropped = Arc::new(AtomicUsize::new(0));
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let dropped = dropped.clone();
         move |_, _| {
             let guard = Dropped(dropped.clone());
@@ -243,8 +243,8 @@ async fn when_the_connection_breaks_the_handler_is_dropped() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_never_finishes_is_waited_for_no_longer_than_the_close_time_out() {
     let memory = Memory::default();
-    let config = SessionConfig { close_timeout: secs(3), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config)).await;
+    let config = Limits { close_timeout: secs(3), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config)).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let began = tokio::time::Instant::now();
@@ -265,7 +265,7 @@ async fn a_peer_that_never_finishes_is_waited_for_no_longer_than_the_close_time_
 #[tokio::test(start_paused = true)]
 async fn the_first_reason_stays() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     session.disconnect();
@@ -304,7 +304,7 @@ async fn m5_each_end_tells_its_reason_to_both_handlers() {
 async fn what_came_before_a_violation_has_its_answer() {
     for max_concurrent in [1, 8] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
+        let config = SessionConfig { max_concurrent, ..quiet() };
         let server = echo(&memory, config).await;
         let mut peer = Peer::connect(&memory, server.local()).await;
         for id in 0..10 {
@@ -322,10 +322,10 @@ async fn what_came_before_a_violation_has_its_answer() {
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_no_frame_can_carry_is_counted_where_nobody_can_be_told() {
     let memory = Memory::new(MemoryConfig { max_message_len: 8, ..MemoryConfig::default() });
-    let config = SessionConfig { format: Format::Raw, ..patient() };
+    let config = SessionConfig { format: Format::Raw, ..quiet() };
     let server = listen(
         Server::builder(memory.clone())
-            .session(config)
+            .rules(config)
             .on_message(|_, message| async move { Ok(message.reply(message.payload().repeat(4))) }),
     )
     .await;

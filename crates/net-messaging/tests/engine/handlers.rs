@@ -10,17 +10,17 @@ use std::{
 
 use net_core::{ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Observer, Transport, memory::Memory};
 use net_messaging::{
-    Client, CloseReason, Format, Handler, HandlerResult, Server, Session, SessionConfig, SessionState,
+    Client, CloseReason, Format, Handler, HandlerResult, Limits, Server, Session, SessionConfig, SessionState,
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::rig::{Peer, feed, listen, ms, patient, push, secs, settle, soon};
+use crate::rig::{Peer, Ruled, Rules, feed, listen, ms, patient, push, quiet, secs, settle, soon, unlimited};
 
 #[tokio::test(start_paused = true)]
 async fn at_concurrency_1_a_sessions_messages_are_handled_one_after_another() {
     let memory = Memory::default();
     let running = Arc::new(AtomicUsize::new(0));
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(move |_, message| {
         let running = running.clone();
         async move {
             assert_eq!(running.fetch_add(1, Ordering::Relaxed), 0, "another one runs");
@@ -43,8 +43,8 @@ async fn at_concurrency_1_a_sessions_messages_are_handled_one_after_another() {
 async fn max_concurrent_handlers_run_at_once_and_no_more() {
     let memory = Memory::default();
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let config = SessionConfig { max_concurrent: 5, ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message({
+    let config = SessionConfig { max_concurrent: 5, ..quiet() };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message({
         let most = most.clone();
         move |_, message| {
             let (running, most) = (running.clone(), most.clone());
@@ -74,19 +74,18 @@ async fn max_concurrent_handlers_run_at_once_and_no_more() {
 #[tokio::test(start_paused = true)]
 async fn limits_that_contradict_one_another_are_refused_when_the_server_starts() {
     for config in [
-        SessionConfig { max_concurrent: 0, ..SessionConfig::default() },
-        SessionConfig { max_in_flight: 0, ..SessionConfig::default() },
-        SessionConfig { max_concurrent: 2, format: Format::Raw, ..SessionConfig::default() },
+        Rules::from(SessionConfig { max_concurrent: 0, ..SessionConfig::default() }),
+        Rules::from(Limits { max_in_flight: 0, ..Limits::default() }),
+        Rules::from(SessionConfig { max_concurrent: 2, format: Format::Raw, ..SessionConfig::default() }),
     ] {
         let memory = Memory::default();
         let error = Server::builder(memory.clone())
-            .session(config)
+            .rules(config)
             .listen("mem://server")
             .await
             .expect_err("contradicts itself");
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        let error =
-            Client::builder(memory).session(config).connect("mem://server").await.expect_err("as well");
+        let error = Client::builder(memory).rules(config).connect("mem://server").await.expect_err("as well");
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     }
 }
@@ -95,8 +94,11 @@ async fn limits_that_contradict_one_another_are_refused_when_the_server_starts()
 async fn a30_a_handler_that_never_returns_is_answered_for_with_timed_out_and_the_next_has_its_turn() {
     for max_concurrent in [1, 4] {
         let memory = Memory::default();
-        let config = SessionConfig { handler_timeout: Some(secs(5)), max_concurrent, ..patient() };
-        let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async {
+        let config = Rules {
+            session: SessionConfig { max_concurrent, ..quiet() },
+            limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+        };
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async {
             if message.payload() == "for ever" {
                 std::future::pending::<()>().await;
             }
@@ -118,8 +120,11 @@ async fn a30_a_handler_that_never_returns_is_answered_for_with_timed_out_and_the
 #[tokio::test(start_paused = true)]
 async fn a30_one_handler_that_never_returns_is_dropped_though_others_keep_finishing() {
     let memory = Memory::default();
-    let config = SessionConfig { handler_timeout: Some(secs(5)), max_concurrent: 4, ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async {
+    let config = Rules {
+        session: SessionConfig { max_concurrent: 4, ..quiet() },
+        limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+    };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async {
         match &message.payload()[..] {
             b"for ever" => std::future::pending::<()>().await,
             _ => tokio::time::sleep(ms(500)).await,
@@ -144,8 +149,11 @@ async fn a30_one_handler_that_never_returns_is_dropped_though_others_keep_finish
 #[tokio::test(start_paused = true)]
 async fn a30_a_handler_beside_one_that_is_dropped_goes_on() {
     let memory = Memory::default();
-    let config = SessionConfig { handler_timeout: Some(secs(5)), max_concurrent: 2, ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async {
+    let config = Rules {
+        session: SessionConfig { max_concurrent: 2, ..quiet() },
+        limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+    };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async {
         match &message.payload()[..] {
             b"for ever" => std::future::pending::<()>().await,
             _ => tokio::time::sleep(secs(3)).await,
@@ -168,8 +176,11 @@ async fn a30_a_handler_beside_one_that_is_dropped_goes_on() {
 async fn a30_a_handler_that_never_returns_is_dropped_though_no_heartbeat_finds_room() {
     let memory = crate::rig::narrow();
     let heartbeat = Some(net_messaging::Heartbeat { interval: secs(1), missed: 1_000 });
-    let config = SessionConfig { handler_timeout: Some(secs(5)), heartbeat, ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(|session, _| {
+    let config = Rules {
+        session: SessionConfig { heartbeat, ..quiet() },
+        limits: Limits { handler_timeout: Some(secs(5)), ..unlimited() },
+    };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, _| {
         for _ in 0..3 {
             push(session, "in the way");
         }
@@ -194,7 +205,7 @@ async fn a30_a_handler_that_panics_ends_its_session_and_no_other() {
         let (tell, mut told) = mpsc::unbounded_channel();
         let server = listen(
             Server::builder(memory.clone())
-                .session(config)
+                .rules(config)
                 .on_message(|_, message| {
                     assert!(message.payload() != "at once", "before it returns a future");
                     async {
@@ -278,8 +289,8 @@ async fn a30_a_handler_that_blocks_its_runtime_is_told_to_the_observer() {
     }
     let (tell, mut told) = mpsc::unbounded_channel();
     let memory = Memory::default();
-    let config = SessionConfig { handler_timeout: Some(ms(400)), ..SessionConfig::default() };
-    let server = listen(Server::builder(memory.clone()).session(config).observer(Blocked(tell)).on_message(
+    let config = Limits { handler_timeout: Some(ms(400)), ..Limits::default() };
+    let server = listen(Server::builder(memory.clone()).limits(config).observer(Blocked(tell)).on_message(
         |_, message| async {
             // What is wrong: it blocks the thread that looks at deadlines.
             std::thread::sleep(ms(600));
@@ -396,7 +407,7 @@ async fn d3_every_operation_is_allowed_inside_every_handler() {
         let memory = Memory::default();
         let (done, mut is_done) = mpsc::unbounded_channel();
         let builder = Server::builder(memory.clone())
-            .session(SessionConfig { max_concurrent, ..SessionConfig::default() });
+            .rules(SessionConfig { max_concurrent, ..SessionConfig::default() });
         let everyone = builder.sessions();
         let server = listen(builder.handler(Everything { everyone, done })).await;
         let client = Client::builder(memory)
@@ -446,8 +457,8 @@ async fn d3_a_handler_drains_drops_and_stops_its_own_server() {
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_waits_for_its_own_sessions_end_is_ended_with_it() {
     let memory = Memory::default();
-    let config = SessionConfig { handler_timeout: Some(secs(5)), ..patient() };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(|session, _| {
+    let config = Limits { handler_timeout: Some(secs(5)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(|session, _| {
         let session = session.clone();
         async move {
             session.disconnect();
@@ -484,7 +495,7 @@ async fn a_boxed_transport_serves_the_same_handlers() {
 async fn sessions_do_not_wait_for_one_anothers_handlers() {
     let memory = Memory::default();
     let gate = Arc::new(Semaphore::new(0));
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let gate = gate.clone();
         move |_, message| {
             let gate = gate.clone();

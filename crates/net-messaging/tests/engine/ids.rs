@@ -7,7 +7,9 @@ use net_core::{
 use net_messaging::{Client, Format, Server, SessionConfig};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, echo, listen, only, patient, push, secs, settle, soon};
+use crate::rig::{
+    Peer, Ruled, Rules, echo, listen, only, patient, push, quiet, secs, settle, soon, unlimited,
+};
 
 #[tokio::test(start_paused = true)]
 async fn echo_answers_kind_0_with_1_and_2_with_2_and_nothing_else() {
@@ -93,10 +95,10 @@ async fn a11_a_duplicate_pending_id_closes() {
     for (max_concurrent, ids) in [(1, vec![5, 5]), (1, vec![1, 5, 5]), (4, vec![5, 5]), (2, vec![1, 2, 5, 5])]
     {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
+        let config = SessionConfig { max_concurrent, ..quiet() };
         let server = listen(
             Server::builder(memory.clone())
-                .session(config)
+                .rules(config)
                 .on_message(|_, _| std::future::pending::<Result<Option<Message>, _>>()),
         )
         .await;
@@ -114,8 +116,8 @@ async fn a11_a_duplicate_pending_id_closes() {
 async fn a_request_and_a_notification_may_have_the_same_id() {
     for max_concurrent in [1, 4] {
         let memory = Memory::default();
-        let config = SessionConfig { max_concurrent, ..patient() };
-        let server = listen(Server::builder(memory.clone()).session(config).on_message(|_, message| async {
+        let config = SessionConfig { max_concurrent, ..quiet() };
+        let server = listen(Server::builder(memory.clone()).rules(config).on_message(|_, message| async {
             tokio::time::sleep(secs(1)).await;
             Ok(message.into_reply())
         }))
@@ -165,7 +167,7 @@ async fn in_message_format_a_payload_may_be_the_cap_less_9_and_exactly_the_cap_i
 async fn in_raw_format_a_payload_may_be_the_cap() {
     let cap = 1_000;
     let memory = Memory::new(MemoryConfig { max_message_len: cap, ..MemoryConfig::default() });
-    let server = echo(&memory, SessionConfig { format: Format::Raw, ..patient() }).await;
+    let server = echo(&memory, SessionConfig { format: Format::Raw, ..quiet() }).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     peer.0.tx.send(vec![1; cap]).await.expect("sends");
     let frame = soon("the echo", peer.0.recv()).await.expect("receives").expect("not the end");
@@ -192,7 +194,7 @@ async fn a_reply_that_is_too_long_is_answered_by_an_error_and_the_session_goes_o
 #[tokio::test(start_paused = true)]
 async fn where_not_even_an_error_fits_it_is_dropped_and_the_session_goes_on() {
     let memory = Memory::new(MemoryConfig { max_message_len: 12, ..MemoryConfig::default() });
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|_, message| async {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|_, message| async {
         match &message.payload()[..] {
             b"err" => Err("no error is as short as 3 bytes")?,
             b"len" => Ok(message.reply(vec![1; 100])),
@@ -213,8 +215,8 @@ async fn in_raw_format_there_are_no_requests_no_heartbeats_and_no_errors() {
     let memory = Memory::default();
     let (heard, mut hears) = mpsc::unbounded_channel();
     let config = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
-    let config = SessionConfig { idle_timeout: None, first_message_timeout: None, ..config };
-    let server = listen(Server::builder(memory.clone()).session(config).on_message(move |_, message| {
+    let config = Rules { session: config, limits: unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(move |_, message| {
         heard.send((message.kind(), message.id())).expect("is heard");
         async move {
             match &message.payload()[..] {

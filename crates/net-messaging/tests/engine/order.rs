@@ -2,18 +2,19 @@
 
 use futures_util::FutureExt;
 use net_core::{Message, MessageKind, Receiver, Sender, memory::Memory};
-use net_messaging::{Client, HandlerResult, Server, SessionConfig};
+use net_messaging::{Client, HandlerResult, Limits, Server, SessionConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{
-    duplex,
-    rig::{Peer, echo, feed, frame, listen, ms, narrow, only, patient, push, secs, settle, soon, turn},
+use crate::duplex;
+use crate::rig::{
+    Peer, Ruled, echo, feed, frame, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon, turn,
+    unlimited,
 };
 
 #[tokio::test(start_paused = true)]
 async fn whenever_the_driver_waits_it_has_flushed_so_a_waiting_handler_holds_back_no_earlier_reply() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|_, message| async {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|_, message| async {
         if message.payload() == "for ever" {
             std::future::pending::<()>().await;
         }
@@ -31,7 +32,7 @@ async fn whenever_the_driver_waits_it_has_flushed_so_a_waiting_handler_holds_bac
 #[tokio::test(start_paused = true)]
 async fn a_waiting_handler_holds_back_no_push_and_no_disconnect() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|session, _| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|session, _| {
         push(session, "from the handler");
         std::future::pending::<Result<Option<Message>, _>>()
     }))
@@ -51,10 +52,10 @@ async fn a_waiting_handler_holds_back_no_push_and_no_disconnect() {
 #[tokio::test(start_paused = true)]
 async fn a_waiting_handler_holds_back_no_deadline() {
     let memory = Memory::default();
-    let config = SessionConfig { idle_timeout: Some(secs(5)), ..patient() };
+    let config = Limits { idle_timeout: Some(secs(5)), ..unlimited() };
     let server = listen(
         Server::builder(memory.clone())
-            .session(config)
+            .rules(config)
             .on_message(|_, _| std::future::pending::<Result<Option<Message>, _>>()),
     )
     .await;
@@ -88,7 +89,7 @@ async fn what_a_handler_pushed_goes_out_before_its_reply() {
 #[tokio::test(start_paused = true)]
 async fn pushes_are_appended_to_what_is_blocked_and_replies_stay_behind_them() {
     let memory = narrow();
-    let server = listen(Server::builder(memory.clone()).session(patient()).on_message(|session, message| {
+    let server = listen(Server::builder(memory.clone()).rules(patient()).on_message(|session, message| {
         push(session, "pushed by the handler");
         async move { Ok(message.into_reply()) }
     }))
@@ -140,7 +141,7 @@ async fn replies_are_in_the_order_of_their_requests_however_often_there_is_no_ro
 #[tokio::test(start_paused = true)]
 async fn what_is_fed_waits_for_the_flush_and_leaves_in_order() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for text in ["1", "2"] {
@@ -179,7 +180,7 @@ async fn m18_a_client_feeds_and_flushes_too() {
 #[tokio::test(start_paused = true)]
 async fn what_was_fed_and_never_flushed_leaves_at_the_end() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     feed(&session, "fed");
@@ -195,10 +196,10 @@ async fn a_wake_up_handles_at_most_256_messages_or_256_kib_then_flushes_and_lets
     {
         // Over a byte stream: what one read brought costs nothing of the runtime's own budget.
         let (duplex, mut stream) = duplex::transport(1 << 24);
-        let config = SessionConfig { max_concurrent, ..patient() };
+        let config = SessionConfig { max_concurrent, ..quiet() };
         let server = listen(
             Server::builder(duplex)
-                .session(config)
+                .rules(config)
                 .on_message(|_, message| async move { Ok(message.into_reply()) }),
         )
         .await;
@@ -233,7 +234,7 @@ async fn a_wake_up_reads_at_most_256_answers_and_heartbeats_and_lets_others_run(
         let memory = Memory::default();
         let server = listen(
             Server::builder(memory.clone())
-                .session(patient())
+                .rules(patient())
                 .on_message(|_, _| std::future::pending::<HandlerResult>()),
         )
         .await;

@@ -7,14 +7,14 @@ use std::sync::{
 
 use bytes::Bytes;
 use net_core::{ErrorKind, Message, MessageKind, Observer, memory::Memory};
-use net_messaging::{Delivery, OutboxConfig, Overflow, Server, Session, SessionConfig};
+use net_messaging::{Delivery, Limits, OutboxConfig, Overflow, Server, Session};
 use tokio::time::Instant;
 
-use crate::rig::{Peer, feed, listen, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, Ruled, feed, listen, narrow, only, push, secs, settle, soon, unlimited};
 
 /// A server with this outbox, a peer that takes nothing yet, and the session between them, whose way is full.
 async fn blocked(memory: &Memory, outbox: OutboxConfig) -> (Server, Peer, Session) {
-    let server = listen(Server::builder(memory.clone()).session(SessionConfig { outbox, ..patient() })).await;
+    let server = listen(Server::builder(memory.clone()).rules(Limits { outbox, ..unlimited() })).await;
     let peer = Peer::connect(memory, server.local()).await;
     let session = only(&server).await;
     push(&session, "under way");
@@ -143,7 +143,7 @@ async fn a_broadcast_counts_what_became_of_it_for_each() {
     let memory = narrow();
     let server = listen(
         Server::builder(memory.clone())
-            .session(SessionConfig { outbox: outbox(2, Overflow::DropNewest), ..patient() }),
+            .rules(Limits { outbox: outbox(2, Overflow::DropNewest), ..unlimited() }),
     )
     .await;
     let _stalled = Peer::connect(&memory, server.local()).await;
@@ -232,7 +232,7 @@ async fn what_is_fed_leaves_without_a_flush_where_others_would_wait_for_its_room
     let memory = Memory::default();
     let config = OutboxConfig { max_messages: 4, high_water: 1_000, ..OutboxConfig::default() };
     let server =
-        listen(Server::builder(memory.clone()).session(SessionConfig { outbox: config, ..patient() })).await;
+        listen(Server::builder(memory.clone()).rules(Limits { outbox: config, ..unlimited() })).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for _ in 0..4 {
@@ -322,7 +322,7 @@ async fn observers_are_told_of_every_dropped_message() {
     let server = listen(
         Server::builder(memory.clone())
             .observer(Drops(drops.clone()))
-            .session(SessionConfig { outbox: outbox(1, Overflow::DropOldest), ..patient() }),
+            .rules(Limits { outbox: outbox(1, Overflow::DropOldest), ..unlimited() }),
     )
     .await;
     let _peer = Peer::connect(&memory, server.local()).await;

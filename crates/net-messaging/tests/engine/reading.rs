@@ -6,18 +6,20 @@ use net_core::{
     Connection, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Receiver, Sender,
     memory::{Memory, MemoryConfig},
 };
-use net_messaging::{Client, HandlerResult, Server, SessionConfig};
+use net_messaging::{Client, HandlerResult, Limits, Server, SessionConfig};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
 };
 
-use crate::rig::{Peer, echo, listen, narrow, only, pair, patient, push, secs, settle, soon, text};
+use crate::rig::{
+    Peer, Ruled, Rules, echo, listen, narrow, only, pair, patient, push, secs, settle, soon, text, unlimited,
+};
 
 /// A server whose handler waits for a permit before each reply.
-async fn gated(memory: &Memory, config: SessionConfig) -> (Server, Arc<Semaphore>) {
+async fn gated(memory: &Memory, config: impl Into<Rules>) -> (Server, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
-    let server = listen(Server::builder(memory.clone()).session(config).on_message({
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message({
         let gate = gate.clone();
         move |_, message| {
             let gate = gate.clone();
@@ -70,12 +72,12 @@ async fn d3_both_sides_ask_each_other_inside_their_handlers() {
     let config = SessionConfig { max_concurrent: 16, ..SessionConfig::default() };
     let server = listen(
         Server::builder(memory.clone())
-            .session(config)
+            .rules(config)
             .on_message(|session, message| count_down(session.clone(), message)),
     )
     .await;
     let client = Client::builder(memory)
-        .session(config)
+        .rules(config)
         .on_message(|session, message| count_down(session.clone(), message))
         .connect(server.local())
         .await
@@ -146,7 +148,7 @@ async fn a_request_inside_a_handler_fails_as_overloaded_when_its_answer_can_neve
     let memory = Memory::default();
     let (tell, mut told) = mpsc::unbounded_channel();
     let server =
-        listen(Server::builder(memory.clone()).session(patient()).on_message(move |session, message| {
+        listen(Server::builder(memory.clone()).rules(patient()).on_message(move |session, message| {
             let (session, tell) = (session.clone(), tell.clone());
             async move {
                 if message.payload() == "ask" {
@@ -195,22 +197,21 @@ async fn a_request_from_elsewhere_outlives_a_full_backlog() {
 #[tokio::test(start_paused = true)]
 async fn a_request_for_which_there_is_no_turn_fails_as_overloaded_too() {
     let memory = Memory::default();
-    let config = SessionConfig { max_in_flight: 1, ..patient() };
+    let config = Limits { max_in_flight: 1, ..unlimited() };
     let (tell, mut told) = mpsc::unbounded_channel();
-    let server =
-        listen(Server::builder(memory.clone()).session(config).on_message(move |session, message| {
-            let (session, tell) = (session.clone(), tell.clone());
-            async move {
-                if message.payload() == "ask" {
-                    let (one, two) = tokio::join!(session.request("1"), session.request("2"));
-                    for error in [one.expect_err("no answer"), two.expect_err("no turn")] {
-                        tell.send(error.kind()).expect("is heard");
-                    }
+    let server = listen(Server::builder(memory.clone()).rules(config).on_message(move |session, message| {
+        let (session, tell) = (session.clone(), tell.clone());
+        async move {
+            if message.payload() == "ask" {
+                let (one, two) = tokio::join!(session.request("1"), session.request("2"));
+                for error in [one.expect_err("no answer"), two.expect_err("no turn")] {
+                    tell.send(error.kind()).expect("is heard");
                 }
-                Ok(message.into_reply())
             }
-        }))
-        .await;
+            Ok(message.into_reply())
+        }
+    }))
+    .await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     peer.request(0, "ask").await;
     for id in 1..=64 {
@@ -227,7 +228,7 @@ async fn reading_does_not_stop_because_pushes_or_our_own_requests_find_no_room()
         let memory = narrow();
         let (heard, mut hears) = mpsc::unbounded_channel();
         let server =
-            listen(Server::builder(memory.clone()).session(patient()).on_message(move |_, message| {
+            listen(Server::builder(memory.clone()).rules(patient()).on_message(move |_, message| {
                 heard.send(text(&message)).expect("is heard");
                 async { Ok(None) }
             }))

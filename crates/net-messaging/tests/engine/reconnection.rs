@@ -11,7 +11,7 @@ use net_messaging::{Client, ClientState, Reconnect, Server};
 use net_tcp::Tcp;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use crate::rig::{Peer, ms, patient, secs, settle, soon};
+use crate::rig::{Peer, Ruled, ms, patient, secs, settle, soon};
 
 fn steady(max_attempts: Option<u32>) -> Reconnect {
     Reconnect { interval: secs(1), multiplier: 2.0, jitter: false, max_attempts, ..Reconnect::default() }
@@ -61,7 +61,7 @@ async fn connect(
     listener: &mut MemoryListener,
     reconnect: Option<Reconnect>,
 ) -> (Client, Peer) {
-    let mut builder = Client::builder(memory.clone()).session(patient());
+    let mut builder = Client::builder(memory.clone()).rules(patient());
     if let Some(reconnect) = reconnect {
         builder = builder.reconnect(reconnect);
     }
@@ -76,7 +76,7 @@ async fn m4_the_states_of_a_lost_connection_are_seen_in_order() {
     let far = Faults { delay: ms(10), ..Faults::default() };
     let link = Link::new(memory.clone(), LinkConfig::both(0, far));
     let mut listener = bind(&memory).await;
-    let builder = Client::builder(link).session(patient()).reconnect(steady(None));
+    let builder = Client::builder(link).rules(patient()).reconnect(steady(None));
     let (client, peer) = tokio::join!(builder.connect("mem://server"), Peer::accept(&mut listener));
     let client = client.expect("connects");
     let (states, _task) = record(&client);

@@ -9,10 +9,10 @@ use std::{
 };
 
 use net_core::{ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Sender, memory::Memory};
-use net_messaging::{Client, Reconnect, Server, SessionConfig};
+use net_messaging::{Client, Limits, Reconnect, Server};
 use tokio::time::Instant;
 
-use crate::rig::{Peer, listen, narrow, pair, patient, secs, settle, soon};
+use crate::rig::{Peer, Ruled, listen, narrow, pair, secs, settle, soon, unlimited};
 
 fn in_flight(client: &Client) -> usize {
     client.session().expect("is connected").stats().requests_in_flight
@@ -117,8 +117,8 @@ async fn an_error_message_is_a_typed_error() {
 #[tokio::test(start_paused = true)]
 async fn at_most_max_in_flight_requests_are_under_way_and_the_next_waits_its_turn() {
     let memory = Memory::default();
-    let config = SessionConfig { max_in_flight: 3, ..patient() };
-    let (client, mut peer, _listener) = pair(&memory, |builder| builder.session(config)).await;
+    let config = Limits { max_in_flight: 3, ..unlimited() };
+    let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
     let asking: Vec<_> = (0..20)
         .map(|n| {
             let client = client.clone();
@@ -158,9 +158,8 @@ async fn a39_a_request_dropped_after_any_poll_is_forgotten() {
     for way in ["free", "no room", "no turn"] {
         let memory = narrow();
         let outbox = net_messaging::OutboxConfig { max_messages: 1, ..Default::default() };
-        let config =
-            SessionConfig { max_in_flight: if way == "no turn" { 1 } else { 8 }, outbox, ..patient() };
-        let (client, mut peer, _listener) = pair(&memory, |builder| builder.session(config)).await;
+        let config = Limits { max_in_flight: if way == "no turn" { 1 } else { 8 }, outbox, ..unlimited() };
+        let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
         let session = client.session().expect("is connected");
         let mut held = None;
         match way {
@@ -210,8 +209,8 @@ async fn a39_a_request_dropped_after_any_poll_is_forgotten() {
 async fn a39_send_wait_dropped_after_any_poll_sends_whole_or_not_at_all() {
     let memory = narrow();
     let outbox = net_messaging::OutboxConfig { max_messages: 1, ..Default::default() };
-    let config = SessionConfig { outbox, ..patient() };
-    let (client, mut peer, _listener) = pair(&memory, |builder| builder.session(config)).await;
+    let config = Limits { outbox, ..unlimited() };
+    let (client, mut peer, _listener) = pair(&memory, |builder| builder.rules(config)).await;
     let session = client.session().expect("is connected");
     let mut accepted = 0;
     for polls in 0..50 {

@@ -4,7 +4,7 @@
 use std::{
     future::{Future, poll_fn},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -13,10 +13,36 @@ use std::{
 
 use futures_util::FutureExt;
 use net_core::{
-    Address, Connection, Listener, Message, MessageKind, Receiver, Sender, Transport,
+    Address, Connection, GoAway, Info, Limit, Listener, Message, MessageKind, Observer, Receiver, Sender,
+    Transport,
     memory::{Memory, MemoryConfig, MemoryListener, MemoryReceiver, MemorySender},
 };
-use net_messaging::{Client, ClientBuilder, Handler, Server, ServerBuilder, Session, SessionConfig};
+use net_messaging::{Client, ClientBuilder, Handler, Limits, Server, ServerBuilder, Session, SessionConfig};
+
+/// Writes down the limits that an observer is told, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Told(Mutex<Vec<String>>);
+
+impl Told {
+    /// Returns what was told since this was asked last.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().expect("not poisoned"))
+    }
+}
+
+impl Observer for Told {
+    fn limited(&self, _: &Info, limit: Limit) {
+        self.0.lock().expect("not poisoned").push(limit.to_string());
+    }
+
+    fn rejected(&self, _: &Address, limit: Limit) {
+        self.0.lock().expect("not poisoned").push(format!("rejected {limit}"));
+    }
+
+    fn exhausted(&self, _: &Address, attempts: u32) {
+        self.0.lock().expect("not poisoned").push(format!("exhausted after {attempts}"));
+    }
+}
 
 /// Waits for `event`, 20 s at the longest.
 pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
@@ -55,16 +81,66 @@ pub(crate) fn narrow() -> Memory {
     Memory::new(MemoryConfig { max_buffered: 1, ..MemoryConfig::default() })
 }
 
-/// No deadline but those that a test sets.
-pub(crate) fn patient() -> SessionConfig {
-    SessionConfig {
-        heartbeat: None,
+/// How sessions behave and their limits, for both sides alike.
+#[derive(Clone, Copy)]
+pub(crate) struct Rules {
+    pub(crate) session: SessionConfig,
+    pub(crate) limits: Limits,
+}
+
+/// No deadline and no heartbeat but those that a test sets.
+pub(crate) fn patient() -> Rules {
+    Rules { session: quiet(), limits: unlimited() }
+}
+
+/// No heartbeat.
+pub(crate) fn quiet() -> SessionConfig {
+    SessionConfig { heartbeat: None, ..SessionConfig::default() }
+}
+
+/// No deadline.
+pub(crate) fn unlimited() -> Limits {
+    Limits {
         idle_timeout: None,
         first_message_timeout: None,
         message_timeout: None,
+        min_data_rate: None,
         handler_timeout: None,
         stall_timeout: None,
-        ..SessionConfig::default()
+        ..Limits::default()
+    }
+}
+
+/// No deadline.
+impl From<SessionConfig> for Rules {
+    fn from(session: SessionConfig) -> Self {
+        Self { session, limits: unlimited() }
+    }
+}
+
+/// No heartbeat.
+impl From<Limits> for Rules {
+    fn from(limits: Limits) -> Self {
+        Self { session: quiet(), limits }
+    }
+}
+
+/// What is configured by [`Rules`].
+pub(crate) trait Ruled {
+    fn rules(self, rules: impl Into<Rules>) -> Self;
+}
+
+impl<T: Transport, H> Ruled for ServerBuilder<T, H> {
+    fn rules(self, rules: impl Into<Rules>) -> Self {
+        let Rules { session, limits } = rules.into();
+        self.session(session).limits(limits)
+    }
+}
+
+impl<T: Transport, H> Ruled for ClientBuilder<T, H> {
+    fn rules(self, rules: impl Into<Rules>) -> Self {
+        let Rules { session, limits } = rules.into();
+        self.session(session).limits(limits)
     }
 }
 
@@ -80,14 +156,14 @@ pub(crate) async fn pair<H: Handler>(
     configure: impl FnOnce(ClientBuilder<Memory>) -> ClientBuilder<Memory, H>,
 ) -> (Client, Peer, MemoryListener) {
     let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
-    let builder = configure(Client::builder(memory.clone()).session(patient()));
+    let builder = configure(Client::builder(memory.clone()).rules(patient()));
     let (client, peer) = tokio::join!(builder.connect("mem://server"), Peer::accept(&mut listener));
     (client.expect("connects"), peer, listener)
 }
 
 /// Starts a server in memory that echoes.
-pub(crate) async fn echo(memory: &Memory, config: SessionConfig) -> Server {
-    let builder = Server::builder(memory.clone()).session(config);
+pub(crate) async fn echo(memory: &Memory, rules: impl Into<Rules>) -> Server {
+    let builder = Server::builder(memory.clone()).rules(rules);
     listen(builder.on_message(|_, message| async { Ok(message.into_reply()) })).await
 }
 
@@ -143,6 +219,13 @@ impl<S: Sender, R: Receiver> Peer<S, R> {
     pub(crate) async fn recv(&mut self) -> Message {
         let frame = soon("a message", self.0.rx.recv()).await.expect("receives").expect("not the end");
         Message::decode(frame).expect("a message")
+    }
+
+    /// Returns what the other side says as it asks to leave.
+    pub(crate) async fn sent_away(&mut self) -> GoAway {
+        let message = self.recv().await;
+        assert_eq!((message.kind(), message.id()), (MessageKind::GoAway, 0));
+        GoAway::decode(message.payload()).expect("a notice")
     }
 
     /// Returns the payload of the next message, as text.

@@ -17,7 +17,7 @@ use net_tcp::Tcp;
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 use tokio::sync::mpsc;
 
-use crate::rig::{Peer, echo, listen, ms, only, patient, push, secs, settle, soon, turn};
+use crate::rig::{Peer, Ruled, echo, listen, ms, only, patient, push, secs, settle, soon, turn};
 
 assert_impl_all!(Server: Send, Sync, Clone);
 assert_impl_all!(Client: Send, Sync, Clone);
@@ -109,11 +109,8 @@ async fn d1_ids_are_unique_and_the_count_is_exact_under_churn() {
 async fn d2_concurrent_senders_stay_whole_messages_in_the_order_of_each() {
     const SENDERS: u32 = 8;
     const EACH: u32 = 500;
-    let server = Server::builder(Tcp::default())
-        .session(patient())
-        .listen("tcp://127.0.0.1:0")
-        .await
-        .expect("listens");
+    let server =
+        Server::builder(Tcp::default()).rules(patient()).listen("tcp://127.0.0.1:0").await.expect("listens");
     let mut peer = Peer::connect(&Tcp::default(), server.local()).await;
     let session = soon("the session", only(&server)).await;
     let mut senders = Vec::new();
@@ -167,7 +164,7 @@ async fn m17_a_server_a_client_and_a_message_are_shared_by_many_threads() {
     let memory = Memory::default();
     let server = listen(
         Server::builder(memory.clone())
-            .session(SessionConfig { max_concurrent: 32, ..SessionConfig::default() })
+            .rules(SessionConfig { max_concurrent: 32, ..SessionConfig::default() })
             .on_message(|_, message| async { Ok(message.into_reply()) }),
     )
     .await;
@@ -216,7 +213,7 @@ async fn m6_attributes_are_typed_and_a_wrong_type_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn m6_sessions_are_listed_and_disconnected_one_by_one_and_by_predicate() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let mut peers = Vec::new();
     for n in 0..10_u32 {
         peers.push(Peer::connect(&memory, server.local()).await);
@@ -294,11 +291,11 @@ async fn m6_figures_are_exact_on_both_sides() {
     let server = listen(
         Server::builder(memory.clone())
             .observer(totals.clone())
-            .session(patient())
+            .rules(patient())
             .on_message(|_, message| async { Ok(message.into_reply()) }),
     )
     .await;
-    let client = Client::builder(memory).session(patient()).connect(server.local()).await.expect("connects");
+    let client = Client::builder(memory).rules(patient()).connect(server.local()).await.expect("connects");
     let mut sum = 0;
     for n in 0..1_000_usize {
         let len = n * 7 % 3_000;
@@ -425,7 +422,7 @@ impl Drop for Nosy {
 #[tokio::test(start_paused = true)]
 async fn d3_an_attribute_may_use_its_session_when_it_is_dropped() {
     let memory = Memory::default();
-    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
     let _peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     session.set_attribute("nosy", Nosy(session.clone()));

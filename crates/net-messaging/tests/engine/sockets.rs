@@ -18,11 +18,11 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::rig::{Dropped, frame, only, patient, push, secs, soon};
+use crate::rig::{Dropped, Ruled, Rules, frame, only, patient, push, quiet, secs, soon};
 
-async fn echo(session: SessionConfig) -> (Server, SocketAddr) {
+async fn echo(session: impl Into<Rules>) -> (Server, SocketAddr) {
     let server = Server::builder(Tcp::default())
-        .session(session)
+        .rules(session)
         .on_message(|_, message| async { Ok(message.into_reply()) })
         .listen("tcp://127.0.0.1:0")
         .await
@@ -68,7 +68,7 @@ async fn a_message_that_comes_byte_by_byte_is_one_message() {
 #[tokio::test]
 async fn a_disconnect_destroys_no_message_though_input_is_unread() {
     let server = Server::builder(Tcp::default())
-        .session(patient())
+        .rules(patient())
         .on_message(|session, _| {
             push(session, vec![7; 100_000]);
             push(session, "bye");
@@ -98,7 +98,7 @@ async fn a_disconnect_destroys_no_message_though_input_is_unread() {
 async fn a_reset_by_the_peer_drops_its_handler_and_tells_why() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let server = Server::builder(Tcp::default())
-        .session(patient())
+        .rules(patient())
         .on_message({
             let dropped = dropped.clone();
             move |_, _| {
@@ -154,7 +154,9 @@ async fn a36_who_waits_in_the_systems_queue_when_a_drain_begins_is_served() {
         let mut answer = Vec::new();
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("sets it");
         stream.read_to_end(&mut answer).expect("a clean end");
-        assert_eq!(answer.len(), frame(id as u64, b"in time").len());
+        // The notice to go away stands in front of it.
+        let notice = 4 + Message::HEAD_LEN + net_core::GoAway::LEN;
+        assert_eq!(answer.len(), notice + frame(id as u64, b"in time").len());
     }
     assert_eq!(
         std::net::TcpStream::connect(to).expect_err("is closed").kind(),
@@ -164,7 +166,7 @@ async fn a36_who_waits_in_the_systems_queue_when_a_drain_begins_is_served() {
 
 #[tokio::test]
 async fn m9_the_longest_messages_pass_in_both_directions_at_once() {
-    let (server, _) = echo(SessionConfig { max_concurrent: 8, ..patient() }).await;
+    let (server, _) = echo(SessionConfig { max_concurrent: 8, ..quiet() }).await;
     let client = Client::builder(Tcp::default()).connect(server.local()).await.expect("connects");
     let mut asking = Vec::new();
     for n in 0..32_u8 {
@@ -182,7 +184,7 @@ async fn m9_the_longest_messages_pass_in_both_directions_at_once() {
 #[tokio::test]
 async fn a33_a_server_that_is_killed_fails_what_was_asked_with_a_reason() {
     let server = Server::builder(Tcp::default())
-        .session(patient())
+        .rules(patient())
         .on_message(|_, _| std::future::pending::<HandlerResult>())
         .listen("tcp://127.0.0.1:0")
         .await
@@ -212,10 +214,10 @@ async fn a33_a_server_that_is_killed_fails_what_was_asked_with_a_reason() {
 #[tokio::test]
 async fn what_the_framing_cannot_mark_is_dropped_and_counted_and_ends_nothing() {
     let lines = Tcp::with_framing(TcpConfig::default(), Delimiter::lines());
-    let session = SessionConfig { format: Format::Raw, ..patient() };
+    let session = SessionConfig { format: Format::Raw, ..quiet() };
     let server =
         Server::builder(lines)
-            .session(session)
+            .rules(session)
             .on_message(|session, message| {
                 // Neither is one line.
                 push(session, "pushed\nin two lines");
