@@ -32,14 +32,16 @@ mod sink_stream;
 pub mod testing;
 mod transport;
 
-pub use accept::{Accept, AcceptLimits, Acceptor, Admission, Handshake, Permit};
+pub use accept::{Accept, AcceptLimits, Acceptor, Admission, Handshake, Permit, Prefix};
 pub use address::{Address, AddressError, Host, Scheme};
 pub use batch::Batch;
 pub use connection::{Connection, ConnectionId, Info};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
 pub use limit::Limit;
-pub use message::{ErrorCode, ErrorReply, Message, MessageError, MessageKind};
+pub use message::{
+    ApiKey, Credentials, CredentialsError, ErrorCode, ErrorReply, Message, MessageError, MessageKind,
+};
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};
 pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};

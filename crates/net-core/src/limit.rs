@@ -14,6 +14,14 @@ pub enum Limit {
     Handshakes,
     /// Handshakes of one prefix that run at once.
     HandshakesPerPrefix,
+    /// Messages in a time: see the rate limits of a server.
+    Rate,
+    /// Attempts of one session to authenticate.
+    AuthenticationAttempts,
+    /// Messages or bytes of a session that has not authenticated.
+    Unauthenticated,
+    /// Failed authentications from one prefix of addresses.
+    AuthenticationFailures,
 }
 
 impl Limit {
@@ -24,6 +32,10 @@ impl Limit {
             Self::ConnectionsPerPrefix => "max_connections_per_prefix",
             Self::Handshakes => "max_handshakes",
             Self::HandshakesPerPrefix => "max_handshakes_per_prefix",
+            Self::Rate => "rate_limits",
+            Self::AuthenticationAttempts => "max_attempts",
+            Self::Unauthenticated => "max_bytes",
+            Self::AuthenticationFailures => "max_failures_per_prefix",
         }
     }
 }

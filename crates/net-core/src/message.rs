@@ -4,8 +4,10 @@ use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+mod credentials;
 mod error_reply;
 
+pub use credentials::{ApiKey, Credentials, CredentialsError};
 pub use error_reply::{ErrorCode, ErrorReply};
 
 /// What a message is to its receiver.
@@ -22,6 +24,8 @@ pub enum MessageKind {
     Heartbeat = 3,
     /// Answers the request with the same id by an error; see [`ErrorReply`].
     Error = 4,
+    /// Shows who the sender is, before anything else; answered as a request is. See [`Credentials`].
+    Authenticate = 5,
 }
 
 impl MessageKind {
@@ -33,6 +37,7 @@ impl MessageKind {
             2 => Self::Notification,
             3 => Self::Heartbeat,
             4 => Self::Error,
+            5 => Self::Authenticate,
             _ => return None,
         })
     }
@@ -99,7 +104,7 @@ impl Message {
         self.payload
     }
 
-    /// Returns an answer to this message: a response to a request, a notification to a notification.
+    /// Returns an answer to this message: a response to a request and to credentials, a notification to a notification.
     #[must_use]
     #[inline]
     pub fn reply(&self, payload: impl Into<Bytes>) -> Self {
@@ -122,7 +127,7 @@ impl Message {
     #[inline]
     fn reply_kind(&self) -> MessageKind {
         match self.kind {
-            MessageKind::Request => MessageKind::Response,
+            MessageKind::Request | MessageKind::Authenticate => MessageKind::Response,
             _ => MessageKind::Notification,
         }
     }
@@ -199,7 +204,7 @@ pub enum MessageError {
         /// The length of the frame.
         len: usize,
     },
-    /// The kind is none of 0 to 4.
+    /// The kind is none that this version knows.
     #[error("{kind} is no kind of message")]
     UnknownKind {
         /// The kind as it arrived.
@@ -210,15 +215,20 @@ pub enum MessageError {
 /// How much of a payload `Debug` and `Display` show, in bytes.
 const SHOWN: usize = 64;
 
-/// Shows the start of a payload with everything but printable ASCII escaped, so that no peer writes into a log.
-struct Shown<'a>(&'a [u8]);
+/// Shows the start of a payload with everything but printable ASCII escaped, so that no peer writes into a log; of
+/// credentials it shows nothing.
+struct Shown<'a>(&'a Message);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
+        if self.0.kind == MessageKind::Authenticate {
+            return f.write_str("[hidden]");
+        }
+        let payload = &self.0.payload;
+        let shown = payload.get(..SHOWN).unwrap_or(payload);
         write!(f, "\"{}\"", shown.escape_ascii())?;
-        if self.0.len() > SHOWN {
-            write!(f, "… ({} bytes)", self.0.len())?;
+        if payload.len() > SHOWN {
+            write!(f, "… ({} bytes)", payload.len())?;
         }
         Ok(())
     }
@@ -229,14 +239,14 @@ impl fmt::Debug for Message {
         f.debug_struct("Message")
             .field("kind", &self.kind)
             .field("id", &self.id)
-            .field("payload", &format_args!("{}", Shown(&self.payload)))
+            .field("payload", &format_args!("{}", Shown(self)))
             .finish()
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} {}", self.kind, self.id, Shown(&self.payload))
+        write!(f, "{:?} {} {}", self.kind, self.id, Shown(self))
     }
 }
 
@@ -246,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_decodes_to_the_same_message() {
-        for kind in 0..5 {
+        for kind in 0..=5 {
             let kind = MessageKind::from_byte(kind).expect("a kind");
             let message = Message::new(kind, u64::MAX - 1, "payload");
             assert_eq!(Message::decode(message.encode()), Ok(message));
@@ -257,7 +267,7 @@ mod tests {
     fn a11_an_unknown_kind_or_a_short_frame_is_an_error() {
         assert_eq!(Message::decode(Bytes::new()), Err(MessageError::TooShort { len: 0 }));
         assert_eq!(Message::decode(Bytes::from_static(&[0; 8])), Err(MessageError::TooShort { len: 8 }));
-        assert_eq!(Message::decode(Bytes::from_static(&[5; 9])), Err(MessageError::UnknownKind { kind: 5 }));
+        assert_eq!(Message::decode(Bytes::from_static(&[255; 9])), Err(MessageError::UnknownKind { kind: 255 }));
         assert!(Message::decode(Bytes::from_static(&[0; 9])).is_ok(), "an empty payload is a payload");
     }
 
@@ -266,5 +276,13 @@ mod tests {
         let message = Message::new(MessageKind::Notification, 1, vec![0x1b; 1000]);
         let shown = format!("{message} {message:?}");
         assert!(!shown.contains('\x1b') && shown.len() < 800, "{shown}");
+    }
+
+    #[test]
+    fn a27_credentials_are_not_shown() {
+        let payload = Credentials::new("s3cret").encode().expect("fits");
+        let message = Message::new(MessageKind::Authenticate, 1, payload);
+        let shown = format!("{message} {message:?} {message:#?}");
+        assert!(!shown.contains("s3cret") && shown.contains("[hidden]"), "{shown}");
     }
 }
