@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use net_core::{Address, Error, ErrorKind, Message, Result, Transport};
+use net_core::{Address, Error, ErrorCode, ErrorKind, ErrorReply, Message, Result, Transport};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout},
@@ -38,6 +38,9 @@ pub enum ClientState {
     Disconnected,
     /// All attempts to reconnect have failed.
     Exhausted,
+    /// The server did not believe who it is, and it does not come back by itself; so too where authentication failed
+    /// for another reason and it was not to reconnect.
+    Refused(ErrorReply),
 }
 
 /// A client of a server. It is a handle: clones mean the same connection, which ends when the last one is dropped.
@@ -112,7 +115,20 @@ impl Client {
     }
 
     fn current(&self, operation: &'static str) -> Result<Session> {
-        self.session().ok_or_else(|| Error::new(ErrorKind::Closed, operation).at(&self.server))
+        self.session().ok_or_else(|| self.closed_error(operation))
+    }
+
+    /// Returns why there is no connection.
+    fn closed_error(&self, operation: &'static str) -> Error {
+        let error = |kind| Error::new(kind, operation).at(&self.server);
+        match &*self.state.borrow() {
+            ClientState::Refused(reply) => error(match reply.code {
+                ErrorCode::TimedOut => ErrorKind::TimedOut,
+                _ => ErrorKind::Unauthenticated,
+            })
+            .because(reply.clone()),
+            _ => error(ErrorKind::Closed),
+        }
     }
 
     /// Sends a message without waiting: a notification, unless a [`Message`] says otherwise.
@@ -200,7 +216,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`] where the client was disconnected or all attempts have failed.
+    /// [`ErrorKind::Closed`] where the client was disconnected or all attempts have failed;
+    /// [`ErrorKind::Unauthenticated`] where the server refused it.
     ///
     /// # Cancel safety
     ///
@@ -210,14 +227,14 @@ impl Client {
         loop {
             match &*state.borrow_and_update() {
                 ClientState::Connected(session) if session.is_active() => return Ok(session.clone()),
-                ClientState::Disconnected | ClientState::Exhausted => break,
+                ClientState::Disconnected | ClientState::Exhausted | ClientState::Refused(_) => break,
                 _ => {}
             }
             if state.changed().await.is_err() {
                 break;
             }
         }
-        Err(Error::new(ErrorKind::Closed, "connect").at(&self.server))
+        Err(self.closed_error("connect"))
     }
 
     /// Disconnects: what was accepted is sent, both sides finish, and the client does not come back by itself.

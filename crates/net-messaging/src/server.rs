@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{CloseReason, Sessions};
 
+mod access;
 mod builder;
 mod serve;
 

@@ -18,11 +18,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Delivery, Format, Overflow};
+use crate::{CloseReason, Delivery, Format, Identity, Overflow};
 
 pub(crate) mod activity;
 mod attributes;
 mod driven;
+mod known;
 pub(crate) mod outbox;
 pub(crate) mod requests;
 mod settings;
@@ -96,6 +97,7 @@ struct Inner {
     counters: Counters,
     reason: OnceLock<CloseReason>,
     task: OnceLock<AbortHandle>,
+    identity: OnceLock<Box<Identity>>,
 }
 
 impl Session {
@@ -116,6 +118,7 @@ impl Session {
             counters: Counters::default(),
             reason: OnceLock::new(),
             task: OnceLock::new(),
+            identity: OnceLock::new(),
         }))
     }
 
@@ -169,6 +172,7 @@ impl Session {
             sent_messages: read(&counters.sent),
             sent_bytes: read(&counters.sent_bytes),
             dropped_messages: read(&counters.dropped),
+            limited_messages: read(&counters.limited),
             unexpected_responses: read(&counters.unexpected),
             waiting_messages: self.0.waiting.messages(),
             waiting_bytes: self.0.waiting.bytes(),
@@ -353,6 +357,10 @@ impl Session {
         if self.state() >= SessionState::Disconnecting {
             drop(outbox);
             return Err(self.closed_error("send"));
+        }
+        if !self.is_known() {
+            drop(outbox);
+            return Err(self.unknown_error());
         }
         let pushed = outbox.push(message, own, &self.0.waiting, &self.config().outbox);
         drop(outbox);

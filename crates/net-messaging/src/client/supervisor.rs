@@ -1,6 +1,6 @@
 //! The task that keeps a client's connection.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use net_core::{Address, Connection, Transport};
 use tokio::{
@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{ClientState, Command};
-use crate::{CloseReason, Handler, Reconnect, Session, driver::drive, session::Settings};
+use crate::{CloseReason, Handler, Reconnect, Session, auth, driver::drive, session::Settings};
 
 /// What keeps a client's connection.
 pub(super) struct Supervisor<T, H> {
@@ -20,6 +20,8 @@ pub(super) struct Supervisor<T, H> {
     pub(super) reconnect: Option<Reconnect>,
     pub(super) state: watch::Sender<ClientState>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// How long the server asked to wait before the next attempt, at least.
+    pub(super) patience: Duration,
 }
 
 /// What follows when a connection has ended or an attempt has failed.
@@ -82,6 +84,15 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         if let Some(wanted) = wanted {
             return wanted;
         }
+        if let CloseReason::Unauthenticated(error) = &reason {
+            self.patience = error.retry_after().unwrap_or_default();
+            // Without a second attempt, whatever kept the server from letting us in is the end of it.
+            if let Some(reply) = error.reply()
+                && (self.reconnect.is_none() || auth::is_final(reply.code))
+            {
+                return Next::Stay(ClientState::Refused(reply.clone()));
+            }
+        }
         let Some(reconnect) = &self.reconnect else { return Next::Stay(ClientState::Disconnected) };
         if matches!(reason, CloseReason::ByUs | CloseReason::Refused) {
             return Next::Stay(ClientState::Disconnected);
@@ -115,6 +126,7 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         let Some(delay) = self.reconnect.as_ref().and_then(|reconnect| reconnect.delay(attempt)) else {
             return Next::Stay(ClientState::Exhausted);
         };
+        let delay = delay.max(std::mem::take(&mut self.patience));
         *failed = attempt;
         self.state.send_replace(ClientState::Waiting { attempt, delay });
         if let Some(observer) = &self.settings.observer {

@@ -140,6 +140,7 @@ impl<H: Handler> Serving<H> {
                         observer.runtime_blocked(late);
                     }
                     self.sessions.sweep(self.settings.clock);
+                    self.settings.access.prune();
                     last = Instant::now();
                 }
             }

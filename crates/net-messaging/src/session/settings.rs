@@ -5,7 +5,7 @@ use std::sync::Arc;
 use net_core::{Message, Observer};
 
 use super::activity::Clock;
-use crate::{Format, SessionConfig};
+use crate::{Format, SessionConfig, auth::Access};
 
 /// What all sessions of one server or client share.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) max_message_len: usize,
     pub(crate) role: Role,
+    pub(crate) access: Access,
 }
 
 /// Which side of a conversation a session is.
