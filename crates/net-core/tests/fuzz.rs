@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use net_core::{
-    Address, ErrorReply, Message, Scheme,
+    Address, Credentials, ErrorReply, Message, Scheme,
     frame::{
         AnyFraming, ByteOrder, Delimiter, FixedSize, Framing, LengthPrefix, Raw, Tlv,
         tlv::{Fields, FieldsBuilder},
@@ -114,6 +114,15 @@ fn fuzz_message() {
         }
         if let Some(reply) = ErrorReply::decode(bytes) {
             assert_eq!(ErrorReply::decode(&reply.encode()), Some(reply));
+        }
+    });
+}
+
+#[test]
+fn fuzz_credentials() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        if let Ok(credentials) = Credentials::decode(bytes) {
+            assert_eq!(credentials.encode().as_deref(), Ok(bytes), "all of it, and nothing else");
         }
     });
 }
