@@ -267,7 +267,10 @@ mod tests {
     fn a11_an_unknown_kind_or_a_short_frame_is_an_error() {
         assert_eq!(Message::decode(Bytes::new()), Err(MessageError::TooShort { len: 0 }));
         assert_eq!(Message::decode(Bytes::from_static(&[0; 8])), Err(MessageError::TooShort { len: 8 }));
-        assert_eq!(Message::decode(Bytes::from_static(&[255; 9])), Err(MessageError::UnknownKind { kind: 255 }));
+        assert_eq!(
+            Message::decode(Bytes::from_static(&[255; 9])),
+            Err(MessageError::UnknownKind { kind: 255 })
+        );
         assert!(Message::decode(Bytes::from_static(&[0; 9])).is_ok(), "an empty payload is a payload");
     }
 

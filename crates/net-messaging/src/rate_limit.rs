@@ -101,7 +101,8 @@ impl RateLimit {
 /// The limits of a server, and who has used how much of them.
 #[derive(Debug)]
 pub(crate) struct Limiters {
-    limiters: Vec<Limiter>,
+    /// From the narrowest to the widest.
+    each: Vec<Limiter>,
     clock: EngineClock,
     /// When keys were forgotten last, in seconds of the clock.
     pruned: AtomicU64,
@@ -129,7 +130,7 @@ impl Limiters {
     pub(crate) fn new(limits: &[RateLimit], clock: EngineClock) -> Option<Self> {
         let mut limits = limits.to_vec();
         limits.sort_by_key(|limit| limit.key);
-        let limiters = limits.into_iter().map(|limit| {
+        let each = limits.into_iter().map(|limit| {
             let quota = Quota::per_second(limit.per_second).allow_burst(limit.burst);
             Limiter {
                 key: limit.key,
@@ -137,25 +138,25 @@ impl Limiters {
                 registry: Registry::new(limit.max_keys.max(1), Bucket::new(quota, clock)),
             }
         });
-        let limiters: Vec<_> = limiters.collect();
-        (!limiters.is_empty()).then(|| Self { limiters, clock, pruned: AtomicU64::new(0) })
+        let each: Vec<_> = each.collect();
+        (!each.is_empty()).then(|| Self { each, clock, pruned: AtomicU64::new(0) })
     }
 
     /// Returns what holds a session to the limits.
-    pub(crate) fn gate(&self, session: &Session) -> Box<Gate> {
-        let buckets = self.limiters.iter().map(|limiter| {
+    pub(crate) fn gate(&self, session: &Session) -> Gate {
+        let buckets = self.each.iter().map(|limiter| {
             let new = || Bucket::new(limiter.quota, self.clock);
             let key = match limiter.key {
                 RateKey::Session => return Arc::new(new()),
-                RateKey::Identity => session.identity().map_or(Key::Everybody, |identity| {
-                    Key::Identity(identity.shared_name().clone())
-                }),
+                RateKey::Identity => session
+                    .identity()
+                    .map_or(Key::Everybody, |identity| Key::Identity(identity.shared_name().clone())),
                 RateKey::IpPrefix => Key::Prefix(session.prefix()),
                 RateKey::Global => Key::Everybody,
             };
             limiter.registry.enter(key, new)
         });
-        Box::new(Gate { buckets: buckets.collect(), refused: 0 })
+        Gate { buckets: buckets.collect(), refused: 0 }
     }
 
     /// Forgets keys that no session has and that have been quiet for long enough; called at each sweep.
@@ -165,7 +166,7 @@ impl Limiters {
             return;
         }
         self.pruned.store(now, Ordering::Relaxed);
-        self.limiters.iter().for_each(|limiter| limiter.registry.prune());
+        self.each.iter().for_each(|limiter| limiter.registry.prune());
     }
 }
 

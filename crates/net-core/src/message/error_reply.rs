@@ -103,10 +103,9 @@ impl ErrorReply {
 
     /// Returns the payload of the error message.
     pub fn encode(&self) -> Bytes {
-        let retry_after =
-            self.retry_after.map_or(0, |wait| {
-                u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
-            });
+        let retry_after = self
+            .retry_after
+            .map_or(0, |wait| u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1));
         let mut payload = BytesMut::with_capacity(6 + self.text.len());
         payload.put_u16(self.code.to_number());
         payload.put_u32(retry_after);

@@ -28,8 +28,7 @@ pub(super) struct Failures {
 impl Failures {
     /// `None` where the settings, which were checked, have no meaning.
     pub(super) fn new(lockout: &Lockout, clock: EngineClock) -> Option<Self> {
-        let quota =
-            Quota::with_period(lockout.forgiven_every)?.allow_burst(lockout.max_failures_per_prefix);
+        let quota = Quota::with_period(lockout.forgiven_every)?.allow_burst(lockout.max_failures_per_prefix);
         let prefixes = Registry::new(lockout.max_prefixes.get(), Record::new(quota, clock));
         Some(Self { prefixes, quota, clock })
     }

@@ -277,16 +277,16 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             (Role::Client, _) => return self.violated("a server does not authenticate to a client"),
             // Whoever has a certificate too need not know which of both the server wants to see.
             (Role::Server, Some(identity)) if identity.proof() == Proof::Transport => {
-                let tells = self.settings().access.gatekeeper.as_ref().is_some_and(|keeper| keeper.config.tell_name);
+                let tells =
+                    self.settings().access.gatekeeper.as_ref().is_some_and(|keeper| keeper.config.tell_name);
                 let name = if tells { identity.name().to_owned() } else { String::new() };
                 message.reply(name)
             }
             (Role::Server, Some(_)) => {
                 message.reply_error(&ErrorReply::new(ErrorCode::Invalid, "authenticated already"))
             }
-            (Role::Server, None) => {
-                message.reply_error(&ErrorReply::new(ErrorCode::Unsupported, "nobody is asked to authenticate"))
-            }
+            (Role::Server, None) => message
+                .reply_error(&ErrorReply::new(ErrorCode::Unsupported, "nobody is asked to authenticate")),
         };
         self.answer_by_outbox(answer);
     }

@@ -8,7 +8,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Begins to hold the session to the limits that its server has.
     pub(super) fn install_gate(&mut self) {
         let limiters = self.settings().access.limiters.as_ref();
-        self.gate = limiters.map(|limiters| limiters.gate(&self.session));
+        self.gate = limiters.map(|limiters| Box::new(limiters.gate(&self.session)));
     }
 
     /// Lets a request or a notification pass, or answers it by an error where it can be answered.

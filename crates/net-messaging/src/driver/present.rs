@@ -38,9 +38,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 if let Some(fetched) = &mut fetching {
                     if let Poll::Ready(fetched) = fetched.as_mut().poll(cx) {
                         fetching = None;
-                        let payload = fetched.map_err(|error| error.report()).and_then(|credentials| {
-                            credentials.encode().map_err(|error| error.to_string())
-                        });
+                        let payload = fetched
+                            .map_err(|error| error.report())
+                            .and_then(|credentials| credentials.encode().map_err(|error| error.to_string()));
                         match payload {
                             Ok(payload) => {
                                 let message = Message::new(MessageKind::Authenticate, ID, payload);

@@ -8,9 +8,11 @@ use std::{
     },
 };
 
-use net_core::{Credentials, ErrorCode, ErrorKind, Info, Message, MessageKind, Sender, Transport, memory::Memory};
+use net_core::{
+    Credentials, ErrorCode, ErrorKind, Info, Message, MessageKind, Sender, Transport, memory::Memory,
+};
 use net_messaging::{
-    CloseReason, Client, Format, Identity, Pool, PoolConfig, Proof, Reconnect, Server, Session, SessionConfig,
+    Client, CloseReason, Format, Identity, Pool, PoolConfig, Proof, Reconnect, Server, Session, SessionConfig,
 };
 use net_tcp::Tcp;
 
@@ -23,8 +25,7 @@ use crate::{
 async fn m13_a_session_that_is_not_known_reaches_no_handler_and_hears_nothing() {
     let memory = Memory::default();
     let heard = Heard::default();
-    let server =
-        listen(Server::builder(memory.clone()).authenticator(OneKey).handler(heard.clone())).await;
+    let server = listen(Server::builder(memory.clone()).authenticator(OneKey).handler(heard.clone())).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     peer.notify("unheard").await;
     peer.request(7, "unheard").await;
@@ -86,7 +87,10 @@ async fn m13_the_verdict_comes_before_everything_that_the_handler_sends() {
         peer.request(id, "?").await;
     }
     let verdict = peer.recv().await;
-    assert_eq!((verdict.kind(), verdict.id(), verdict.payload().as_ref()), (MessageKind::Response, 0, &b"ann"[..]));
+    assert_eq!(
+        (verdict.kind(), verdict.id(), verdict.payload().as_ref()),
+        (MessageKind::Response, 0, &b"ann"[..])
+    );
     assert_eq!(peer.text().await, "welcome");
     for id in 0..100 {
         let answer = peer.recv().await;
@@ -131,28 +135,34 @@ async fn m13_a_client_authenticates_anew_on_each_connection() {
     }
 }
 
+/// What a transport tells in the details of a connection.
+struct Certificate(&'static str);
+
+/// Believes certificates and keys.
+#[derive(Debug)]
+struct Both;
+
+impl net_messaging::Authenticator for Both {
+    async fn authenticate(
+        &self,
+        session: &Session,
+        credentials: Credentials,
+    ) -> Result<Identity, net_messaging::Refusal> {
+        OneKey.authenticate(session, credentials).await
+    }
+
+    fn identify(&self, info: &Info) -> Option<Identity> {
+        info.details::<Certificate>().map(|certificate| Identity::new(certificate.0))
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn m13_what_the_transport_proves_is_an_identity_too() {
-    struct Certificate(&'static str);
     let transport = Claimed::new(|number, info: Info| match number {
         0 => info.with_details(Certificate("ann")),
         1 => info.with_details(Certificate("bob")),
         _ => info,
     });
-    #[derive(Debug)]
-    struct Both;
-    impl net_messaging::Authenticator for Both {
-        async fn authenticate(
-            &self,
-            session: &Session,
-            credentials: Credentials,
-        ) -> Result<Identity, net_messaging::Refusal> {
-            OneKey.authenticate(session, credentials).await
-        }
-        fn identify(&self, info: &Info) -> Option<Identity> {
-            info.details::<Certificate>().map(|certificate| Identity::new(certificate.0))
-        }
-    }
     let heard = Heard::default();
     let server = listen(Server::builder(transport.clone()).authenticator(Both).handler(heard.clone())).await;
     // One without credentials, one with both, one with credentials alone, one with nothing.
@@ -169,12 +179,14 @@ async fn m13_what_the_transport_proves_is_an_identity_too() {
     let mut proofs: Vec<_> = server
         .sessions()
         .iter()
-        .filter_map(|session| session.identity().map(|identity| (identity.name().to_owned(), identity.proof())))
+        .filter_map(|session| {
+            session.identity().map(|identity| (identity.name().to_owned(), identity.proof()))
+        })
         .collect();
     proofs.sort_by(|one, other| one.0.cmp(&other.0));
     let (by_transport, by_credentials) = (Proof::Transport, Proof::Credentials);
-    let expected =
-        [("ann", by_transport), ("bob", by_transport), ("dan", by_credentials)].map(|(n, p)| (n.to_owned(), p));
+    let expected = [("ann", by_transport), ("bob", by_transport), ("dan", by_credentials)]
+        .map(|(n, p)| (n.to_owned(), p));
     assert_eq!(proofs, expected);
     let mut nobody = Peer::connect(&transport, server.local()).await;
     nobody.request(1, "?").await;
@@ -183,7 +195,8 @@ async fn m13_what_the_transport_proves_is_an_identity_too() {
 
 #[tokio::test(start_paused = true)]
 async fn m13_the_raw_format_has_identities_of_the_transport_alone() {
-    let transport = Claimed::new(|number, info: Info| if number == 0 { info.with_details(7_u8) } else { info });
+    let transport =
+        Claimed::new(|number, info: Info| if number == 0 { info.with_details(7_u8) } else { info });
     let raw = SessionConfig { format: Format::Raw, ..patient() };
     let builder = || Server::builder(transport.clone()).session(raw);
     let refused = builder().authenticator(OneKey).listen("mem://server").await.expect_err("cannot be");
@@ -208,8 +221,7 @@ async fn m13_the_raw_format_has_identities_of_the_transport_alone() {
 async fn m13_a_pool_shows_credentials_on_each_of_its_connections() {
     let memory = Memory::default();
     let heard = Heard::default();
-    let server =
-        listen(Server::builder(memory.clone()).authenticator(OneKey).handler(heard.clone())).await;
+    let server = listen(Server::builder(memory.clone()).authenticator(OneKey).handler(heard.clone())).await;
     let pool = Pool::new([server.local()], PoolConfig::default(), move || {
         Client::builder(memory.clone()).authenticate(right("pool"))
     });
@@ -247,7 +259,10 @@ async fn m13_it_holds_over_tcp_and_for_the_blocking_client() {
     payload.push(0);
     peer.send(Message::new(MessageKind::Authenticate, u64::MAX, payload)).await;
     let verdict = peer.recv().await;
-    assert_eq!((verdict.kind(), verdict.id(), verdict.payload().as_ref()), (MessageKind::Response, u64::MAX, &b"nobody"[..]));
+    assert_eq!(
+        (verdict.kind(), verdict.id(), verdict.payload().as_ref()),
+        (MessageKind::Response, u64::MAX, &b"nobody"[..])
+    );
     peer.request(1, "hello").await;
     assert_eq!(peer.text().await, "hello");
     // Its session may still come to its end.

@@ -51,7 +51,9 @@ async fn a27_the_attempts_of_a_session_are_limited() {
 
 #[tokio::test(start_paused = true)]
 async fn a27_messages_before_authentication_are_limited() {
-    for kind in [MessageKind::Request, MessageKind::Notification, MessageKind::Heartbeat, MessageKind::Response] {
+    for kind in
+        [MessageKind::Request, MessageKind::Notification, MessageKind::Heartbeat, MessageKind::Response]
+    {
         let memory = Memory::default();
         let (heard, told) = (Heard::default(), Heard::default());
         let server = Server::builder(memory.clone()).authenticator(OneKey).handler(heard.clone());
@@ -95,7 +97,7 @@ async fn a27_a_message_that_is_not_whole_counts_too() {
     let mut stream = tokio::net::TcpStream::connect(to).await.expect("connects");
     // It announces a megabyte, sends a tenth of it, and waits.
     stream.write_all(&[0, 15, 0, 0]).await.expect("writes");
-    stream.write_all(&[0; 100_000]).await.expect("writes");
+    stream.write_all(&vec![0; 100_000]).await.expect("writes");
     let began = Instant::now();
     let read = soon("the end", stream.read(&mut [0; 100])).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
@@ -185,8 +187,11 @@ async fn a27_a_prefix_that_guesses_is_locked_out_and_others_are_not() {
 #[tokio::test(start_paused = true)]
 async fn a27_who_is_locked_out_comes_back_by_itself_when_it_is_told_to() {
     let transport = Claimed::from_ips(|_| "10.0.0.1".into());
-    let lockout =
-        Lockout { max_failures_per_prefix: std::num::NonZeroU32::MIN, forgiven_every: secs(40), ..Lockout::default() };
+    let lockout = Lockout {
+        max_failures_per_prefix: std::num::NonZeroU32::MIN,
+        forgiven_every: secs(40),
+        ..Lockout::default()
+    };
     let config = AuthenticationConfig { lockout: Some(lockout), ..AuthenticationConfig::default() };
     let server = Server::builder(transport.clone()).config(bounded(config)).authenticator(OneKey);
     let server = listen(server).await;

@@ -10,12 +10,10 @@ use std::{
 };
 
 use net_core::{
-    Address, Admission, ApiKey, Connection, Credentials, Error, ErrorReply, Guarantees, Info, Limit, Listener,
-    Message, MessageKind, Observer, Result, Transport, memory::Memory,
+    Address, Admission, ApiKey, Connection, Credentials, Error, ErrorReply, Guarantees, Info, Limit,
+    Listener, Message, MessageKind, Observer, Result, Transport, memory::Memory,
 };
-use net_messaging::{
-    Authenticator, CloseReason, Handler, HandlerResult, Identity, Refusal, Session,
-};
+use net_messaging::{Authenticator, CloseReason, Handler, HandlerResult, Identity, Refusal, Session};
 
 use crate::rig::Peer;
 

@@ -211,9 +211,11 @@ async fn m14_a_flood_of_requests_whose_refusals_are_not_read_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn m14_a_key_that_is_quiet_is_forgotten_and_spoofed_ones_share_the_last_bucket() {
     // Each connection comes from another network.
-    let transport = Claimed::from_ips(|number| format!("[2001:db8:{:x}:{:x}00::1]", number / 200, number % 200));
+    let transport =
+        Claimed::from_ips(|number| format!("[2001:db8:{:x}:{:x}00::1]", number / 200, number % 200));
     let per_prefix = RateLimit { max_keys: 100, ..limit(RateKey::IpPrefix, 1, 2) };
-    let config = ServerConfig { session: patient(), rate_limits: vec![per_prefix], ..ServerConfig::default() };
+    let config =
+        ServerConfig { session: patient(), rate_limits: vec![per_prefix], ..ServerConfig::default() };
     let server = Server::builder(transport.clone()).config(config).handler(Heard::default());
     let server = listen(server).await;
     let round = async || {

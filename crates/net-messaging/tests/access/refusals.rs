@@ -53,7 +53,11 @@ async fn m13_a_refusal_ends_reconnecting_until_it_is_asked_for_by_hand() {
             move |_, _| {
                 let open = open.load(Ordering::Relaxed) == 1;
                 async move {
-                    if open { Ok(Identity::new("ann")) } else { Err(Refusal::forbidden("your account is closed")) }
+                    if open {
+                        Ok(Identity::new("ann"))
+                    } else {
+                        Err(Refusal::forbidden("your account is closed"))
+                    }
                 }
             }
         })
