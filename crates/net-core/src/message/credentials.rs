@@ -236,7 +236,10 @@ mod tests {
         let whole = |len: usize| Credentials::default().with_metadata("n", "v".repeat(len - 7));
         assert!(Credentials::decode(&whole(16_384).encode().expect("fits")).is_ok());
         assert_eq!(whole(16_385).encode(), Err(CredentialsError::TooLong { len: 16_385 }));
-        assert_eq!(Credentials::decode(&[0; 16_385]).err(), Some(CredentialsError::TooLong { len: 16_385 }));
+        assert_eq!(
+            Credentials::decode(&vec![0; 16_385]).err(),
+            Some(CredentialsError::TooLong { len: 16_385 })
+        );
     }
 
     #[test]
