@@ -148,7 +148,8 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidAddress`] and [`ErrorKind::InvalidConfig`]; why there is no connection. The first attempt
-    /// is the only one, whether the client reconnects or not.
+    /// is the only one, whether the client reconnects or not. [`ErrorKind::Unauthenticated`] where the server refuses
+    /// the credentials; one that cannot decide now is asked again if the client is to reconnect.
     ///
     /// # Cancel safety
     ///
