@@ -57,7 +57,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 
     /// Messages of this peer were refused because a limit is reached: requests are answered by an error,
     /// notifications are dropped.
-    fn limited(&self, info: &Info, limit: Limit, messages: u64) {}
+    fn refused(&self, info: &Info, limit: Limit, messages: u64) {}
 
     /// The peer was taken for `name`.
     fn authenticated(&self, info: &Info, name: &str) {}
@@ -92,7 +92,7 @@ macro_rules! forward {
         fn sent(&$self, info: &Info, messages: u64, bytes: u64) { $call(&|$each| $each.sent(info, messages, bytes)); }
         fn request_finished(&$self, info: &Info, elapsed: Duration) { $call(&|$each| $each.request_finished(info, elapsed)); }
         fn dropped(&$self, info: &Info, messages: u64) { $call(&|$each| $each.dropped(info, messages)); }
-        fn limited(&$self, info: &Info, limit: Limit, messages: u64) { $call(&|$each| $each.limited(info, limit, messages)); }
+        fn refused(&$self, info: &Info, limit: Limit, messages: u64) { $call(&|$each| $each.refused(info, limit, messages)); }
         fn authenticated(&$self, info: &Info, name: &str) { $call(&|$each| $each.authenticated(info, name)); }
         fn authentication_failed(&$self, info: &Info, why: &ErrorReply) { $call(&|$each| $each.authentication_failed(info, why)); }
         fn reconnecting(&$self, to: &Address, attempt: u32, delay: Duration) { $call(&|$each| $each.reconnecting(to, attempt, delay)); }

@@ -73,6 +73,7 @@ impl Limits {
                 ..AcceptLimits::default()
             },
             io_threads: Some(serving.io_threads()),
+            ..ServerConfig::default()
         }
     }
 }

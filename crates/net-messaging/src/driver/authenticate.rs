@@ -197,7 +197,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     ) -> Stage<'a> {
         used.attempts += 1;
         if let Some(wait) = gatekeeper.locked(session.prefix()) {
-            self.session.observe(|observer| observer.limited(self.info(), Limit::AuthenticationFailures, 1));
+            self.session.observe(|observer| observer.refused(self.info(), Limit::AuthenticationFailures, 1));
             let refusal = ErrorReply::new(ErrorCode::RateLimited, "too many attempts have failed");
             let refusal = refusal.with_retry_after(wait);
             self.refuse(message.id(), &refusal);
@@ -242,7 +242,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         let refusal = refusal.into_reply();
         self.refuse(id, &refusal);
         if used.attempts >= gatekeeper.config.max_attempts.get() {
-            self.session.observe(|observer| observer.limited(self.info(), Limit::AuthenticationAttempts, 1));
+            self.session.observe(|observer| observer.refused(self.info(), Limit::AuthenticationAttempts, 1));
             return Stage::TurnedAway(refusal);
         }
         self.session.observe(|observer| observer.authentication_failed(self.info(), &refusal));
@@ -251,7 +251,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Turns away a peer that sends too much before it is known.
     fn exceeded<'a>(&mut self) -> Stage<'a> {
-        self.session.observe(|observer| observer.limited(self.info(), Limit::Unauthenticated, 1));
+        self.session.observe(|observer| observer.refused(self.info(), Limit::Unauthenticated, 1));
         Stage::TurnedAway(ErrorReply::new(ErrorCode::Unauthenticated, "too much before authentication"))
     }
 

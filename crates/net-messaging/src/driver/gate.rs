@@ -27,7 +27,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         let refused = self.gate.as_mut().map_or(0, |gate| gate.take_refused());
         if refused > 0 {
             self.session.count_limited(refused);
-            self.session.observe(|observer| observer.limited(self.info(), Limit::Rate, refused));
+            self.session.observe(|observer| observer.refused(self.info(), Limit::Rate, refused));
         }
     }
 }

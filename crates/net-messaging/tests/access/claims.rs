@@ -93,7 +93,7 @@ impl Observer for Heard {
         self.add(format!("opened {info:?}"));
     }
 
-    fn limited(&self, _: &Info, limit: Limit, messages: u64) {
+    fn refused(&self, _: &Info, limit: Limit, messages: u64) {
         self.add(format!("limited {limit} {messages}"));
     }
 
