@@ -275,3 +275,33 @@ async fn m14_a_limit_for_identities_needs_an_authenticator() {
     let error = server.listen("mem://x").await.expect_err("there are no identities");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 }
+
+#[test]
+fn m17_identities_and_limits_may_be_used_by_threads() {
+    static_assertions::assert_impl_all!(net_messaging::Identity: Send, Sync, Clone);
+    static_assertions::assert_impl_all!(net_messaging::Refusal: Send, Sync, Clone);
+    static_assertions::assert_impl_all!(RateLimit: Send, Sync, Copy);
+    static_assertions::assert_impl_all!(net_core::Credentials: Send, Sync, Clone);
+    // A secret has no text and is compared in no other way than its own.
+    static_assertions::assert_not_impl_any!(net_core::ApiKey: std::fmt::Display, PartialEq);
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn m14_limits_and_the_bounds_of_authentication_are_configured_from_a_file() {
+    let text = r#"{
+        "authentication": { "timeout": "3s", "lockout": { "forgiven_every": "30s" } },
+        "rate_limits": [{ "key": "ip-prefix", "per_second": 10, "burst": 20 }]
+    }"#;
+    let config: ServerConfig = serde_json::from_str(text).expect("a configuration");
+    assert_eq!(config.authentication.timeout, secs(3));
+    assert_eq!(config.authentication.lockout.expect("is on").forgiven_every, secs(30));
+    assert_eq!(config.rate_limits, [limit(RateKey::IpPrefix, 10, 20)]);
+    let again = serde_json::to_string(&config).expect("it can be written");
+    assert_eq!(serde_json::from_str::<ServerConfig>(&again).expect("a configuration"), config);
+    for wrong in
+        [r#"{ "key": "session", "per_second": 0, "burst": 1 }"#, r#"{ "key": "session", "burst": 1 }"#]
+    {
+        serde_json::from_str::<RateLimit>(wrong).expect_err("makes no sense");
+    }
+}
