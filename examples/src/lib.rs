@@ -1,5 +1,8 @@
 //! The programs of the guides, which the tests compile and run; the examples are files of their own beside this one.
 
+#[doc = include_str!("../../docs/guides/authentication.md")]
+mod authentication {}
+
 #[doc = include_str!("../../docs/guides/messaging.md")]
 mod messaging {}
 

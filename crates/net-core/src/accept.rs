@@ -22,8 +22,7 @@ use crate::{Address, Error, ErrorKind, Limit, Result};
 mod admission;
 mod reserve;
 
-use admission::Prefix;
-pub use admission::{Admission, Permit};
+pub use admission::{Admission, Permit, Prefix};
 use reserve::Reserve;
 
 /// The shortest pause after the system could give no connection.

@@ -1,8 +1,8 @@
 //! What went wrong, while doing what, at which address, because of what.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
-use crate::{Address, frame::FrameError};
+use crate::{Address, ErrorReply, frame::FrameError};
 
 /// The result of every operation in this workspace that does I/O.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -43,6 +43,8 @@ pub enum ErrorKind {
     Reset,
     /// The deadline passed.
     TimedOut,
+    /// The peer does not believe who this side is, or was not told.
+    Unauthenticated,
     /// The stream ended inside a message.
     UnexpectedEnd,
     /// No route leads to the address.
@@ -74,6 +76,7 @@ impl ErrorKind {
             Self::Rejected => "rejected by the peer",
             Self::Reset => "connection reset",
             Self::TimedOut => "timed out",
+            Self::Unauthenticated => "not authenticated",
             Self::UnexpectedEnd => "end of stream inside a message",
             Self::Unreachable => "unreachable",
             Self::Unresolved => "name not resolved",
@@ -170,9 +173,38 @@ impl Error {
         matches!(self.0.kind, ErrorKind::Closed | ErrorKind::Reset | ErrorKind::UnexpectedEnd)
     }
 
+    /// Returns after what time the same operation may succeed, where the peer told it in its error message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use net_core::{Error, ErrorCode, ErrorKind, ErrorReply};
+    ///
+    /// let reply = ErrorReply::new(ErrorCode::RateLimited, "too often").with_retry_after(Duration::from_secs(2));
+    /// let error = Error::new(ErrorKind::Rejected, "request").because(reply);
+    /// assert_eq!(error.retry_after(), Some(Duration::from_secs(2)));
+    /// assert!(error.is_retryable());
+    /// ```
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.reply()?.retry_after
+    }
+
+    /// Returns the error message of the peer that caused this error, where one did.
+    pub fn reply(&self) -> Option<&ErrorReply> {
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            if let Some(reply) = error.downcast_ref() {
+                return Some(reply);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
     /// Tells whether the same operation may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
-        matches!(
+        let by_its_kind = matches!(
             self.0.kind,
             ErrorKind::Closed
                 | ErrorKind::LimitReached
@@ -183,7 +215,8 @@ impl Error {
                 | ErrorKind::UnexpectedEnd
                 | ErrorKind::Unreachable
                 | ErrorKind::Unresolved
-        )
+        );
+        by_its_kind || self.retry_after().is_some()
     }
 
     /// Returns this error and all its causes in one line, joined by `: `.

@@ -40,7 +40,7 @@ pub mod testing;
 pub mod tls;
 mod transport;
 
-pub use accept::{Accept, Acceptor, Admission, Handshake, Permit};
+pub use accept::{Accept, Acceptor, Admission, Handshake, Permit, Prefix};
 pub use address::{Address, AddressError, Host, Scheme};
 pub use batch::Batch;
 pub use connection::{Connection, ConnectionId, Info};
@@ -48,7 +48,10 @@ pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
 pub use limit::Limit;
 pub use limits::{DataRate, Lifetime, Limits, OutboxConfig, Overflow};
-pub use message::{ErrorCode, ErrorReply, GoAway, GoAwayReason, Message, MessageError, MessageKind};
+pub use message::{
+    ApiKey, Credentials, CredentialsError, ErrorCode, ErrorReply, GoAway, GoAwayReason, Message, MessageError,
+    MessageKind,
+};
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};
 pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};

@@ -38,6 +38,14 @@ pub enum Limit {
     InFlight,
     /// What all sessions of a server hold.
     MemoryBudget,
+    /// Messages in a time: see the rate limits of a server.
+    Rate,
+    /// Attempts of one session to authenticate.
+    AuthenticationAttempts,
+    /// Messages or bytes of a session that has not authenticated.
+    Unauthenticated,
+    /// Failed authentications from one prefix of addresses.
+    AuthenticationFailures,
 }
 
 impl Limit {
@@ -60,6 +68,10 @@ impl Limit {
             Self::OutboxBytes => "outbox.max_bytes",
             Self::InFlight => "max_in_flight",
             Self::MemoryBudget => "memory_budget",
+            Self::Rate => "rate_limits",
+            Self::AuthenticationAttempts => "max_attempts",
+            Self::Unauthenticated => "max_bytes",
+            Self::AuthenticationFailures => "max_failures_per_prefix",
         }
     }
 }

@@ -4,9 +4,11 @@ use std::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+mod credentials;
 mod error_reply;
 mod go_away;
 
+pub use credentials::{ApiKey, Credentials, CredentialsError};
 pub use error_reply::{ErrorCode, ErrorReply};
 pub use go_away::{GoAway, GoAwayReason};
 
@@ -24,6 +26,8 @@ pub enum MessageKind {
     Heartbeat = 3,
     /// Answers the request with the same id by an error; see [`ErrorReply`].
     Error = 4,
+    /// Shows who the sender is, before anything else; answered as a request is. See [`Credentials`].
+    Authenticate = 5,
     /// Asks the receiver to leave; never answered; see [`GoAway`].
     GoAway = 6,
 }
@@ -37,6 +41,7 @@ impl MessageKind {
             2 => Self::Notification,
             3 => Self::Heartbeat,
             4 => Self::Error,
+            5 => Self::Authenticate,
             6 => Self::GoAway,
             _ => return None,
         })
@@ -104,7 +109,7 @@ impl Message {
         self.payload
     }
 
-    /// Returns an answer to this message: a response to a request, a notification to a notification.
+    /// Returns an answer to this message: a response to a request and to credentials, a notification to a notification.
     #[must_use]
     #[inline]
     pub fn reply(&self, payload: impl Into<Bytes>) -> Self {
@@ -127,7 +132,7 @@ impl Message {
     #[inline]
     fn reply_kind(&self) -> MessageKind {
         match self.kind {
-            MessageKind::Request => MessageKind::Response,
+            MessageKind::Request | MessageKind::Authenticate => MessageKind::Response,
             _ => MessageKind::Notification,
         }
     }
@@ -215,15 +220,20 @@ pub enum MessageError {
 /// How much of a payload `Debug` and `Display` show, in bytes.
 const SHOWN: usize = 64;
 
-/// Shows the start of a payload with everything but printable ASCII escaped, so that no peer writes into a log.
-struct Shown<'a>(&'a [u8]);
+/// Shows the start of a payload with everything but printable ASCII escaped, so that no peer writes into a log; of
+/// credentials it shows nothing.
+struct Shown<'a>(&'a Message);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.0.get(..SHOWN).unwrap_or(self.0);
+        if self.0.kind == MessageKind::Authenticate {
+            return f.write_str("[hidden]");
+        }
+        let payload = &self.0.payload;
+        let shown = payload.get(..SHOWN).unwrap_or(payload);
         write!(f, "\"{}\"", shown.escape_ascii())?;
-        if self.0.len() > SHOWN {
-            write!(f, "… ({} bytes)", self.0.len())?;
+        if payload.len() > SHOWN {
+            write!(f, "… ({} bytes)", payload.len())?;
         }
         Ok(())
     }
@@ -234,14 +244,14 @@ impl fmt::Debug for Message {
         f.debug_struct("Message")
             .field("kind", &self.kind)
             .field("id", &self.id)
-            .field("payload", &format_args!("{}", Shown(&self.payload)))
+            .field("payload", &format_args!("{}", Shown(self)))
             .finish()
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} {}", self.kind, self.id, Shown(&self.payload))
+        write!(f, "{:?} {} {}", self.kind, self.id, Shown(self))
     }
 }
 
@@ -273,5 +283,13 @@ mod tests {
         let message = Message::new(MessageKind::Notification, 1, vec![0x1b; 1000]);
         let shown = format!("{message} {message:?}");
         assert!(!shown.contains('\x1b') && shown.len() < 800, "{shown}");
+    }
+
+    #[test]
+    fn a27_credentials_are_not_shown() {
+        let payload = Credentials::new("s3cret").encode().expect("fits");
+        let message = Message::new(MessageKind::Authenticate, 1, payload);
+        let shown = format!("{message} {message:?} {message:#?}");
+        assert!(!shown.contains("s3cret") && shown.contains("[hidden]"), "{shown}");
     }
 }

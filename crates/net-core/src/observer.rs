@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
-use crate::{Address, Error, Info, Limit};
+use crate::{Address, Error, ErrorReply, Info, Limit};
 
 /// Watches connections: logs, metrics, tests.
 ///
@@ -59,6 +59,16 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A session reached a limit; what follows of it is told by other methods.
     fn limited(&self, info: &Info, limit: Limit) {}
 
+    /// Messages of this peer were refused because a limit is reached: requests are answered by an error,
+    /// notifications are dropped.
+    fn refused(&self, info: &Info, limit: Limit, messages: u64) {}
+
+    /// The peer was taken for `name`.
+    fn authenticated(&self, info: &Info, name: &str) {}
+
+    /// The peer was not believed, or did not show who it is; it was told `why`.
+    fn authentication_failed(&self, info: &Info, why: &ErrorReply) {}
+
     /// A client waits for `delay` before its `attempt`th attempt to connect again; the first is 1.
     fn reconnecting(&self, to: &Address, attempt: u32, delay: Duration) {}
 
@@ -90,6 +100,9 @@ macro_rules! forward {
         fn request_finished(&$self, info: &Info, elapsed: Duration) { $call(&|$each| $each.request_finished(info, elapsed)); }
         fn dropped(&$self, info: &Info, messages: u64) { $call(&|$each| $each.dropped(info, messages)); }
         fn limited(&$self, info: &Info, limit: Limit) { $call(&|$each| $each.limited(info, limit)); }
+        fn refused(&$self, info: &Info, limit: Limit, messages: u64) { $call(&|$each| $each.refused(info, limit, messages)); }
+        fn authenticated(&$self, info: &Info, name: &str) { $call(&|$each| $each.authenticated(info, name)); }
+        fn authentication_failed(&$self, info: &Info, why: &ErrorReply) { $call(&|$each| $each.authentication_failed(info, why)); }
         fn reconnecting(&$self, to: &Address, attempt: u32, delay: Duration) { $call(&|$each| $each.reconnecting(to, attempt, delay)); }
         fn exhausted(&$self, to: &Address, attempts: u32) { $call(&|$each| $each.exhausted(to, attempts)); }
         fn drained(&$self, finished: usize, cut: usize) { $call(&|$each| $each.drained(finished, cut)); }

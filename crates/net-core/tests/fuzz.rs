@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use net_core::{
-    Address, ErrorReply, GoAway, Message, Scheme,
+    Address, Credentials, ErrorReply, GoAway, Message, Scheme,
     frame::{
         AnyFraming, ByteOrder, Delimiter, FixedSize, Framing, LengthPrefix, Raw, Tlv,
         tlv::{Fields, FieldsBuilder},
@@ -127,6 +127,15 @@ fn fuzz_go_away() {
             // What is skipped and what the peer need not have rounded is gone; all that was said is kept.
             assert_eq!(&go_away.encode()[..], &bytes[..GoAway::LEN]);
             assert!(go_away.to_string().len() < 200);
+        }
+    });
+}
+
+#[test]
+fn fuzz_credentials() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        if let Ok(credentials) = Credentials::decode(bytes) {
+            assert_eq!(credentials.encode().as_deref(), Ok(bytes), "all of it, and nothing else");
         }
     });
 }

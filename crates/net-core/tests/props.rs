@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use net_core::{
-    Address, Batch, ErrorKind, Scheme, Sender,
+    Address, Batch, Credentials, CredentialsError, ErrorKind, Scheme, Sender,
     blocking::FrameWriter,
     frame::{
         AnyFraming, ByteOrder, Delimiter, FixedSize, Framing, LengthPrefix, Raw, Tlv,
@@ -226,5 +226,38 @@ proptest! {
         let again: Address = address.to_string().parse().expect("its own text");
         prop_assert_eq!(&again, &address);
         prop_assert_eq!(again.port(), Some(port));
+    }
+}
+
+/// Credentials within the bounds: names are unlike each other.
+fn credentials() -> impl Strategy<Value = Credentials> {
+    let metadata = proptest::collection::btree_map(".{1,60}", ".{0,60}", 0..20);
+    (vec(any::<u8>(), 0..=4096), metadata).prop_map(|(key, metadata)| {
+        metadata
+            .into_iter()
+            .filter(|(name, _)| name.len() <= 255)
+            .fold(Credentials::new(key), |credentials, (name, value)| credentials.with_metadata(name, value))
+    })
+}
+
+proptest! {
+    #[test]
+    fn m13_credentials_arrive_as_they_were_sent(credentials in credentials()) {
+        let payload = credentials.encode().expect("within the bounds");
+        let received = Credentials::decode(&payload).expect("its own bytes");
+        prop_assert!(received.api_key().matches(credentials.api_key()));
+        prop_assert!(received.metadata().eq(credentials.metadata()));
+        // Of less than all of it nothing is taken.
+        for len in 0..payload.len().min(300) {
+            prop_assert_eq!(Credentials::decode(&payload[..len]).err(), Some(CredentialsError::UnexpectedEnd));
+        }
+    }
+
+    #[test]
+    fn m13_garbage_is_no_credentials_or_exactly_some(bytes in bytes(200)) {
+        if let Ok(credentials) = Credentials::decode(&bytes) {
+            let encoded = credentials.encode();
+            prop_assert_eq!(encoded.as_deref(), Ok(&bytes[..]));
+        }
     }
 }

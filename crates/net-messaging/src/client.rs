@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use net_core::{Address, Error, ErrorKind, Message, Result, Transport};
+use net_core::{Address, Error, ErrorCode, ErrorKind, ErrorReply, Message, Result, Transport};
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout},
@@ -40,6 +40,9 @@ pub enum ClientState {
     Disconnected,
     /// All attempts to reconnect have failed.
     Exhausted,
+    /// The server did not believe who it is, and it does not come back by itself; so too where authentication failed
+    /// for another reason and it was not to reconnect.
+    Refused(ErrorReply),
 }
 
 /// A client of a server. It is a handle: clones mean the same connection, which ends when the last one is dropped.
@@ -116,20 +119,25 @@ impl Client {
     }
 
     fn current(&self, operation: &'static str) -> Result<Session> {
-        self.session().ok_or_else(|| self.closed(operation))
+        self.session().ok_or_else(|| self.closed_error(operation))
     }
 
-    /// Returns the error of an operation for which there is no connection.
-    fn closed(&self, operation: &'static str) -> Error {
-        let error = Error::new(ErrorKind::Closed, operation).at(&self.server);
+    /// Returns why there is no connection.
+    fn closed_error(&self, operation: &'static str) -> Error {
+        let error = |kind| Error::new(kind, operation).at(&self.server);
         match &*self.state.borrow() {
+            ClientState::Refused(reply) => error(match reply.code {
+                ErrorCode::TimedOut => ErrorKind::TimedOut,
+                _ => ErrorKind::Unauthenticated,
+            })
+            .because(reply.clone()),
             ClientState::Connected(session) | ClientState::Leaving(session) => {
                 match session.go_away_received() {
-                    Some(go_away) => error.because(go_away),
-                    None => error,
+                    Some(go_away) => error(ErrorKind::Closed).because(go_away),
+                    None => error(ErrorKind::Closed),
                 }
             }
-            _ => error,
+            _ => error(ErrorKind::Closed),
         }
     }
 
@@ -226,7 +234,8 @@ impl Client {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`] where the client was disconnected or all attempts have failed, or where the server asked
-    /// to leave and the client does not come back by itself.
+    /// to leave and the client does not come back by itself; [`ErrorKind::Unauthenticated`] where the server refused
+    /// it.
     ///
     /// # Cancel safety
     ///
@@ -236,7 +245,7 @@ impl Client {
         loop {
             match &*state.borrow_and_update() {
                 ClientState::Connected(session) if is_open(session) => return Ok(session.clone()),
-                ClientState::Disconnected | ClientState::Exhausted => break,
+                ClientState::Disconnected | ClientState::Exhausted | ClientState::Refused(_) => break,
                 ClientState::Leaving(_) if !self.comes_back => break,
                 _ => {}
             }
@@ -244,7 +253,7 @@ impl Client {
                 break;
             }
         }
-        Err(self.closed("connect"))
+        Err(self.closed_error("connect"))
     }
 
     /// Disconnects: what was accepted is sent, both sides finish, and the client does not come back by itself.

@@ -36,6 +36,8 @@ pub enum CloseReason {
     Refused,
     /// A handler panicked.
     Panicked,
+    /// The peer did not show who it is, or the server did not believe this client; the error tells which and why.
+    Unauthenticated(Arc<Error>),
     /// The connection broke, or the peer broke the protocol.
     Failed(Arc<Error>),
 }
@@ -64,7 +66,7 @@ impl CloseReason {
     /// Returns the error that broke the connection, where there is one.
     pub fn error(&self) -> Option<&Error> {
         match self {
-            Self::Failed(error) => Some(error),
+            Self::Failed(error) | Self::Unauthenticated(error) => Some(error),
             _ => None,
         }
     }
@@ -87,7 +89,7 @@ impl fmt::Display for CloseReason {
             Self::Stalled => f.write_str("the peer does not read"),
             Self::Refused => f.write_str("refused by the handler"),
             Self::Panicked => f.write_str("a handler panicked"),
-            Self::Failed(error) => error.fmt(f),
+            Self::Failed(error) | Self::Unauthenticated(error) => error.fmt(f),
         }
     }
 }

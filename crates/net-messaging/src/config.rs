@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use net_core::Limits;
 
+use crate::{AuthenticationConfig, RateLimit};
+
 /// What stands in a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
@@ -124,6 +126,11 @@ pub struct ServerConfig {
     /// Single-threaded runtimes to serve on, each with a listener of its own where the transport can share an
     /// address; `Some(0)` is one for each core, `None` the caller's runtime. Default: `None`.
     pub io_threads: Option<usize>,
+    /// What somebody may use who has not shown who it is, where there is an
+    /// [`Authenticator`](crate::Authenticator).
+    pub authentication: AuthenticationConfig,
+    /// How often peers may ask. Default: as often as they like.
+    pub rate_limits: Vec<RateLimit>,
 }
 
 #[cfg(test)]

@@ -21,15 +21,19 @@ use tokio::time::timeout;
 
 use crate::{
     CloseReason, Format, Handler, Session, Sessions,
+    rate_limit::Gate,
     session::{Settings, outbox::cost, signal},
 };
 
 mod admit;
+mod authenticate;
 mod backlog;
 mod concurrent;
 mod finish;
+mod gate;
 mod input;
 mod output;
+mod present;
 mod run;
 
 use backlog::Backlog;
@@ -74,6 +78,8 @@ pub(crate) struct Driver<S, R> {
     arrived: u32,
     /// The server drains: no further request is taken.
     draining: bool,
+    /// Holds the peer to the rate limits, where there are any.
+    gate: Option<Box<Gate>>,
 }
 
 /// What happened since the task was woken, or since its last report.
@@ -116,8 +122,11 @@ pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
         drop(driver);
         guard.session.begin_to_end();
         let reason = guard.session.set_reason(CloseReason::ByPeer).clone();
-        // A handler that hangs or panics here has had its chance: the session ends all the same.
-        let _ = AssertUnwindSafe(tell(&guard.session, &*handler, &reason)).catch_unwind().await;
+        // A handler that hangs or panics here has had its chance: the session ends all the same. Of a session that
+        // nobody knows it never heard.
+        if guard.session.is_known() {
+            let _ = AssertUnwindSafe(tell(&guard.session, &*handler, &reason)).catch_unwind().await;
+        }
         drop(guard);
         reason
     }
@@ -164,7 +173,12 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Serves the session from its admission to the end of its connection.
     async fn work<H: Handler>(&mut self, handler: &H) {
         self.session.observe(|observer| observer.opened(self.info()));
-        if self.admit(handler).await {
+        let known = match self.introduce() {
+            Some(introducing) => introducing.await,
+            None => true,
+        };
+        self.install_gate();
+        if known && self.admit(handler).await {
             self.session.activate();
             if self.settings().config.max_concurrent > 1 {
                 self.run_concurrent(handler).await;
@@ -195,6 +209,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             hungry: false,
             arrived: 0,
             draining: false,
+            gate: None,
         }
     }
 
@@ -273,6 +288,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.session.count_sent(sent.into(), sent_bytes);
             self.session.activity().sent(now);
             self.accepted = self.accepted.wrapping_add(sent);
+        }
+        if self.gate.is_some() {
+            self.report_refused();
         }
         self.wake = Wake { awake: true, now, ..Wake::default() };
         let len = self.rx.incomplete_len();

@@ -5,7 +5,9 @@
 //! carries them.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod auth;
 pub mod blocking;
+mod bucket;
 mod client;
 mod close_reason;
 mod config;
@@ -13,11 +15,13 @@ mod delivery;
 mod driver;
 mod handler;
 mod pool;
+mod rate_limit;
 mod reconnect;
 mod server;
 mod session;
 mod sessions;
 
+pub use auth::{AuthenticationConfig, Authenticator, Identity, Lockout, Proof, Refusal};
 pub use client::{Client, ClientBuilder, ClientState};
 pub use close_reason::CloseReason;
 pub use config::{Format, Heartbeat, ServerConfig, SessionConfig};
@@ -25,6 +29,7 @@ pub use delivery::{BroadcastReport, Delivery};
 pub use handler::{Callbacks, Handler, HandlerError, HandlerResult, OnMessage};
 pub use net_core::{DataRate, GoAway, GoAwayReason, Lifetime, Limits, OutboxConfig, Overflow};
 pub use pool::{HealthCheck, Pool, PoolConfig, PoolStatus, PooledClient};
+pub use rate_limit::{RateKey, RateLimit};
 pub use reconnect::Reconnect;
 pub use server::{DrainReport, Server, ServerBuilder};
 pub use session::{Session, SessionState, SessionStats};

@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{CloseReason, Session, Sessions};
 
+mod access;
 mod builder;
 mod serve;
 

@@ -22,11 +22,12 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{CloseReason, Delivery, Format};
+use crate::{CloseReason, Delivery, Format, Identity};
 
 pub(crate) mod activity;
 mod attributes;
 mod driven;
+mod known;
 pub(crate) mod memory;
 pub(crate) mod outbox;
 pub(crate) mod requests;
@@ -107,6 +108,7 @@ struct Inner {
     /// What of the memory budget is counted for the outbox, and for what arrived and is not handled.
     outbox_share: Share,
     input: Share,
+    identity: OnceLock<Box<Identity>>,
 }
 
 impl Session {
@@ -131,6 +133,7 @@ impl Session {
             go_away: OnceLock::new(),
             outbox_share: Share::default(),
             input: Share::default(),
+            identity: OnceLock::new(),
         }))
     }
 
@@ -184,6 +187,7 @@ impl Session {
             sent_messages: read(&counters.sent),
             sent_bytes: read(&counters.sent_bytes),
             dropped_messages: read(&counters.dropped),
+            limited_messages: read(&counters.limited),
             unexpected_responses: read(&counters.unexpected),
             waiting_messages: self.0.waiting.messages(),
             waiting_bytes: self.0.waiting.bytes(),
@@ -412,6 +416,10 @@ impl Session {
             drop(outbox);
             return Err(self.closed_error("send"));
         }
+        if !self.is_known() {
+            drop(outbox);
+            return Err(self.unknown_error());
+        }
         let bounds = OutboxConfig { overflow, ..self.limits().outbox };
         let budget = &self.settings().budget;
         let pushed = outbox.push(message, own, &self.0.waiting, &bounds, &self.0.outbox_share, budget);
@@ -437,9 +445,9 @@ impl Session {
         }
     }
 
-    /// Sends a message that other sessions receive too.
-    pub(crate) fn send_shared(&self, message: &Message) -> Result<Delivery> {
-        let pushed = self.push(message.clone(), true)?;
+    /// Sends a message whose payload has no other memory behind it, or is kept by many.
+    pub(crate) fn send_own(&self, message: Message) -> Result<Delivery> {
+        let pushed = self.push(message, true)?;
         self.flush();
         Ok(pushed.delivery)
     }

@@ -100,7 +100,7 @@ impl Sessions {
         let message = detach(message.into());
         let mut report = BroadcastReport::default();
         for session in self.list().iter().filter(|session| wanted(session)) {
-            if let Ok(delivery) = session.send_shared(&message) {
+            if let Ok(delivery) = session.send_own(message.clone()) {
                 report.count(delivery);
             }
         }

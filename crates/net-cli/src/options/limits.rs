@@ -91,6 +91,7 @@ impl Limits {
                 ..Bounds::default()
             },
             io_threads: Some(serving.io_threads()),
+            ..ServerConfig::default()
         }
     }
 }

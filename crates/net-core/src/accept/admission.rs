@@ -120,16 +120,29 @@ impl fmt::Debug for Permit {
     }
 }
 
-/// What is taken for one peer: an IPv4 address, or the /56 that an IPv6 customer is given.
+/// What is taken for one peer where addresses are counted: an IPv4 address, or the /56 that an IPv6 customer is given.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::Prefix;
+///
+/// let of = |ip: &str| ip.parse().ok().and_then(Prefix::of);
+/// assert_eq!(of("2001:db8::1"), of("2001:db8:0:ff::2"));
+/// assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+/// assert_eq!(of("127.0.0.1"), None, "loopback is not counted");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Prefix {
+pub enum Prefix {
+    /// An IPv4 address.
     V4(Ipv4Addr),
+    /// The first 56 bits of an IPv6 address.
     V6([u8; 7]),
 }
 
 impl Prefix {
     /// Returns the prefix that `ip` counts for; none for loopback.
-    pub(super) fn of(ip: IpAddr) -> Option<Self> {
+    pub fn of(ip: IpAddr) -> Option<Self> {
         match ip.to_canonical() {
             ip if ip.is_loopback() => None,
             IpAddr::V4(ip) => Some(Self::V4(ip)),

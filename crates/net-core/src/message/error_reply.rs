@@ -50,6 +50,12 @@ pub enum ErrorCode {
     TimedOut,
     /// The receiver does not offer what is asked for.
     Unsupported,
+    /// The peer has not shown who it is, or was not believed.
+    Unauthenticated,
+    /// Who the peer is may not do this.
+    PermissionDenied,
+    /// The peer asks more often than it may; the same request may succeed later.
+    RateLimited,
     /// A number that this version does not know.
     Other(u16),
 }
@@ -63,6 +69,9 @@ impl ErrorCode {
             Self::Overloaded => 3,
             Self::TimedOut => 4,
             Self::Unsupported => 5,
+            Self::Unauthenticated => 6,
+            Self::PermissionDenied => 7,
+            Self::RateLimited => 8,
             Self::Other(number) => number,
         }
     }
@@ -75,6 +84,9 @@ impl ErrorCode {
             3 => Self::Overloaded,
             4 => Self::TimedOut,
             5 => Self::Unsupported,
+            6 => Self::Unauthenticated,
+            7 => Self::PermissionDenied,
+            8 => Self::RateLimited,
             number => Self::Other(number),
         }
     }
@@ -86,7 +98,7 @@ impl ErrorReply {
         Self { code, retry_after: None, text: text.into() }
     }
 
-    /// Tells when the same request may succeed, in whole milliseconds, at least one.
+    /// Tells when the same request may succeed; on the wire in milliseconds, rounded up, so that it is never too early.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..self }
@@ -94,8 +106,9 @@ impl ErrorReply {
 
     /// Returns the payload of the error message.
     pub fn encode(&self) -> Bytes {
-        let retry_after =
-            self.retry_after.map_or(0, |wait| u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1));
+        let retry_after = self
+            .retry_after
+            .map_or(0, |wait| u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1));
         let mut payload = BytesMut::with_capacity(6 + self.text.len());
         payload.put_u16(self.code.to_number());
         payload.put_u32(retry_after);

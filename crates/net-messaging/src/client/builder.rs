@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use net_core::{Address, Error, ErrorKind, Message, Observer, Result, Transport};
+use net_core::{Address, Credentials, Error, ErrorKind, Message, Observer, Result, Transport};
 use tokio::sync::{mpsc, watch};
 
 use super::{Client, ClientState, supervisor::Supervisor};
 use crate::{
-    CloseReason, Handler, HandlerResult, Limits, Reconnect, Session, SessionConfig,
+    CloseReason, Format, Handler, HandlerResult, Limits, Reconnect, Session, SessionConfig,
+    auth::{Access, Source},
     handler::Callbacks,
     session::{Role, Settings},
 };
@@ -36,6 +37,7 @@ pub struct ClientBuilder<T, H = Callbacks> {
     reconnect: Option<Reconnect>,
     request_timeout: Duration,
     observer: Option<Arc<dyn Observer>>,
+    source: Option<Source>,
 }
 
 impl<T: Transport> ClientBuilder<T> {
@@ -48,6 +50,7 @@ impl<T: Transport> ClientBuilder<T> {
             reconnect: None,
             request_timeout: Duration::from_secs(30),
             observer: None,
+            source: None,
         }
     }
 }
@@ -74,6 +77,39 @@ impl<T: Transport, H> ClientBuilder<T, H> {
         Self { request_timeout, ..self }
     }
 
+    /// Makes the client show `credentials` on each connection, before anything else; so it does after each
+    /// reconnection.
+    ///
+    /// A server that refuses them ends reconnecting: the client is [`Refused`](ClientState::Refused) then. It takes
+    /// [`request_timeout`](Self::request_timeout) at the longest.
+    pub fn authenticate(self, credentials: Credentials) -> Self {
+        Self { source: Some(Source::fixed(credentials)), ..self }
+    }
+
+    /// Makes the client show what `fetch` returns on each connection, as [`authenticate`](Self::authenticate) does: for
+    /// tokens that expire. Where it fails, the connection ends, and the client reconnects if it is to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use net_core::{Credentials, memory::Memory};
+    /// use net_messaging::Client;
+    ///
+    /// async fn token() -> net_core::Result<String> {
+    ///     Ok("fresh".into()) // from a file, or of a token service
+    /// }
+    /// let builder = Client::builder(Memory::default())
+    ///     .authenticate_with(|| async { Ok(Credentials::new(token().await?)) });
+    /// # let _ = builder;
+    /// ```
+    pub fn authenticate_with<F, Fut>(self, fetch: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Credentials>> + Send + 'static,
+    {
+        Self { source: Some(Source::new(fetch)), ..self }
+    }
+
     /// Sets who watches: logs, metrics, tests.
     pub fn observer(self, observer: impl Observer) -> Self {
         Self { observer: Some(Arc::new(observer)), ..self }
@@ -81,8 +117,8 @@ impl<T: Transport, H> ClientBuilder<T, H> {
 
     /// Sets what is done with messages of the server.
     pub fn handler<G: Handler>(self, handler: G) -> ClientBuilder<T, G> {
-        let Self { transport, session, limits, reconnect, request_timeout, observer, .. } = self;
-        ClientBuilder { transport, handler, session, limits, reconnect, request_timeout, observer }
+        let Self { transport, session, limits, reconnect, request_timeout, observer, source, .. } = self;
+        ClientBuilder { transport, handler, session, limits, reconnect, request_timeout, observer, source }
     }
 }
 
@@ -99,9 +135,9 @@ impl<T: Transport, F> ClientBuilder<T, Callbacks<F>> {
         Fut: Future<Output = HandlerResult<R>> + Send,
         R: Into<Option<Message>>,
     {
-        let Self { transport, handler, session, limits, reconnect, request_timeout, observer } = self;
+        let Self { transport, handler, session, limits, reconnect, request_timeout, observer, source } = self;
         let handler = handler.on_message(on_message);
-        ClientBuilder { transport, handler, session, limits, reconnect, request_timeout, observer }
+        ClientBuilder { transport, handler, session, limits, reconnect, request_timeout, observer, source }
     }
 
     /// Sets what is done with each new connection; an error ends it.
@@ -123,7 +159,8 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidAddress`] and [`ErrorKind::InvalidConfig`]; why there is no connection. The first attempt
-    /// is the only one, whether the client reconnects or not.
+    /// is the only one, whether the client reconnects or not. [`ErrorKind::Unauthenticated`] where the server refuses
+    /// the credentials; one that cannot decide now is asked again if the client is to reconnect.
     ///
     /// # Cancel safety
     ///
@@ -137,14 +174,20 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
         let invalid =
             |what: &'static str| Error::new(ErrorKind::InvalidConfig, "connect").at(&address).because(what);
         self.session.check(&self.limits).map_err(invalid)?;
+        if self.source.is_some() && self.session.format == Format::Raw {
+            return Err(invalid("the raw format cannot carry credentials"));
+        }
         let connection = self.transport.connect(&address).await?;
         let (request_timeout, comes_back) = (self.request_timeout, self.reconnect.is_some());
         let server = Arc::new(address);
         let (state, watched) = watch::channel(ClientState::Connecting { attempt: 0 });
         let (commands, received) = mpsc::channel(8);
         let max_message_len = self.transport.guarantees().max_message_len;
+        let access =
+            Access { source: self.source.map(|source| source.within(request_timeout)), ..Access::default() };
         let settings =
-            Settings::new(self.session, &self.limits, self.observer, max_message_len, Role::Client);
+            Settings::new(self.session, &self.limits, self.observer, max_message_len, Role::Client)
+                .with_access(access);
         let supervisor = Supervisor {
             transport: self.transport,
             server: server.clone(),

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{ClientState, Command};
-use crate::{CloseReason, Handler, Reconnect, Session, driver::drive, session::Settings};
+use crate::{CloseReason, Handler, Reconnect, Session, auth, driver::drive, session::Settings};
 
 /// What keeps a client's connection.
 pub(super) struct Supervisor<T, H> {
@@ -97,6 +97,14 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         if let Some(wanted) = wanted {
             return wanted;
         }
+        if let CloseReason::Unauthenticated(error) = &reason {
+            // Without a second attempt, whatever kept the server from letting us in is the end of it.
+            if let Some(reply) = error.reply()
+                && (self.reconnect.is_none() || auth::is_final(reply.code))
+            {
+                return Next::Stay(ClientState::Refused(reply.clone()));
+            }
+        }
         let Some(reconnect) = &self.reconnect else { return Next::Stay(ClientState::Disconnected) };
         if matches!(reason, CloseReason::ByUs | CloseReason::Refused) {
             return Next::Stay(ClientState::Disconnected);
@@ -104,7 +112,10 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         if began.elapsed() >= reconnect.stable_after {
             *failed = 0;
         }
-        let wanted = session.go_away_received().and_then(|go_away| go_away.retry_after);
+        let wanted = match &reason {
+            CloseReason::Unauthenticated(error) => error.retry_after(),
+            _ => session.go_away_received().and_then(|go_away| go_away.retry_after),
+        };
         Next::Retry(*failed + 1, wanted.unwrap_or_default())
     }
 

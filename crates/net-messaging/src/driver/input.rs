@@ -38,7 +38,18 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 return Poll::Ready(None);
             }
             if self.format == Format::Raw {
-                return Poll::Ready(Some(Message::new(MessageKind::Notification, 0, frame)));
+                let message = Message::new(MessageKind::Notification, 0, frame);
+                if self.gate.is_none() {
+                    return Poll::Ready(Some(message));
+                }
+                match self.pass(message) {
+                    Some(message) => return Poll::Ready(Some(message)),
+                    None if self.is_spent() => {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    None => continue,
+                }
             }
             match self.understand(frame) {
                 Some(message) => return Poll::Ready(Some(message)),
@@ -52,7 +63,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     #[cold]
-    fn input_ended(&mut self, error: Option<Error>) {
+    pub(super) fn input_ended(&mut self, error: Option<Error>) {
         match error {
             None => self.ended = Some(Ended::Clean),
             Some(error) => self.broken(error),
@@ -64,10 +75,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     fn understand(&mut self, frame: Bytes) -> Option<Message> {
         match Message::decode(frame) {
             Ok(message) => match message.kind() {
-                MessageKind::Request | MessageKind::Notification => return Some(message),
+                MessageKind::Request | MessageKind::Notification => {
+                    return if self.gate.is_none() { Some(message) } else { self.pass(message) };
+                }
                 MessageKind::Response | MessageKind::Error => self.session.answer(message),
                 MessageKind::GoAway => self.asked_to_leave(&message),
                 MessageKind::Heartbeat => {}
+                MessageKind::Authenticate => self.unasked_credentials(&message),
             },
             Err(error) => self.violated(error),
         }
@@ -75,7 +89,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     #[cold]
-    fn asked_to_leave(&mut self, message: &Message) {
+    pub(super) fn asked_to_leave(&mut self, message: &Message) {
         match GoAway::decode(message.payload()) {
             Some(go_away) => self.session.note_go_away(go_away),
             None => self.violated("a notice to go away is cut short"),
@@ -110,7 +124,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Ends the session because the peer broke the protocol.
     #[cold]
-    fn violated(&mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) {
+    pub(super) fn violated(&mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) {
         self.broken(Error::new(ErrorKind::Protocol, "receive").because(source));
     }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use net_core::{Address, Admission, Error, ErrorKind, Listener, Observer, Result, Transport};
 use tokio::sync::watch;
 
-use super::{Phase, Server, Shared, StopOnDrop, serve};
+use super::{Phase, Server, Shared, StopOnDrop, access::access, serve};
 use crate::{
     CloseReason, Handler, HandlerResult, Limits, ServerConfig, Session, SessionConfig, Sessions,
+    auth::BoxAuthenticator,
     handler::Callbacks,
     session::{Role, Settings},
 };
@@ -41,9 +42,10 @@ use crate::{
 pub struct ServerBuilder<T, H = Callbacks> {
     transport: T,
     handler: H,
-    config: ServerConfig,
+    pub(super) config: ServerConfig,
     observer: Option<Arc<dyn Observer>>,
     sessions: Sessions,
+    pub(super) authenticator: Option<BoxAuthenticator>,
 }
 
 impl<T: Transport> ServerBuilder<T> {
@@ -54,6 +56,7 @@ impl<T: Transport> ServerBuilder<T> {
             config: ServerConfig::default(),
             observer: None,
             sessions: Sessions::default(),
+            authenticator: None,
         }
     }
 }
@@ -83,8 +86,8 @@ impl<T: Transport, H> ServerBuilder<T, H> {
 
     /// Sets the handler.
     pub fn handler<G: Handler>(self, handler: G) -> ServerBuilder<T, G> {
-        let Self { transport, config, observer, sessions, .. } = self;
-        ServerBuilder { transport, handler, config, observer, sessions }
+        let Self { transport, config, observer, sessions, authenticator, .. } = self;
+        ServerBuilder { transport, handler, config, observer, sessions, authenticator }
     }
 
     /// Returns the sessions that the server will have, for a handler that sends to others than its own.
@@ -103,8 +106,9 @@ impl<T: Transport, F> ServerBuilder<T, Callbacks<F>> {
         Fut: Future<Output = HandlerResult<R>> + Send,
         R: Into<Option<net_core::Message>>,
     {
-        let Self { transport, handler, config, observer, sessions } = self;
-        ServerBuilder { transport, handler: handler.on_message(on_message), config, observer, sessions }
+        let Self { transport, handler, config, observer, sessions, authenticator } = self;
+        let handler = handler.on_message(on_message);
+        ServerBuilder { transport, handler, config, observer, sessions, authenticator }
     }
 
     /// Sets what is done with a new session; an error refuses it.
@@ -136,10 +140,11 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         A::Error: Into<Error>,
     {
         let address = address.try_into().map_err(Into::into)?;
-        let Self { transport, handler, config, observer, sessions } = self;
+        let Self { transport, handler, config, observer, sessions, authenticator } = self;
         let invalid =
             |what: &'static str| Error::new(ErrorKind::InvalidConfig, "listen").at(&address).because(what);
         config.session.check(&config.limits).map_err(invalid)?;
+        let access = access(authenticator, &config).map_err(invalid)?;
         let threads = config.io_threads.map(|threads| match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -157,7 +162,8 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         let (listening, open) = watch::channel(());
         let (notice, noticed) = watch::channel(None);
         let max_message_len = transport.guarantees().max_message_len;
-        let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server);
+        let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server)
+            .with_access(access);
         let serving = serve::Serving {
             sessions: sessions.clone(),
             settings: Arc::new(settings),

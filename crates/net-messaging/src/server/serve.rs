@@ -147,6 +147,7 @@ impl<H: Handler> Serving<H> {
                         observer.runtime_blocked(late);
                     }
                     self.sessions.sweep(&self.settings).await;
+                    self.settings.access.prune();
                     last = Instant::now();
                 }
             }

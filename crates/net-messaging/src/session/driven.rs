@@ -239,6 +239,11 @@ impl Session {
         self.observe(|observer| observer.received(&self.0.info, messages, bytes));
     }
 
+    /// Counts what was refused because of a rate limit.
+    pub(crate) fn count_limited(&self, messages: u64) {
+        add(&self.0.counters.limited, messages);
+    }
+
     /// Counts what was handed to the transport.
     pub(crate) fn count_sent(&self, messages: u64, bytes: u64) {
         add(&self.0.counters.sent, messages);

@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use net_core::{Error, ErrorKind, ErrorReply, Message, MessageKind, Result};
+use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Result};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 
 /// What a request waits on.
@@ -97,10 +97,13 @@ impl Requests {
         let Some(waiter) = self.lock().remove(message.id()) else { return false };
         let result = match message.kind() {
             MessageKind::Error => {
-                let error = Error::new(ErrorKind::Rejected, "request");
+                let error = |kind| Error::new(kind, "request");
                 Err(match ErrorReply::decode(message.payload()) {
-                    Some(reply) => error.because(reply),
-                    None => error,
+                    Some(reply) if reply.code == ErrorCode::Unauthenticated => {
+                        error(ErrorKind::Unauthenticated).because(reply)
+                    }
+                    Some(reply) => error(ErrorKind::Rejected).because(reply),
+                    None => error(ErrorKind::Rejected),
                 })
             }
             _ => Ok(message),

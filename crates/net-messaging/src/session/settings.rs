@@ -5,7 +5,7 @@ use std::sync::Arc;
 use net_core::{Limits, Message, Observer};
 
 use super::{activity::Clock, memory::Budget};
-use crate::{Format, SessionConfig};
+use crate::{Format, SessionConfig, auth::Access};
 
 /// What all sessions of one server or client share.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub(crate) struct Settings {
     pub(crate) clock: Clock,
     pub(crate) max_message_len: usize,
     pub(crate) role: Role,
+    pub(crate) access: Access,
 }
 
 /// Which side of a conversation a session is.
@@ -44,7 +45,14 @@ impl Settings {
             clock: Clock::start(),
             max_message_len: max_message_len.min(limits.max_message_len.unwrap_or(usize::MAX)),
             role,
+            access: Access::default(),
         }
+    }
+
+    /// Sets who is let in, and how much each may ask.
+    pub(crate) fn with_access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
     }
 
     /// Returns how long a payload may be: the limit of the transport counts what stands in front of it too.

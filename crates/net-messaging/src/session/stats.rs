@@ -16,6 +16,8 @@ pub struct SessionStats {
     pub sent_bytes: u64,
     /// Messages that a full outbox dropped, and those that no message of this connection could carry.
     pub dropped_messages: u64,
+    /// Messages that arrived over a rate limit and were refused.
+    pub limited_messages: u64,
     /// Responses to no request of ours.
     pub unexpected_responses: u64,
     /// Messages that wait to be sent.
@@ -34,6 +36,7 @@ pub(super) struct Counters {
     pub(super) sent: AtomicU64,
     pub(super) sent_bytes: AtomicU64,
     pub(super) dropped: AtomicU64,
+    pub(super) limited: AtomicU64,
     pub(super) unexpected: AtomicU64,
 }
 

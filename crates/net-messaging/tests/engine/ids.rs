@@ -136,7 +136,7 @@ async fn a_request_and_a_notification_may_have_the_same_id() {
 
 #[tokio::test(start_paused = true)]
 async fn a11_what_is_no_message_closes_with_the_reason() {
-    for frame in [&b""[..], b"\0\0\0\0\0\0\0\0", b"\x05\0\0\0\0\0\0\0\0", b"\xff\0\0\0\0\0\0\0\0payload"] {
+    for frame in [&b""[..], b"\0\0\0\0\0\0\0\0", b"\x7f\0\0\0\0\0\0\0\0", b"\xff\0\0\0\0\0\0\0\0payload"] {
         let memory = Memory::default();
         let server = echo(&memory, patient()).await;
         let mut peer = Peer::connect(&memory, server.local()).await;
