@@ -13,7 +13,7 @@ use std::{
     task::{Context, Waker},
 };
 
-use net_core::{Limits, Admission, Listener, Transport};
+use net_core::{Admission, Limits, Listener, Transport};
 use net_tcp::{Tcp, TcpConfig};
 use rig::{Seen, Watch, echo, loopback, round_trip, socket, soon};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -17,7 +17,7 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{
-    Limits, Admission, ErrorKind, Limit, Listener, Receiver, Sender, Transport, frame::FrameError,
+    Admission, ErrorKind, Limit, Limits, Listener, Receiver, Sender, Transport, frame::FrameError,
 };
 use net_tcp::{Tcp, TcpConfig, stream::Attempts};
 use rig::{Answer, Seen, Watch, at, echo, loopback, pair, round_trip, socket, soon};
