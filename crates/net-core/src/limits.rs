@@ -128,6 +128,7 @@ pub struct Limits {
     /// * Default: the framing's own, 1 MiB unless set
     /// * Reached: a longer one that arrives ends the session; one that is to be sent is refused
     /// * Told: `limited`, `max_message_len`
+    #[cfg_attr(feature = "serde", serde(with = "crate::size"))]
     pub max_message_len: Option<usize>,
     /// What may wait to be sent to one peer.
     ///
@@ -156,6 +157,7 @@ pub struct Limits {
     /// * Reached: what is to be sent is refused, and a session that takes in more is cut; from three quarters on, the
     ///   sessions that hold most are cut until less is held
     /// * Told: `limited`, `memory_budget`
+    #[cfg_attr(feature = "serde", serde(with = "crate::size"))]
     pub memory_budget: Option<usize>,
 }
 
@@ -215,11 +217,13 @@ pub struct OutboxConfig {
     ///
     /// * Unit: bytes
     /// * Default: 1 MiB
+    #[cfg_attr(feature = "serde", serde(with = "crate::size"))]
     pub max_bytes: usize,
     /// Above this a message is queued rather than sent at once, and below half of it those who wait to send go on.
     ///
     /// * Unit: bytes
     /// * Default: 512 KiB
+    #[cfg_attr(feature = "serde", serde(with = "crate::size"))]
     pub high_water: usize,
     /// What happens to a message that finds no room.
     ///

@@ -91,7 +91,7 @@ impl Reconnect {
     /// up to half as long again, so that clients that were sent away together do not come back together.
     pub(crate) fn delay_after(&self, attempt: u32, least: Duration) -> Option<Duration> {
         let spread = if self.jitter { least.mul_f64(fastrand::f64() / 2.0) } else { Duration::ZERO };
-        Some(self.delay(attempt)?.saturating_add(least).saturating_add(spread))
+        Some(self.delay(attempt)?.max(least.saturating_add(spread)))
     }
 }
 
