@@ -60,6 +60,8 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         let mut told = false;
         let reason = loop {
             tokio::select! {
+                // Always in this order, so that a run under paused time can be repeated.
+                biased;
                 reason = &mut driving => break reason,
                 _ = ticks.tick() => session.sweep(self.settings.clock.now()),
                 command = self.commands.recv(), if !matches!(wanted, Some(Next::Quit)) => {

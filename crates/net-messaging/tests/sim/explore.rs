@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net_core::testing::Link;
+use net_core::testing::{
+    Link,
+    link::{Direction, Event},
+};
 use tokio::{runtime::Builder, time::timeout};
 
 /// How many seeds a scenario has unless `SIM_SEEDS` says otherwise.
@@ -22,17 +25,15 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Trace {
     /// By connection and direction, since sessions of one instant come in no particular order.
-    pub(crate) events: Vec<String>,
+    pub(crate) events: Vec<Event>,
     pub(crate) notes: Vec<String>,
 }
 
 impl Trace {
     pub(crate) fn new<T>(link: &Link<T>, notes: Vec<String>) -> Self {
-        let events = link.trace().into_iter();
-        let mut events: Vec<_> =
-            events.map(|event| (event.connection, event.at, format!("{event:?}"), event.direction)).collect();
-        events.sort_by_cached_key(|(connection, at, _, direction)| (*connection, format!("{direction:?}"), *at));
-        Self { events: events.into_iter().map(|(_, _, event, _)| event).collect(), notes }
+        let mut events = link.trace();
+        events.sort_by_key(|event| (event.connection, event.direction == Direction::Back, event.at));
+        Self { events, notes }
     }
 }
 

@@ -105,8 +105,16 @@ async fn push(seed: u64) -> Trace {
         Overflow::DropOldest => {}
     }
     if clean {
-        assert!(matches!(reason, CloseReason::ByUs), "{reason}");
-        assert_eq!(received.len() as u64, accepted.len() as u64 - evicted, "accepted, and neither here nor dropped");
+        let cut = matches!(reason, CloseReason::Stalled);
+        assert!(cut || matches!(reason, CloseReason::ByUs), "{reason}");
+        // A peer that takes nothing for the stall time-out is cut, and what waited for it is not sent any more.
+        let unsent = stats.waiting_messages as u64;
+        assert!((unsent == 0 && !cut) || pause >= secs(1), "{unsent} were left for a peer that reads every {pause:?}");
+        assert_eq!(
+            received.len() as u64 + evicted + unsent,
+            accepted.len() as u64,
+            "accepted and not dropped, but not here: {overflow:?} {outbox:?} {accepted:?} {received:?} {stats:?}"
+        );
         assert_eq!(stats.sent_messages, received.len() as u64);
     } else {
         assert!(matches!(reason, CloseReason::Stalled | CloseReason::ByUs), "{reason}");
