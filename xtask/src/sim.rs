@@ -3,11 +3,7 @@
 //! They are the tests of `crates/net-messaging/tests/sim`, named by the first argument of `explore`; with the other tests they
 //! run for 200 seeds each.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -74,8 +70,17 @@ impl Sim {
     }
 
     fn command(&self, scenarios: &[Scenario]) -> Command {
-        let mut command =
-            run::cargo(["test", "--release", "-p", "net-messaging", "--test", "sim", "--", "--exact", "--nocapture"]);
+        let mut command = run::cargo([
+            "test",
+            "--release",
+            "-p",
+            "net-messaging",
+            "--test",
+            "sim",
+            "--",
+            "--exact",
+            "--nocapture",
+        ]);
         if let Some(threads) = self.threads {
             command.arg(format!("--test-threads={threads}"));
         }
@@ -121,7 +126,9 @@ mod tests {
     fn every_scenario_is_found_by_its_name() {
         let found = scenarios(&run::root().join(FOLDER)).unwrap();
         let names: Vec<_> = found.iter().map(|scenario| &*scenario.name).collect();
-        for name in ["cut_drain", "cut_mid_frame", "half_open", "partition", "restart", "slow_handler", "stall"] {
+        for name in
+            ["cut_drain", "cut_mid_frame", "half_open", "partition", "restart", "slow_handler", "stall"]
+        {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }
         let mut once = names.clone();

@@ -77,7 +77,8 @@ impl Child {
     /// When it does not come within `bound`, or says why there is none.
     pub fn answer<T: DeserializeOwned>(&mut self, bound: Duration) -> io::Result<T> {
         let failed = |what: String| io::Error::other(format!("{}: {what}", self.name));
-        let line = self.answers.recv_timeout(bound).map_err(|_| failed(format!("no answer in {bound:?}")))??;
+        let line =
+            self.answers.recv_timeout(bound).map_err(|_| failed(format!("no answer in {bound:?}")))??;
         match serde_json::from_str(&line).map_err(|error| failed(format!("{error}: {line:.80}")))? {
             Answer::Done(answer) => Ok(answer),
             Answer::Failed(reason) => Err(failed(reason)),

@@ -201,7 +201,8 @@ pub fn measure(crowd: &Crowd, method: &Method, progress: impl Fn(&str)) -> io::R
     progress("starting");
     let (mut fleet, address) = Fleet::start(&crowd.servers, crowd.sessions, method)?;
     let mut load = start_load(crowd, method, address, ours)?;
-    // What a process sets up at its first session is no cost of each; one in four reaches every process in practice.
+    // What a process sets up at its first session is no cost of each; so many reach every process, but for one time in a
+    // thousand.
     let first = load.first_mut().ok_or_else(|| io::Error::other("no load"))?;
     let _: u64 = first.ask(&format!("warm {}", 16 * fleet.watches().len()), BOUND)?;
     let kernel = machine::kernel_memory_kib();
@@ -227,7 +228,10 @@ pub fn measure(crowd: &Crowd, method: &Method, progress: impl Fn(&str)) -> io::R
         let served = fleet.served()?;
         let sessions: usize = served.iter().map(|served| served.sessions).sum();
         if sessions != crowd.sessions {
-            return Err(io::Error::other(format!("the servers have {sessions} sessions of {}", crowd.sessions)));
+            return Err(io::Error::other(format!(
+                "the servers have {sessions} sessions of {}",
+                crowd.sessions
+            )));
         }
         measured.most_sessions = served.iter().map(|served| served.sessions).max().unwrap_or(0);
     }

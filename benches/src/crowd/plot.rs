@@ -71,7 +71,8 @@ pub fn soak(soaked: &Soaked) -> Drawn {
             .build_cartesian_2d(0.0..right, 0.0..top)
             .map_err(|error| error.to_string())?;
         chart.configure_mesh().draw().map_err(|error| error.to_string())?;
-        let points = soaked.samples.iter().map(|sample| Circle::new(*sample, 2, RGBColor(214, 96, 41).filled()));
+        let points =
+            soaked.samples.iter().map(|sample| Circle::new(*sample, 2, RGBColor(214, 96, 41).filled()));
         chart.draw_series(points).map_err(|error| error.to_string())?;
         area.present().map_err(|error| error.to_string())?;
     }

@@ -139,7 +139,9 @@ fn table(crowds: &[&Measured]) -> String {
         let broadcasts: Vec<_> = crowd
             .broadcasts
             .iter()
-            .map(|one| format!("{:.0} ({:.0}){}", one.ms, one.cpu_ms, if one.exact { "" } else { " NOT EXACT" }))
+            .map(|one| {
+                format!("{:.0} ({:.0}){}", one.ms, one.cpu_ms, if one.exact { "" } else { " NOT EXACT" })
+            })
             .collect();
         cells.push(vec![
             crowd.title.clone(),
@@ -195,7 +197,12 @@ pub fn soak(soaked: &Soaked, machine: &Machine) -> String {
     let kib = |sample: Option<&(f64, f64)>| sample.map_or(0.0, |sample| sample.1);
     let slope = soaked.slope.map_or_else(
         || "too few samples".to_owned(),
-        |found| format!("{:.3} ± {:.3} bytes a connection (at most {MOST_PER_CONNECTION})", found.slope, found.error),
+        |found| {
+            format!(
+                "{:.3} ± {:.3} bytes a connection (at most {MOST_PER_CONNECTION})",
+                found.slope, found.error
+            )
+        },
     );
     format!(
         "# bench soak\n\n{} cores of {}, {}\n\n{} connections in {:.1} s, {:.1} s of CPU in the server\n\
@@ -241,7 +248,8 @@ mod tests {
     #[test]
     fn p4_floors_follow_the_number_of_sessions() {
         let report = Crowds::new(Machine::this(), vec![crowd(1_000, 60_000), crowd(100_000, 240_000)]);
-        let missed: Vec<_> = report.floors.iter().filter(|floor| !floor.met).map(|floor| &*floor.what).collect();
+        let missed: Vec<_> =
+            report.floors.iter().filter(|floor| !floor.met).map(|floor| &*floor.what).collect();
         assert_eq!(missed, ["net, 1000: P4 memory", "net, 100000: goal, memory a session"]);
     }
 

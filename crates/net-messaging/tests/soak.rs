@@ -36,7 +36,8 @@ fn resident() -> u64 {
 fn slope(samples: &[u64]) -> f64 {
     let points: Vec<_> = (0_u32..).map(f64::from).zip(samples.iter().map(|bytes| *bytes as f64)).collect();
     let count = points.len() as f64;
-    let (x, y) = points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0 / count, sum.1 + point.1 / count));
+    let (x, y) =
+        points.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0 / count, sum.1 + point.1 / count));
     let (up, along) = points.iter().fold((0.0, 0.0), |sum, point| {
         (sum.0 + (point.0 - x) * (point.1 - y), sum.1 + (point.0 - x).powi(2))
     });

@@ -154,7 +154,11 @@ impl Books {
                 (stats.sent_messages, stats.sent_bytes),
                 stats.dropped_messages,
             );
-            assert_eq!((told.received, told.sent, told.dropped), counted, "{side}: told and counted of {id:?}");
+            assert_eq!(
+                (told.received, told.sent, told.dropped),
+                counted,
+                "{side}: told and counted of {id:?}"
+            );
             assert_eq!(stats.requests_in_flight, 0, "{side}: {id:?} ended with requests in flight");
         }
     }

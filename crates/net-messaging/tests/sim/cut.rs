@@ -19,7 +19,8 @@ fn delayed(rng: &mut fastrand::Rng) -> Faults {
 /// All connections that are open at one moment are cut, which is while they are made or soon after.
 async fn connect(seed: u64) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let config = LinkConfig { cut_at: Some(ms(rng.u64(0..300))), ..LinkConfig::both(seed, delayed(&mut rng)) };
+    let config =
+        LinkConfig { cut_at: Some(ms(rng.u64(0..300))), ..LinkConfig::both(seed, delayed(&mut rng)) };
     let (trace, _, asked) = talk(seed, config, TALK, |_| {}).await;
     let lost = asked.iter().filter(|asked| asked.outcome.is_err()).count();
     // Only what was on its way at that moment: one batch of each client.

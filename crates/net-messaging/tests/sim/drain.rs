@@ -43,7 +43,10 @@ async fn drain(seed: u64, cut: bool) -> Trace {
     if report.cut == 0 && !cut {
         for asked in &asked {
             let begun = world.server_books.begun(asked.ask.client, asked.ask.number);
-            assert!(asked.outcome.is_ok() || begun == 0, "{asked:?} was handled, and its answer is lost: {report:?}");
+            assert!(
+                asked.outcome.is_ok() || begun == 0,
+                "{asked:?} was handled, and its answer is lost: {report:?}"
+            );
         }
     }
     for client in &clients {

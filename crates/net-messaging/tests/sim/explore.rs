@@ -69,7 +69,9 @@ fn once<F: Future<Output = Trace>>(name: &str, seed: u64, scenario: impl Fn(u64)
         // The engine draws its jitter from the thread's generator.
         fastrand::seed(seed);
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-        runtime.expect("a runtime").block_on(async { timeout(LONGEST, scenario(seed)).await.expect("it ends") })
+        runtime
+            .expect("a runtime")
+            .block_on(async { timeout(LONGEST, scenario(seed)).await.expect("it ends") })
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
         replay(name, seed);
@@ -78,7 +80,9 @@ fn once<F: Future<Output = Trace>>(name: &str, seed: u64, scenario: impl Fn(u64)
 }
 
 fn replay(name: &str, seed: u64) {
-    eprintln!("seed {seed} of {name} fails; replay it by\n    cargo xtask sim --scenario {name} --seed {seed}");
+    eprintln!(
+        "seed {seed} of {name} fails; replay it by\n    cargo xtask sim --scenario {name} --seed {seed}"
+    );
 }
 
 fn variable(name: &str) -> Option<u64> {

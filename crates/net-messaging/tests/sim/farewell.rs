@@ -83,12 +83,16 @@ async fn finished_peer(seed: u64) -> Trace {
     let pause = ms(rng.u64(0..100));
     let asking = async {
         while let Some((number, payload)) = asks.pop_front() {
-            peer.tx.feed(Message::new(MessageKind::Request, number.into(), payload).encode()).await.expect("takes it");
+            peer.tx
+                .feed(Message::new(MessageKind::Request, number.into(), payload).encode())
+                .await
+                .expect("takes it");
         }
         peer.tx.finish().await.expect("finishes");
     };
     let reading = async {
-        while let Some(frame) = timeout(secs(60), peer.rx.recv()).await.expect("in time").expect("not broken") {
+        while let Some(frame) = timeout(secs(60), peer.rx.recv()).await.expect("in time").expect("not broken")
+        {
             let answer = Message::decode(frame).expect("a message");
             if answer.kind() != MessageKind::Heartbeat {
                 let (number, payload) = awaited.pop_front().expect("no more answers than requests");

@@ -89,7 +89,10 @@ async fn long(seed: u64, way: Way) -> Trace {
         assert_eq!(server.len(), 0, "the server heard nothing and keeps {:?}", server.sessions());
     }
     if way != Way::There {
-        assert!(clients.iter().all(|client| !client.is_connected()), "clients that hear nothing are connected");
+        assert!(
+            clients.iter().all(|client| !client.is_connected()),
+            "clients that hear nothing are connected"
+        );
     }
     // An attempt waits for the end of the partition, the one behind it for its turn.
     sleep_until(start + to + world.reconnect.max_interval + patience + secs(5)).await;

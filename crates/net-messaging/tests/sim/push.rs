@@ -66,11 +66,16 @@ async fn push(seed: u64) -> Trace {
                     dropped += 1;
                     evicting += session.stats().dropped_messages - before - 1;
                 }
-                Ok(Delivery::Full) => assert_eq!(session.stats().dropped_messages, before, "refused, not dropped"),
+                Ok(Delivery::Full) => {
+                    assert_eq!(session.stats().dropped_messages, before, "refused, not dropped")
+                }
                 Err(_) => break,
             }
             let (stats, most) = (session.stats(), outbox.max_bytes.max(LONGEST + OVERHEAD));
-            assert!(stats.waiting_bytes <= most && stats.waiting_messages <= outbox.max_messages, "{stats:?}");
+            assert!(
+                stats.waiting_bytes <= most && stats.waiting_messages <= outbox.max_messages,
+                "{stats:?}"
+            );
             if rng.u8(..4) == 0 {
                 sleep(ms(rng.u64(0..500))).await;
             }
@@ -97,7 +102,10 @@ async fn push(seed: u64) -> Trace {
     let reason = timeout(secs(200), session.closed()).await.expect("ends");
     let stats = session.stats();
     assert!(received.is_sorted_by(|one, next| one < next), "in order, and once: {received:?}");
-    assert!(received.iter().all(|number| accepted.binary_search(number).is_ok()), "what was not accepted arrived");
+    assert!(
+        received.iter().all(|number| accepted.binary_search(number).is_ok()),
+        "what was not accepted arrived"
+    );
     assert_eq!(stats.dropped_messages, dropped + evicted, "drops");
     match overflow {
         Overflow::Disconnect | Overflow::Refuse => assert_eq!(stats.dropped_messages, 0),
@@ -109,7 +117,10 @@ async fn push(seed: u64) -> Trace {
         assert!(cut || matches!(reason, CloseReason::ByUs), "{reason}");
         // A peer that takes nothing for the stall time-out is cut, and what waited for it is not sent any more.
         let unsent = stats.waiting_messages as u64;
-        assert!((unsent == 0 && !cut) || pause >= secs(1), "{unsent} were left for a peer that reads every {pause:?}");
+        assert!(
+            (unsent == 0 && !cut) || pause >= secs(1),
+            "{unsent} were left for a peer that reads every {pause:?}"
+        );
         assert_eq!(
             received.len() as u64 + evicted + unsent,
             accepted.len() as u64,

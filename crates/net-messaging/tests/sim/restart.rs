@@ -140,7 +140,13 @@ async fn client(world: &World<Net>, books: Books) -> Client {
 }
 
 /// Has up to ten clients ask some things each.
-async fn ask_all(world: &World<Net>, clients: &[(Client, Books)], from: u32, count: u32, seed: u64) -> Vec<Asked> {
+async fn ask_all(
+    world: &World<Net>,
+    clients: &[(Client, Books)],
+    from: u32,
+    count: u32,
+    seed: u64,
+) -> Vec<Asked> {
     let asking = (0_u32..).zip(clients).take(10).map(|(me, (client, _))| {
         // A number of its own for each time that a client begins to ask.
         world.asks(client, me + 10_000 * (from + 1), count, seed, 200)

@@ -62,8 +62,11 @@ async fn carry(mut near: DuplexStream, mut far: DuplexStream, mut rng: fastrand:
             count = far.read(&mut back[..piece]), if open_back => (1, count),
         };
         let count = count.expect("a stream in memory");
-        let (buffer, to, open) =
-            if direction == 0 { (&there, &mut far, &mut open_there) } else { (&back, &mut near, &mut open_back) };
+        let (buffer, to, open) = if direction == 0 {
+            (&there, &mut far, &mut open_there)
+        } else {
+            (&back, &mut near, &mut open_back)
+        };
         if count == 0 {
             *open = false;
             // The other end may be gone already.

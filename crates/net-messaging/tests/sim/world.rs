@@ -91,7 +91,14 @@ impl<T: Transport + Clone> World<T> {
     }
 
     /// Asks `count` things in batches of up to four, with pauses between them; each must end in time.
-    pub(crate) async fn asks(&self, client: &Client, me: u32, count: u32, seed: u64, longest_work: u32) -> Vec<Asked> {
+    pub(crate) async fn asks(
+        &self,
+        client: &Client,
+        me: u32,
+        count: u32,
+        seed: u64,
+        longest_work: u32,
+    ) -> Vec<Asked> {
         let mut rng = fastrand::Rng::with_seed(seed ^ u64::from(me) << 32);
         let mut asked = Vec::new();
         while asked.len() < count as usize {
@@ -103,7 +110,9 @@ impl<T: Transport + Clone> World<T> {
                     (Ask { client: me, number, work }, rng.usize(0..600))
                 })
                 .collect();
-            asked.extend(join_all(asks.into_iter().map(|(ask, padding)| self.ask(client, ask, padding))).await);
+            asked.extend(
+                join_all(asks.into_iter().map(|(ask, padding)| self.ask(client, ask, padding))).await,
+            );
             sleep(ms(rng.u64(0..400))).await;
         }
         asked
@@ -123,7 +132,11 @@ impl<T: Transport + Clone> World<T> {
     pub(crate) async fn check(&self, server: &Server, asked: &[Asked]) -> Vec<String> {
         let began = Instant::now();
         server.stop().await;
-        assert!(began.elapsed() <= self.session.close_timeout * 2 + secs(1), "stopping took {:?}", began.elapsed());
+        assert!(
+            began.elapsed() <= self.session.close_timeout * 2 + secs(1),
+            "stopping took {:?}",
+            began.elapsed()
+        );
         assert_eq!((server.len(), server.connections()), (0, 0), "sessions and connections in the end");
         // The clients' last connections end behind the server's.
         sleep(secs(60)).await;
