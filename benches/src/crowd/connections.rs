@@ -201,8 +201,7 @@ pub fn measure(crowd: &Crowd, method: &Method, progress: impl Fn(&str)) -> io::R
     progress("starting");
     let (mut fleet, address) = Fleet::start(&crowd.servers, crowd.sessions, method)?;
     let mut load = start_load(crowd, method, address, ours)?;
-    // What a process sets up at its first session is no cost of each; so many reach every process, but for one time in a
-    // thousand.
+    // What a process sets up at its first session is no cost of each; so many reach every process.
     let first = load.first_mut().ok_or_else(|| io::Error::other("no load"))?;
     let _: u64 = first.ask(&format!("warm {}", 16 * fleet.watches().len()), BOUND)?;
     let kernel = machine::kernel_memory_kib();

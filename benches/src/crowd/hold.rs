@@ -262,16 +262,17 @@ impl Crowd {
 async fn read(mut rx: TcpReceiver, counts: Rc<Counts>, number: usize) -> Option<Instant> {
     let clean = loop {
         match rx.recv().await {
-            Ok(Some(frame)) => match Message::decode(frame).map(|message| message.kind()) {
-                Ok(MessageKind::Heartbeat) => counts.heartbeats.update(|count| count + 1),
-                _ => {
-                    counts.notifications.update(|count| count + 1);
-                    counts.last_ns.set(now());
-                    if let Some(count) = counts.each.borrow_mut().get_mut(number) {
-                        *count += 1;
-                    }
+            Ok(Some(frame)) => {
+                if Message::decode(frame).is_ok_and(|message| message.kind() == MessageKind::Heartbeat) {
+                    counts.heartbeats.update(|count| count + 1);
+                    continue;
                 }
-            },
+                counts.notifications.update(|count| count + 1);
+                counts.last_ns.set(now());
+                if let Some(count) = counts.each.borrow_mut().get_mut(number) {
+                    *count += 1;
+                }
+            }
             Ok(None) => break true,
             Err(_) => break false,
         }

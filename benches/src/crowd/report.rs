@@ -1,5 +1,6 @@
 //! What crowds and soaks found: a table, floors met or missed, JSON and a plot.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -160,16 +161,21 @@ fn table(crowds: &[&Measured]) -> String {
     }
     let mut text = align(&cells);
     for crowd in crowds.iter().filter(|crowd| crowd.processes > 0) {
-        text.push_str(&format!(
-            "\n- {}: at most {} sessions in a process; {} heartbeats heard in {:.0} s; kernel memory grew by {:.1} MiB for both \
-             ends; other processes, the load among them, used {:.2} cores.",
-            crowd.title,
-            crowd.most_sessions,
-            crowd.heartbeats,
-            crowd.hold_s,
-            mib(crowd.kernel_kib),
-            crowd.others,
-        ));
+        let Measured { title, most_sessions, heartbeats, hold_s, others, .. } = crowd;
+        let kernel = mib(crowd.kernel_kib);
+        let ours = if crowd.ours {
+            format!(
+                "at most {most_sessions} sessions in a process; {heartbeats} heartbeats heard in {hold_s:.0} s; "
+            )
+        } else {
+            String::new()
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "\n- {title}: {ours}kernel memory grew by {kernel:.1} MiB for both ends; other processes, the load among \
+             them, used {others:.2} cores."
+        );
     }
     text.push('\n');
     text

@@ -49,7 +49,7 @@ async fn come_and_go(to: SocketAddr, number: u64) {
     let mut stream = TcpStream::connect(to).await.expect("connects");
     let request = frame(7, &[1; 64]);
     match number % 10 {
-        1 => stream.write_all(&request[..20]).await.expect("writes"),
+        1 => stream.write_all(request.split_at(20).0).await.expect("writes"),
         2 => {}
         way => {
             stream.write_all(&request).await.expect("writes");

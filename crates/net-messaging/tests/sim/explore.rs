@@ -19,7 +19,7 @@ const SEEDS: u64 = 200;
 /// Every so many seeds, a seed is run twice and must do the same.
 const REPEATED: u64 = 10;
 /// No scenario takes longer, in virtual time.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// What a run did: what the link saw, and whatever else must be the same for the same seed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,7 +47,7 @@ pub(crate) fn explore<F: Future<Output = Trace>>(name: &str, scenario: impl Fn(u
     for seed in first..first + count {
         let trace = once(name, seed, &scenario);
         events += trace.events.len();
-        if seed % REPEATED == 0 || only.is_some() {
+        if seed.is_multiple_of(REPEATED) || only.is_some() {
             let again = once(name, seed, &scenario);
             if trace != again {
                 replay(name, seed);

@@ -10,6 +10,7 @@
 //! - what waits for a peer stays within its bounds, and in the end no session and no connection is left;
 //! - the scenario ends, in bounded virtual time, and the same seed gives the same trace.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a run tells what it explored")]
+#![allow(clippy::indexing_slicing, reason = "what is out of bounds fails the test")]
 
 mod books;
 mod crowd;

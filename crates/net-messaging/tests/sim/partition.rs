@@ -116,5 +116,5 @@ fn a35_partition() {
 
 #[test]
 fn a35_half_open() {
-    explore("half_open", |seed| long(seed, if seed % 2 == 0 { Way::There } else { Way::Back }));
+    explore("half_open", |seed| long(seed, if seed.is_multiple_of(2) { Way::There } else { Way::Back }));
 }

@@ -1,11 +1,13 @@
 //! A server that pushes more than a slow peer takes, under each policy: bounds hold and counts are exact.
 
+use std::time::Duration;
+
 use net_core::{
     Message, MessageKind, Receiver, Transport,
     memory::{Memory, MemoryConfig},
     testing::{Faults, LinkConfig},
 };
-use net_messaging::{CloseReason, Delivery, OutboxConfig, Overflow};
+use net_messaging::{CloseReason, Delivery, OutboxConfig, Overflow, Session};
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -44,61 +46,14 @@ async fn push(seed: u64) -> Trace {
     // Some peers are slower than the stall time-out.
     let pause = ms(rng.u64(0..300)) * if rng.u8(..10) == 0 { 40 } else { 1 };
     let session = loop {
-        if let Some(session) = server.sessions().pop().filter(net_messaging::Session::is_active) {
+        if let Some(session) = server.sessions().pop().filter(Session::is_active) {
             break session;
         }
         sleep(ms(1)).await;
     };
 
-    let count = rng.u32(20..150);
-    let pushing = async {
-        let mut accepted = Vec::new();
-        let (mut dropped, mut evicting) = (0, 0);
-        for number in 0..count {
-            let payload = Ask { client: 0, number, work: 0 }.encode(rng.usize(0..LONGEST));
-            let before = session.stats().dropped_messages;
-            match session.send(Message::from(payload)) {
-                Ok(Delivery::Sent | Delivery::Queued) => {
-                    accepted.push(number);
-                    evicting += session.stats().dropped_messages - before;
-                }
-                Ok(Delivery::Dropped) => {
-                    dropped += 1;
-                    evicting += session.stats().dropped_messages - before - 1;
-                }
-                Ok(Delivery::Full) => {
-                    assert_eq!(session.stats().dropped_messages, before, "refused, not dropped")
-                }
-                Err(_) => break,
-            }
-            let (stats, most) = (session.stats(), outbox.max_bytes.max(LONGEST + OVERHEAD));
-            assert!(
-                stats.waiting_bytes <= most && stats.waiting_messages <= outbox.max_messages,
-                "{stats:?}"
-            );
-            if rng.u8(..4) == 0 {
-                sleep(ms(rng.u64(0..500))).await;
-            }
-        }
-        session.disconnect();
-        (accepted, dropped, evicting)
-    };
-    let reading = async {
-        let mut numbers = Vec::new();
-        loop {
-            match timeout(secs(60), peer.rx.recv()).await.expect("in time") {
-                Ok(Some(frame)) => {
-                    let message = Message::decode(frame).expect("a message");
-                    assert_eq!(message.kind(), MessageKind::Notification);
-                    numbers.push(Ask::decode(message.payload()).number);
-                }
-                Ok(None) => break (numbers, true),
-                Err(_) => break (numbers, false),
-            }
-            sleep(pause).await;
-        }
-    };
-    let ((accepted, dropped, evicted), (received, clean)) = tokio::join!(pushing, reading);
+    let (Pushed { accepted, dropped, evicted }, (received, clean)) =
+        tokio::join!(push_all(&session, &outbox, &mut rng), read_all(&mut peer.rx, pause));
     let reason = timeout(secs(200), session.closed()).await.expect("ends");
     let stats = session.stats();
     assert!(received.is_sorted_by(|one, next| one < next), "in order, and once: {received:?}");
@@ -137,6 +92,61 @@ async fn push(seed: u64) -> Trace {
     assert_eq!((server.len(), server.connections()), (0, 0));
     let notes = vec![format!("{reason} {} {dropped} {evicted} {received:?}", accepted.len())];
     Trace::new(&link, notes)
+}
+
+/// What became of everything that was pushed.
+struct Pushed {
+    accepted: Vec<u32>,
+    /// Dropped instead of being accepted.
+    dropped: u64,
+    /// Accepted, and dropped later for something newer.
+    evicted: u64,
+}
+
+/// Pushes numbers, now and then with a pause, and disconnects.
+async fn push_all(session: &Session, outbox: &OutboxConfig, rng: &mut fastrand::Rng) -> Pushed {
+    let mut pushed = Pushed { accepted: Vec::new(), dropped: 0, evicted: 0 };
+    for number in 0..rng.u32(20..150) {
+        let payload = Ask { client: 0, number, work: 0 }.encode(rng.usize(0..LONGEST));
+        let before = session.stats().dropped_messages;
+        let Ok(delivery) = session.send(Message::from(payload)) else { break };
+        let stats = session.stats();
+        let drops = stats.dropped_messages - before;
+        match delivery {
+            Delivery::Sent | Delivery::Queued => {
+                pushed.accepted.push(number);
+                pushed.evicted += drops;
+            }
+            Delivery::Dropped => {
+                pushed.dropped += 1;
+                pushed.evicted += drops - 1;
+            }
+            Delivery::Full => assert_eq!(drops, 0, "refused, not dropped"),
+        }
+        let most = outbox.max_bytes.max(LONGEST + OVERHEAD);
+        assert!(stats.waiting_bytes <= most && stats.waiting_messages <= outbox.max_messages, "{stats:?}");
+        if rng.u8(..4) == 0 {
+            sleep(ms(rng.u64(0..500))).await;
+        }
+    }
+    session.disconnect();
+    pushed
+}
+
+/// Reads with a pause after each message until the end, and tells whether that was clean.
+async fn read_all(rx: &mut impl Receiver, pause: Duration) -> (Vec<u32>, bool) {
+    let mut numbers = Vec::new();
+    loop {
+        match timeout(secs(60), rx.recv()).await.expect("in time") {
+            Ok(Some(frame)) => {
+                let message = Message::decode(frame).expect("a message");
+                assert_eq!(message.kind(), MessageKind::Notification);
+                numbers.push(Ask::decode(message.payload()).number);
+            }
+            end => return (numbers, end.is_ok()),
+        }
+        sleep(pause).await;
+    }
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn assert_spread(what: &str, times: impl IntoIterator<Item = Instant>, crowd: us
 
 async fn restart(seed: u64) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let crowd: u32 = if seed % LARGE == 0 { 1_000 } else { 30 };
+    let crowd: u32 = if seed.is_multiple_of(LARGE) { 1_000 } else { 30 };
     let faults = Faults { delay: ms(rng.u64(0..30)), jitter: ms(rng.u64(0..10)), ..Faults::default() };
     let link = Net::new(Memory::default(), LinkConfig::both(seed, faults));
     let mut world = World::new(link.clone());

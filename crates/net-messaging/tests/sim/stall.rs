@@ -48,7 +48,7 @@ async fn stall(seed: u64) -> Trace {
     };
     let (there, back) = (faults(), faults());
     // Little room on the way, so that a stall is felt at the sender too.
-    let max_in_flight = if seed % 2 == 0 { 2_000 } else { 1 << 20 };
+    let max_in_flight = if seed.is_multiple_of(2) { 2_000 } else { 1 << 20 };
     let config = LinkConfig { seed, there, back, max_in_flight, ..LinkConfig::default() };
     talk(seed, config, Talk { clients: 3, requests: 15, work: 500 }, |_| {}).await.0
 }
