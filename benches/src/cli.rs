@@ -1,5 +1,7 @@
 //! The command line of `bench`: parses it, runs the suite, prints and writes the report.
 
+mod crowd;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +40,28 @@ Examples:
 Tables, JSON and a plot are written to target/bench/tcp-pinned.* or tcp-unpinned.*.
 A pinned run tells cost, an unpinned one rates and tails; never compare the two.")]
     Tcp(RunOptions),
+    /// Sessions by the thousand over several processes on one port: memory, connecting, broadcasts, heartbeats.
+    #[command(after_help = "\
+Examples:
+  bench connections                        1 000, 10 000 and 100 000 sessions, two peers at 10 000, 100 000 in memory
+  bench connections --count 1000           the same up to 1 000: half a minute
+  bench connections --alone --hold 60s     100 000 sessions and nothing else, watched for a minute
+  bench connections --count 20000 --processes 4 --alone
+
+A process may have 20 000 descriptors here, so server and load are as many processes as the sessions need, the load at
+addresses of its own on loopback. Needs about 9 KiB of kernel memory for each session.
+Tables, JSON and a plot are written to target/bench/connections.*.")]
+    Connections(crowd::ConnectionsOptions),
+    /// Connections that come and go by the million: does the server's memory grow with them?
+    #[command(after_help = "\
+Examples:
+  bench soak                               1 000 000 connections, ten minutes at most
+  bench soak --connections 50000           a first impression
+  bench soak --bound 2m --json
+
+Of ten connections one ends in an orderly way, one breaks inside a frame, one says nothing, seven are reset after an answer.
+The exit status is 1 where memory or descriptors grow. Report, JSON and a plot are written to target/bench/soak.*.")]
+    Soak(crowd::SoakOptions),
 }
 
 /// How a suite is run.
@@ -92,6 +116,8 @@ struct RunOptions {
 pub fn run(options: &Options) -> io::Result<ExitCode> {
     match &options.suite {
         SuiteName::Tcp(run) => tcp(run),
+        SuiteName::Connections(options) => crowd::connections(options),
+        SuiteName::Soak(options) => crowd::soak(options),
     }
 }
 

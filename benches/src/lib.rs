@@ -4,6 +4,7 @@
 //! table, JSON and a plot; the binaries `peer_*` are the servers compared with. `README.md` tells the method.
 
 pub mod cli;
+pub mod crowd;
 pub mod load;
 pub mod machine;
 pub mod measure;

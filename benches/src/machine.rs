@@ -48,6 +48,23 @@ pub fn pin(core: Option<usize>) -> io::Result<usize> {
     Ok(core)
 }
 
+/// Memory of the kernel's objects and of its socket buffers, in KiB; 0 where it is not told.
+///
+/// It is the whole machine's, so differences of it hold what everything else did, too.
+#[must_use]
+pub fn kernel_memory_kib() -> u64 {
+    let number = |text: &str| text.split_ascii_whitespace().next().and_then(|word| word.parse::<u64>().ok());
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let slab = memory.lines().find_map(|line| number(line.strip_prefix("Slab:")?)).unwrap_or(0);
+    let sockets = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let pages = sockets
+        .lines()
+        .find(|line| line.starts_with("TCP:"))
+        .and_then(|line| number(line.split_once(" mem ")?.1))
+        .unwrap_or(0);
+    slab + pages * rustix::param::page_size() as u64 / 1024
+}
+
 /// Raises the soft limit of open descriptors to the hard one, for this process and those it starts.
 ///
 /// # Errors

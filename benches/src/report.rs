@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use figure::{Figure, Spread};
 use serde::Serialize;
+pub(crate) use table::align;
 
 use crate::machine::Machine;
 use crate::plan::{Case, Effort};

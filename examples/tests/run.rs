@@ -111,6 +111,34 @@ async fn a36_drain_finishes_what_runs_and_cuts_what_takes_too_long() {
     Client::builder(Tcp::default()).connect(address).await.expect_err("it is gone");
 }
 
+/// Where the system spreads connections over the sockets that share a port.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn p4_processes_share_a_port() {
+    let servers = Example::start("processes", &["127.0.0.1:0", "3"]);
+    let address = servers.address();
+    let mut clients = Vec::new();
+    let mut answers = std::collections::BTreeMap::new();
+    for _ in 0..90 {
+        let client = Client::builder(Tcp::default()).connect(address.clone()).await.expect("they listen");
+        let answer = client.request("who are you?").await.expect("one of them answers");
+        *answers.entry(String::from_utf8_lossy(answer.payload()).into_owned()).or_insert(0) += 1;
+        clients.push(client);
+    }
+    // That a fair choice leaves one of three out in 90 has a chance of 4 in 10^16.
+    let workers: Vec<_> = answers.keys().map(String::as_str).collect();
+    assert_eq!(workers, ["worker 1", "worker 2", "worker 3"], "{answers:?}");
+    servers.interrupt();
+    let report = servers.rest();
+    let active: usize = report
+        .lines()
+        .map(|line| line.split_once(": ").and_then(|(_, rest)| rest.split(' ').next()?.parse::<usize>().ok()))
+        .map(|active| active.expect("each worker reports"))
+        .sum();
+    assert_eq!(active, 90, "{report}");
+    assert!(report.lines().all(|line| line.ends_with(" active, 0 cut, exit status: 0")), "{report}");
+}
+
 #[test]
 fn observer() {
     let expected = "accepted a connection over tcp\n\

@@ -5,15 +5,18 @@ use clap::Args;
 
 use crate::run;
 
-/// Compare with the peers, in one run; results appear under target/bench
+/// Compare with the peers, hold sessions by the thousand, or soak; results appear under target/bench
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Which comparison, for example `tcp`
+    /// Which one: `tcp`, `connections` or `soak`
     name: String,
     /// Flags of the bench program (`cargo xtask bench tcp --help` lists them)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) flags: Vec<String>,
 }
+
+/// The benches that serve by themselves and need no command.
+const OWN_SERVERS: [&str; 2] = ["connections", "soak"];
 
 impl Bench {
     /// Builds the command and the peers, then runs the comparison.
@@ -21,8 +24,10 @@ impl Bench {
     /// # Errors
     /// When a build or the comparison fails.
     pub(crate) fn run(&self) -> Result<()> {
-        // The bench starts the command as a server of its own process, so it must be as new as the sources.
-        run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
+        if !OWN_SERVERS.contains(&&*self.name) {
+            // The bench starts the command as a server of its own process, so it must be as new as the sources.
+            run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
+        }
         let program = ["run", "--release", "-p", "net-benches", "--bin", "bench", "--", &self.name];
         run::run(run::cargo(program).args(&self.flags))
     }

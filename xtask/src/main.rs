@@ -1,10 +1,11 @@
-//! The one command of this workspace: checks, tests, benches and fuzzing.
+//! The one command of this workspace: checks, tests, benches, fuzzing and scenarios.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks through its terminal")]
 
 mod bench;
 mod ci;
 mod fuzz;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 mod tools;
@@ -21,9 +22,12 @@ Examples:
   cargo xtask ci --only tidy                one step of it
   cargo xtask tidy --fix                    regenerate the tree in ARCHITECTURE.md
   cargo xtask fuzz length_prefix --seconds 60
-  cargo xtask bench tcp --pin";
+  cargo xtask sim --seeds 1000              scenarios on a bad network
+  cargo xtask bench tcp --pin
+  cargo xtask bench connections             100 000 sessions over several processes
+  cargo xtask bench soak                    1 000 000 connections that come and go";
 
-/// The checks, tests, benches and fuzzing of this workspace.
+/// The checks, tests, benches, fuzzing and scenarios of this workspace.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", after_help = EXAMPLES)]
 struct Arguments {
@@ -38,6 +42,7 @@ enum Task {
     Tidy(tidy::Tidy),
     Fuzz(fuzz::Fuzz),
     Bench(bench::Bench),
+    Sim(sim::Sim),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Task::Tidy(tidy) => tidy.run(),
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Bench(bench) => bench.run(),
+        Task::Sim(sim) => sim.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -84,7 +84,7 @@ fn cell(figure: Figure, spread: Spread) -> String {
 }
 
 /// Lays the cells out in columns that stand below one another as text too; the first line is the heading.
-fn align(cells: &[Vec<String>]) -> String {
+pub(crate) fn align(cells: &[Vec<String>]) -> String {
     let columns = cells.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {

@@ -91,7 +91,7 @@ impl Certs {
             names: &names,
             days: self.days,
         };
-        output.result(&made, Shown(&made));
+        output.result(&made, Shown(&made))?;
         Ok(ExitCode::SUCCESS)
     }
 }

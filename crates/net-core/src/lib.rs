@@ -49,8 +49,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use limit::Limit;
 pub use limits::{DataRate, Lifetime, Limits, OutboxConfig, Overflow};
 pub use message::{
-    ApiKey, Credentials, CredentialsError, ErrorCode, ErrorReply, GoAway, GoAwayReason, Message, MessageError,
-    MessageKind,
+    ApiKey, Credentials, CredentialsError, ErrorCode, ErrorReply, GoAway, GoAwayReason, Message,
+    MessageError, MessageKind,
 };
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};

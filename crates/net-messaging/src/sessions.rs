@@ -1,7 +1,7 @@
 //! The sessions of a server.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -53,14 +53,15 @@ const SWEPT_AT_ONCE: usize = 1024;
 #[derive(Default)]
 struct Inner {
     /// Keyed by numbers of our own, so no peer chooses them.
-    sessions: Mutex<HashMap<ConnectionId, Session>>,
+    /// In the order in which they were opened: what reaches all of them does so in that order, in every run.
+    sessions: Mutex<BTreeMap<ConnectionId, Session>>,
     /// How many have ever been entered; counted under the lock.
     entered: AtomicUsize,
     changed: Notify,
 }
 
 impl Sessions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, Session>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Session>> {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -137,14 +138,7 @@ impl Sessions {
     }
 
     pub(crate) fn remove(&self, id: ConnectionId) {
-        let mut sessions = self.lock();
-        sessions.remove(&id);
-        // A table that 100 000 sessions have left gives its memory back.
-        if sessions.capacity() > 64 && sessions.len() < sessions.capacity() / 8 {
-            let half = sessions.capacity() / 2;
-            sessions.shrink_to(half);
-        }
-        drop(sessions);
+        self.lock().remove(&id);
         self.0.changed.notify_waiters();
     }
 

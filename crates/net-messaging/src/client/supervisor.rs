@@ -66,6 +66,8 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         let (mut told, mut leaving, mut finishing) = (false, false, false);
         let reason = loop {
             tokio::select! {
+                // Always in this order, so that a run under paused time can be repeated.
+                biased;
                 reason = &mut driving => break reason,
                 _ = ticks.tick() => session.sweep(self.settings.clock.now()),
                 command = self.commands.recv(), if !matches!(wanted, Some(Next::Quit)) => {
@@ -123,12 +125,14 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
     async fn connect(&mut self, failed: &mut u32) -> Next {
         self.state.send_replace(ClientState::Connecting { attempt: *failed });
         let connected = tokio::select! {
-            connected = self.transport.connect(&self.server) => connected,
+            // What is wanted comes before what happens at the same time.
+            biased;
             command = self.commands.recv() => return match command {
                 Some(Command::Reconnect) => Next::Connect,
                 Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
                 None => Next::Quit,
             },
+            connected = self.transport.connect(&self.server) => connected,
         };
         match (connected, &self.reconnect) {
             (Ok(connection), _) => self.converse(connection, failed).await,
@@ -152,12 +156,13 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
             observer.reconnecting(&self.server, attempt, delay);
         }
         tokio::select! {
-            () = sleep(delay) => Next::Connect,
+            biased;
             command = self.commands.recv() => match command {
                 Some(Command::Reconnect) => Next::Connect,
                 Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
                 None => Next::Quit,
             },
+            () = sleep(delay) => Next::Connect,
         }
     }
 

@@ -1,0 +1,91 @@
+//! Runs a scenario for many seeds, each on a runtime of its own with paused time, and tells how to replay a failure.
+
+use std::{
+    any::Any,
+    env,
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::{Duration, Instant},
+};
+
+use net_core::testing::{
+    Link,
+    link::{Direction, Event},
+};
+use tokio::{runtime::Builder, time::timeout};
+
+/// How many seeds a scenario has unless `SIM_SEEDS` says otherwise.
+const SEEDS: u64 = 200;
+/// Every so many seeds, a seed is run twice and must do the same.
+const REPEATED: u64 = 10;
+/// No scenario takes longer, in virtual time.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// What a run did: what the link saw, and whatever else must be the same for the same seed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Trace {
+    /// By connection and direction, since sessions of one instant come in no particular order.
+    pub(crate) events: Vec<Event>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Trace {
+    pub(crate) fn new<T>(link: &Link<T>, notes: Vec<String>) -> Self {
+        let mut events = link.trace();
+        events.sort_by_key(|event| (event.connection, event.direction == Direction::Back, event.at));
+        Self { events, notes }
+    }
+}
+
+/// Explores `scenario`, which a failure names by `name`.
+pub(crate) fn explore<F: Future<Output = Trace>>(name: &str, scenario: impl Fn(u64) -> F) {
+    let only = variable("SIM_SEED");
+    let first = only.unwrap_or(0);
+    let count = if only.is_some() { 1 } else { variable("SIM_SEEDS").unwrap_or(SEEDS) };
+    let began = Instant::now();
+    let mut events = 0;
+    for seed in first..first + count {
+        let trace = once(name, seed, &scenario);
+        events += trace.events.len();
+        if seed.is_multiple_of(REPEATED) || only.is_some() {
+            let again = once(name, seed, &scenario);
+            if trace != again {
+                replay(name, seed);
+                let first = trace.events.iter().zip(&again.events).find(|(one, other)| one != other);
+                let counts = [&trace, &again].map(|trace| trace.events.len());
+                assert_eq!(trace.notes, again.notes, "seed {seed} ended otherwise the second time");
+                panic!("seed {seed} went otherwise the second time: {first:?}, {counts:?} events");
+            }
+        }
+        if only.is_some() {
+            println!("{trace:#?}");
+        }
+    }
+    println!("sim {name}: {count} seeds, {events} events, {:.1?}", began.elapsed());
+}
+
+fn once<F: Future<Output = Trace>>(name: &str, seed: u64, scenario: impl Fn(u64) -> F) -> Trace {
+    let run = || {
+        // The engine draws its jitter from the thread's generator.
+        fastrand::seed(seed);
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
+        runtime
+            .expect("a runtime")
+            .block_on(async { timeout(LONGEST, scenario(seed)).await.expect("it ends") })
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
+        replay(name, seed);
+        resume_unwind(panic)
+    })
+}
+
+fn replay(name: &str, seed: u64) {
+    eprintln!(
+        "seed {seed} of {name} fails; replay it by\n    cargo xtask sim --scenario {name} --seed {seed}"
+    );
+}
+
+fn variable(name: &str) -> Option<u64> {
+    let value = env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}={value} is no number")))
+}

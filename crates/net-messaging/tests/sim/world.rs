@@ -1,0 +1,165 @@
+//! A server and its clients on one transport: how they are made, what they say, what is checked in the end.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use net_core::{ErrorKind, Transport, memory::Memory, testing::Link};
+use net_messaging::{Client, Limits, Reconnect, Server, SessionConfig};
+use tokio::time::{Instant, sleep};
+
+use crate::books::{Ask, Books};
+
+/// A link between tasks of this process.
+pub(crate) type Net = Link<Memory>;
+
+pub(crate) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(crate) fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Both sides of a scenario.
+#[derive(Debug)]
+pub(crate) struct World<T> {
+    pub(crate) transport: T,
+    pub(crate) session: SessionConfig,
+    pub(crate) limits: Limits,
+    pub(crate) reconnect: Reconnect,
+    pub(crate) request_timeout: Duration,
+    pub(crate) server_books: Books,
+    pub(crate) client_books: Books,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) ask: Ask,
+    pub(crate) outcome: Result<(), ErrorKind>,
+}
+
+impl<T: Transport + Clone> World<T> {
+    pub(crate) fn new(transport: T) -> Self {
+        Self {
+            transport,
+            session: SessionConfig::default(),
+            limits: Limits::default(),
+            // Quicker than usual, so that a scenario sees many connections.
+            reconnect: Reconnect {
+                interval: ms(200),
+                max_interval: secs(3),
+                stable_after: secs(20),
+                ..Reconnect::default()
+            },
+            request_timeout: secs(8),
+            server_books: Books::default(),
+            client_books: Books::default(),
+        }
+    }
+
+    pub(crate) async fn serve(&self) -> Server {
+        let server = Server::builder(self.transport.clone())
+            .session(self.session)
+            .limits(self.limits)
+            .observer(self.server_books.clone())
+            .handler(self.server_books.clone())
+            .listen("mem://server")
+            .await;
+        server.expect("listens")
+    }
+
+    /// Connects a client; the network may break its first connections.
+    pub(crate) async fn client(&self) -> Client {
+        for _ in 0..50 {
+            let books = self.client_books.clone();
+            let connecting = Client::builder(self.transport.clone())
+                .session(self.session)
+                .limits(self.limits)
+                .reconnect(self.reconnect)
+                .request_timeout(self.request_timeout)
+                .observer(self.client_books.clone())
+                .on_disconnected(move |session, reason| books.closed(session, reason))
+                .connect("mem://server");
+            match connecting.await {
+                Ok(client) => return client,
+                Err(error) => assert!(
+                    matches!(error.kind(), ErrorKind::Refused | ErrorKind::Reset | ErrorKind::Closed),
+                    "{}",
+                    error.report()
+                ),
+            }
+            sleep(ms(100)).await;
+        }
+        panic!("no connection in fifty attempts");
+    }
+
+    /// Asks `count` things in batches of up to four, with pauses between them; each must end in time.
+    pub(crate) async fn asks(
+        &self,
+        client: &Client,
+        me: u32,
+        count: u32,
+        seed: u64,
+        longest_work: u32,
+    ) -> Vec<Asked> {
+        let mut rng = fastrand::Rng::with_seed(seed ^ u64::from(me) << 32);
+        let mut asked = Vec::new();
+        while asked.len() < count as usize {
+            let done = u32::try_from(asked.len()).expect("few");
+            let batch = rng.u32(1..=4).min(count - done);
+            let asks: Vec<_> = (done..done + batch)
+                .map(|number| {
+                    let work = if rng.bool() { 0 } else { rng.u32(0..=longest_work) };
+                    (Ask { client: me, number, work }, rng.usize(0..600))
+                })
+                .collect();
+            asked.extend(
+                join_all(asks.into_iter().map(|(ask, padding)| self.ask(client, ask, padding))).await,
+            );
+            sleep(ms(rng.u64(0..400))).await;
+        }
+        asked
+    }
+
+    async fn ask(&self, client: &Client, ask: Ask, padding: usize) -> Asked {
+        let payload = ask.encode(padding);
+        let began = Instant::now();
+        let outcome = client.request(payload.clone()).await;
+        let took = began.elapsed();
+        assert!(took <= self.request_timeout + ms(5), "{ask:?} took {took:?}");
+        let outcome = outcome.map(|answer| assert_eq!(answer.payload(), &payload, "the answer of another"));
+        Asked { ask, outcome: outcome.map_err(|error| error.kind()) }
+    }
+
+    /// Checks what must be true once `server` has stopped and all clients are gone.
+    pub(crate) async fn check(&self, server: &Server, asked: &[Asked]) -> Vec<String> {
+        let began = Instant::now();
+        server.stop().await;
+        assert!(
+            began.elapsed() <= self.limits.close_timeout * 2 + secs(1),
+            "stopping took {:?}",
+            began.elapsed()
+        );
+        assert_eq!((server.len(), server.connections()), (0, 0), "sessions and connections in the end");
+        // The clients' last connections end behind the server's.
+        sleep(secs(60)).await;
+        for Asked { ask, outcome } in asked {
+            let begun = self.server_books.begun(ask.client, ask.number);
+            match outcome {
+                Ok(()) => assert_eq!(begun, 1, "{ask:?} was answered"),
+                Err(_) => assert!(begun <= 1, "{ask:?} was handled {begun} times"),
+            }
+        }
+        assert!(self.server_books.begun_in_all() <= asked.len(), "what nobody asked was handled");
+        self.server_books.check("server");
+        self.client_books.check("client");
+        let (server_received, server_sent) = self.server_books.carried();
+        let (client_received, client_sent) = self.client_books.carried();
+        assert!(server_received <= client_sent, "{server_received} of {client_sent} messages arrived");
+        assert!(client_received <= server_sent, "{client_received} of {server_sent} messages came back");
+        let late = asked.iter().filter(|asked| matches!(asked.outcome, Err(ErrorKind::TimedOut))).count();
+        assert!(self.client_books.unexpected() <= late as u64, "answers that nobody asked for");
+        vec![format!("{:?}", asked.iter().map(|asked| asked.outcome).collect::<Vec<_>>())]
+    }
+}
