@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     run,
-    tools::{self, NEXTEST, PYTHON, STRACE},
+    tools::{self, NEXTEST, OPENSSL, PYTHON, STRACE},
 };
 
 /// The packages that tests, documentation and feature checks cover: all but the peers of the benches.
@@ -42,7 +42,11 @@ impl Test {
     /// See [`run`](Self::run).
     pub(crate) fn run_for_summary(&self) -> Result<String> {
         NEXTEST.ensure()?;
-        tools::ensure_programs(if cfg!(target_os = "linux") { &[PYTHON, STRACE] } else { &[PYTHON] })?;
+        tools::ensure_programs(if cfg!(target_os = "linux") {
+            &[OPENSSL, PYTHON, STRACE]
+        } else {
+            &[OPENSSL, PYTHON]
+        })?;
 
         run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
         let tests = run::run_keeping(self.nextest().env("NET_BIN", release_binary()?), is_summary)?;

@@ -54,6 +54,11 @@ pub(crate) struct Program {
 pub(crate) const PYTHON: Program =
     Program { name: "python3", package: "python3", purpose: "the foreign client runs on it" };
 /// Counts system calls in the tests that bound them.
+pub(crate) const OPENSSL: Program = Program {
+    name: "openssl",
+    package: "openssl",
+    purpose: "tests of TLS have it as a foreign client and server",
+};
 pub(crate) const STRACE: Program =
     Program { name: "strace", package: "strace", purpose: "tests count system calls with it" };
 

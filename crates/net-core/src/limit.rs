@@ -69,9 +69,9 @@ impl Limit {
             Self::InFlight => "max_in_flight",
             Self::MemoryBudget => "memory_budget",
             Self::Rate => "rate_limits",
-            Self::AuthenticationAttempts => "max_attempts",
-            Self::Unauthenticated => "max_bytes",
-            Self::AuthenticationFailures => "max_failures_per_prefix",
+            Self::AuthenticationAttempts => "authentication.max_attempts",
+            Self::Unauthenticated => "authentication.max_bytes",
+            Self::AuthenticationFailures => "authentication.lockout.max_failures_per_prefix",
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    error::Error as StdError,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -16,17 +15,14 @@ use net_core::{
     ConnectionId, Error, ErrorKind, GoAway, GoAwayReason, Info, Limit, Message, MessageKind, OutboxConfig,
     Overflow, Result, frame::FrameError,
 };
-use tokio::{
-    sync::{Notify, SemaphorePermit},
-    task::AbortHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::Notify, task::AbortHandle, time::timeout};
 
 use crate::{CloseReason, Delivery, Format, Identity};
 
 pub(crate) mod activity;
 mod attributes;
 mod driven;
+mod exchange;
 mod known;
 pub(crate) mod memory;
 pub(crate) mod outbox;
@@ -35,6 +31,7 @@ mod settings;
 pub(crate) mod signal;
 mod stats;
 
+pub(crate) use exchange::is_unsent;
 pub(crate) use settings::{Role, Settings};
 pub use stats::SessionStats;
 
@@ -330,26 +327,6 @@ impl Session {
         })
     }
 
-    async fn exchange(&self, payload: Bytes) -> Result<Message> {
-        let turn = self.0.requests.turn(|| self.limited(Limit::InFlight)).await.map_err(|error| {
-            // Who asked to leave gets no further request: the next connection takes it.
-            match self.go_away_received() {
-                Some(go_away) => Error::new(ErrorKind::Closed, "request").because(go_away),
-                None => error,
-            }
-        })?;
-        let (id, answer) = self.0.requests.enter(self.0.signal.is_inside())?;
-        let _entry = Entry { session: self, id, _turn: turn };
-        // Read only for somebody who watches.
-        let began = self.settings().observer.as_ref().map(|_| Instant::now());
-        self.send_wait(Message::new(MessageKind::Request, id, payload)).await?;
-        let answer = answer.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, "request")));
-        if let (Some(began), Ok(_)) = (began, &answer) {
-            self.observe(|observer| observer.request_finished(&self.0.info, began.elapsed()));
-        }
-        answer
-    }
-
     /// Disconnects: what was accepted is sent, then both sides finish. In the session's own handler it acts when the
     /// handler returns.
     pub fn disconnect(&self) {
@@ -464,28 +441,6 @@ impl Session {
 
     fn clock(&self) -> Clock {
         self.0.settings.clock
-    }
-}
-
-/// Tells whether a request failed before it was sent, because the peer asked to leave.
-pub(crate) fn is_unsent(error: &Error) -> bool {
-    error.kind() == ErrorKind::Closed && StdError::source(error).is_some_and(<dyn StdError>::is::<GoAway>)
-}
-
-/// A request that waits; forgotten when its future is dropped.
-struct Entry<'a> {
-    session: &'a Session,
-    id: u64,
-    _turn: SemaphorePermit<'a>,
-}
-
-impl Drop for Entry<'_> {
-    fn drop(&mut self) {
-        let session = &self.session.0;
-        session.requests.forget(self.id);
-        if session.requests.len() == 0 {
-            session.changed.notify_waiters();
-        }
     }
 }
 

@@ -53,11 +53,11 @@ struct Server {
     admission: Arc<Admission>,
 }
 
-async fn serve(tls: &ServerTls, limits: Limits) -> Server {
+async fn serve(tls: &ServerTls, limits: &Limits) -> Server {
     let tcp = Tcp::default().with_server_tls(tls.clone());
     let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
     let (tell, failures) = mpsc::unbounded_channel();
-    let admission = Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell)))));
+    let admission = Arc::new(Admission::new(*limits, Some(Arc::new(Failures(tell)))));
     listener.set_admission(admission.clone());
     let to = listener.local().clone();
     rig::echo(listener);
@@ -92,7 +92,7 @@ fn refusal(error: &Error) -> CertificateError {
 async fn a3_silent_and_stalled_peers_are_dropped_at_the_deadline_and_accepting_never_waits() {
     let authority = Authority::new("a3");
     let limits = Limits { handshake_timeout: Duration::from_millis(500), ..Limits::default() };
-    let mut server = serve(&authority.server().build().expect("settings"), limits).await;
+    let mut server = serve(&authority.server().build().expect("settings"), &limits).await;
     let mut silent = TcpStream::connect(socket(&server.to)).await.expect("connecting");
     let mut stalled = TcpStream::connect(socket(&server.to)).await.expect("connecting");
     // The head of a ClientHello of 512 bytes, and no more.
@@ -169,7 +169,7 @@ async fn is_refused(server: &mut Server, bytes: &[u8]) -> Error {
 #[tokio::test]
 async fn a4_garbage_and_broken_hellos_are_clean_errors() {
     let authority = Authority::new("a4");
-    let mut server = serve(&authority.server().build().expect("settings"), Limits::default()).await;
+    let mut server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
     let hello = client_hello(&authority);
 
     let error = is_refused(&mut server, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
@@ -195,7 +195,7 @@ async fn a4_garbage_and_broken_hellos_are_clean_errors() {
 #[tokio::test]
 async fn a4_a_hello_in_fragments_of_one_byte_is_served() {
     let authority = Authority::new("a4");
-    let server = serve(&authority.server().build().expect("settings"), Limits::default()).await;
+    let server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
     let mut client = by_hand(rustls::DEFAULT_VERSIONS, &authority);
     let mut hello = Vec::new();
     client.write_tls(&mut hello).expect("written");
@@ -230,7 +230,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let authority = Authority::new("a4");
-            let mut server = serve(&authority.server().build().expect("settings"), Limits::default()).await;
+            let mut server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
             let mut bytes = client_hello(&authority);
             for (place, flip) in &flips {
                 let place = place.index(bytes.len());
@@ -250,7 +250,7 @@ async fn a5_handshakes_at_once_are_bounded_and_the_oldest_goes_first() {
     let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
     let (tell, mut failures) = mpsc::unbounded_channel();
     let limits = Limits { max_handshakes: 4, ..Limits::default() };
-    listener.set_admission(Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell))))));
+    listener.set_admission(Arc::new(Admission::new(*limits, Some(Arc::new(Failures(tell))))));
     let to = listener.local().clone();
     rig::echo(listener);
 
@@ -300,7 +300,7 @@ async fn a5_a_storm_of_key_updates_is_bounded() {
 #[tokio::test]
 async fn a5_keys_that_change_now_and_then_are_fine() {
     let authority = Authority::new("a5");
-    let server = serve(&authority.server().build().expect("settings"), Limits::default()).await;
+    let server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
     let mut client = by_hand(&[&rustls::version::TLS13], &authority);
     let to = socket(&server.to);
     let updating = tokio::task::spawn_blocking(move || {
@@ -359,7 +359,7 @@ fn foreign_server(pair: &authority::Pair) -> Address {
 async fn a6_a_certificate_for_another_name_is_refused() {
     let authority = Authority::new("a6");
     let tls = ServerTls::builder().pair(&authority.leaf(&["elsewhere.test"])).build().expect("settings");
-    let server = serve(&tls, Limits::default()).await;
+    let server = serve(&tls, &Limits::default()).await;
     let error =
         connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("another name");
     assert!(matches!(refusal(&error), CertificateError::NotValidForNameContext { .. }), "{}", error.report());
@@ -367,7 +367,7 @@ async fn a6_a_certificate_for_another_name_is_refused() {
 
 #[tokio::test]
 async fn a6_an_unknown_authority_is_refused() {
-    let server = serve(&Authority::new("a6").server().build().expect("settings"), Limits::default()).await;
+    let server = serve(&Authority::new("a6").server().build().expect("settings"), &Limits::default()).await;
     let other = Authority::new("other").client().build().expect("settings");
     let error = connect(&other, &server.to).await.expect_err("unknown");
     assert_eq!(refusal(&error), CertificateError::UnknownIssuer);
@@ -384,7 +384,7 @@ async fn a6_a_revoked_certificate_is_refused() {
     let list = Pem::bytes(authority.revoke(&[7]));
     for (serial, revoked) in [(7, true), (8, false)] {
         let tls = ServerTls::builder().pair(&authority.numbered(&LOCAL, serial)).build().expect("settings");
-        let server = serve(&tls, Limits::default()).await;
+        let server = serve(&tls, &Limits::default()).await;
         let client = authority.client().revocation_lists(list.clone()).build().expect("settings");
         match try_echo(&client, &server.to).await {
             Err(error) if revoked => assert_eq!(refusal(&error), CertificateError::Revoked),
@@ -399,7 +399,8 @@ async fn a6_a_certificate_for_another_purpose_is_refused() {
     let pair = authority.issue(&LOCAL, |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     });
-    let server = serve(&ServerTls::builder().pair(&pair).build().expect("settings"), Limits::default()).await;
+    let server =
+        serve(&ServerTls::builder().pair(&pair).build().expect("settings"), &Limits::default()).await;
     let error =
         connect(&authority.client().build().expect("settings"), &server.to).await.expect_err("a client's");
     assert!(matches!(refusal(&error), CertificateError::InvalidPurposeContext { .. }), "{}", error.report());
@@ -411,7 +412,7 @@ async fn a6_an_authority_beyond_its_name_constraints_is_refused() {
     let client = |name: &str| authority.client().server_name(name).build().expect("settings");
     for (name, inside) in [("a.inside.test", true), ("outside.test", false)] {
         let tls = ServerTls::builder().pair(&authority.leaf(&[name])).build().expect("settings");
-        let server = serve(&tls, Limits::default()).await;
+        let server = serve(&tls, &Limits::default()).await;
         match try_echo(&client(name), &server.to).await {
             Err(error) if !inside => {
                 let why = refusal(&error);
@@ -427,7 +428,7 @@ async fn a6_bad_certificates_of_clients_are_refused_each_for_its_reason() {
     let authority = Authority::new("a6");
     let list = Pem::bytes(authority.revoke(&[7]));
     let tls = authority.server().client_ca(Pem::bytes(authority.pem.clone())).revocation_lists(list);
-    let mut server = serve(&tls.build().expect("settings"), Limits::default()).await;
+    let mut server = serve(&tls.build().expect("settings"), &Limits::default()).await;
     let servers_only = authority.issue(&["client"], |params| {
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
@@ -507,7 +508,7 @@ async fn m12_client_certificates_may_be_optional() {
         .client_certificates(ClientCertificates::Optional)
         .build()
         .expect("settings");
-    let mut server = serve(&tls, Limits::default()).await;
+    let mut server = serve(&tls, &Limits::default()).await;
     try_echo(&authority.client().build().expect("settings"), &server.to).await.expect("without one");
     let stranger = Authority::new("other").leaf(&["client"]);
     let stranger = authority.client().pair(&stranger).build().expect("settings");
@@ -525,7 +526,7 @@ async fn m12_a_server_with_several_certificates_shows_the_one_that_is_asked_for(
         .pair(&authority.leaf(&["*.many.test"]))
         .build()
         .expect("settings");
-    let server = serve(&tls, Limits::default()).await;
+    let server = serve(&tls, &Limits::default()).await;
     for (asked, shown) in [
         ("one.test", "one.test"),
         ("ONE.test", "one.test"),
@@ -553,7 +554,7 @@ async fn m12_versions_suites_and_groups_are_held_to() {
         .cipher_suites(["TLS_CHACHA20_POLY1305_SHA256"])
         .groups(["secp384r1"])
         .alpn(["a", "b"]);
-    let server = serve(&only_13.build().expect("settings"), Limits::default()).await;
+    let server = serve(&only_13.build().expect("settings"), &Limits::default()).await;
     let info = try_echo(&authority.client().alpn(["b"]).build().expect("settings"), &server.to)
         .await
         .expect("agreed");
@@ -582,7 +583,7 @@ async fn a7_early_data_is_never_taken() {
     assert!(!client.config().enable_early_data);
 
     // A client that would send some is not even offered to, though its session is resumed.
-    let server = serve(&tls, Limits::default()).await;
+    let server = serve(&tls, &Limits::default()).await;
     let mut config = (*client.config()).clone();
     config.enable_early_data = true;
     let config = Arc::new(config);
@@ -632,7 +633,7 @@ async fn d8_the_host_name_is_sent_and_verified_by_default() {
 
 #[tokio::test]
 async fn d8_only_who_asks_for_it_trusts_anybody_and_it_shows() {
-    let server = serve(&Authority::new("d8").server().build().expect("settings"), Limits::default()).await;
+    let server = serve(&Authority::new("d8").server().build().expect("settings"), &Limits::default()).await;
     let careless = ClientTls::builder().danger_accept_any_certificate().build().expect("settings");
     assert!(!careless.verifies());
     let info = try_echo(&careless, &server.to).await.expect("anybody will do");
@@ -690,7 +691,7 @@ async fn halves_in_two_tasks_move_megabytes_both_ways() {
     static RECEIVED: AtomicUsize = AtomicUsize::new(0);
     const COUNT: usize = 500;
     let authority = Authority::new("halves");
-    let server = serve(&authority.server().build().expect("settings"), Limits::default()).await;
+    let server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
     let near = connect(&authority.client().build().expect("settings"), &server.to).await.expect("connected");
     let (mut tx, mut rx) = (near.tx, near.rx);
     let sending = tokio::spawn(async move {

@@ -39,7 +39,7 @@ async fn a27_the_attempts_of_a_session_are_limited() {
     peer.expect_end().await;
     let all = told.all();
     assert_eq!(all.iter().filter(|line| line.starts_with("failed")).count(), 3, "{all:?}");
-    assert!(all.contains(&"limited max_attempts 1".to_owned()), "{all:?}");
+    assert!(all.contains(&"limited authentication.max_attempts 1".to_owned()), "{all:?}");
     // Of three, the last may be right.
     let mut peer = Peer::connect(&memory, server.local()).await;
     attempt(&mut peer, 0, &wrong()).await;
@@ -70,7 +70,7 @@ async fn a27_messages_before_authentication_are_limited() {
         peer.send(Message::new(kind, 8, "")).await;
         peer.expect_end().await;
         assert_eq!(heard.all(), Vec::<String>::new());
-        assert!(told.all().contains(&"limited max_bytes 1".to_owned()), "{:?}", told.all());
+        assert!(told.all().contains(&"limited authentication.max_bytes 1".to_owned()), "{:?}", told.all());
     }
 }
 
@@ -178,7 +178,7 @@ async fn a27_a_prefix_that_guesses_is_locked_out_and_others_are_not() {
     }
     assert!(began.elapsed() < secs(1));
     assert_eq!(guessed.load(Ordering::Relaxed), 10, "of 300 guesses the authenticator saw ten");
-    assert!(told.all().contains(&"limited max_failures_per_prefix 1".to_owned()));
+    assert!(told.all().contains(&"limited authentication.lockout.max_failures_per_prefix 1".to_owned()));
     // Another network is served.
     let client = Client::builder(transport.clone()).authenticate(right("ann")).connect(server.local());
     client.await.expect("is let in");
