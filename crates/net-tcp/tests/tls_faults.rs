@@ -250,7 +250,7 @@ async fn a5_handshakes_at_once_are_bounded_and_the_oldest_goes_first() {
     let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
     let (tell, mut failures) = mpsc::unbounded_channel();
     let limits = Limits { max_handshakes: 4, ..Limits::default() };
-    listener.set_admission(Arc::new(Admission::new(*limits, Some(Arc::new(Failures(tell))))));
+    listener.set_admission(Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell))))));
     let to = listener.local().clone();
     rig::echo(listener);
 
