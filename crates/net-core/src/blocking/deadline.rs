@@ -69,6 +69,9 @@ socket_timeouts!(Self => impl SocketTimeouts for std::os::unix::net::UnixStream)
 socket_timeouts!(S => impl<S: SocketTimeouts + ?Sized> SocketTimeouts for &S);
 socket_timeouts!(S => impl<S: SocketTimeouts + ?Sized> SocketTimeouts for &mut S);
 
+/// Waits of at most this length may end early by as much: two ticks of a system that counts hundredths of a second.
+const TICKS: Duration = Duration::from_millis(20);
+
 /// A socket until a deadline: every read and write ends by then, however many there are.
 ///
 /// Whatever works over [`Read`] and [`Write`] gets one deadline for all it does. The socket's own time-outs are put
@@ -126,8 +129,9 @@ impl<'a, S: SocketTimeouts> Until<'a, S> {
             set(self, Some(left.saturating_add(Duration::from_micros(1))))?;
             match transfer(self.socket) {
                 Err(error) if is_not_ready(&error) => {
-                    // A blocking socket has waited; one that has not is non-blocking, and asking on would spin.
-                    if self.left() > left / 2 {
+                    // A blocking socket has waited; one that has not is non-blocking, and asking on would spin. The
+                    // system's ticks may cut a short wait to nothing, so that one proves nothing.
+                    if left > TICKS && self.left() > left / 2 {
                         return Err(io::ErrorKind::WouldBlock.into());
                     }
                 }

@@ -1,9 +1,8 @@
 //! Settings that are exchanged while connections read them.
 
 use std::{
-    collections::hash_map::DefaultHasher,
     fs,
-    hash::{Hash, Hasher},
+    hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -19,6 +18,7 @@ pub(super) struct Live<C> {
     files: Vec<PathBuf>,
     /// What the files held when they were last loaded; locked while they are.
     loaded: Mutex<u64>,
+    key: RandomState,
 }
 
 impl<C> Live<C> {
@@ -28,9 +28,10 @@ impl<C> Live<C> {
         load: impl Fn() -> Result<C> + Send + Sync + 'static,
     ) -> Result<Self> {
         // Before loading: what changes meanwhile is seen as a change.
-        let loaded = Mutex::new(fingerprint(&files));
+        let key = RandomState::new();
+        let loaded = Mutex::new(fingerprint(&key, &files));
         let current = ArcSwap::from_pointee(load()?);
-        Ok(Self { current, load: Box::new(load), files, loaded })
+        Ok(Self { current, load: Box::new(load), files, loaded, key })
     }
 
     pub(super) fn current(&self) -> Arc<C> {
@@ -44,7 +45,7 @@ impl<C> Live<C> {
     /// Loads anew; what is in force stays where that fails.
     pub(super) fn reload(&self) -> Result<()> {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        *loaded = fingerprint(&self.files);
+        *loaded = fingerprint(&self.key, &self.files);
         self.current.store(Arc::new((self.load)()?));
         Ok(())
     }
@@ -52,15 +53,13 @@ impl<C> Live<C> {
     /// Loads anew if the files have changed since they were loaded; `None` where they have not.
     pub(super) fn reload_if_changed(&self) -> Option<Result<()>> {
         let loaded = *self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        (fingerprint(&self.files) != loaded).then(|| self.reload())
+        (fingerprint(&self.key, &self.files) != loaded).then(|| self.reload())
     }
 }
 
 /// Returns a value that changes with the content of `files`.
-fn fingerprint(files: &[PathBuf]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        fs::read(file).ok().hash(&mut hasher);
-    }
-    hasher.finish()
+fn fingerprint(key: &RandomState, files: &[PathBuf]) -> u64 {
+    let contents: Vec<_> =
+        files.iter().map(|file| fs::read(file).ok().map(|content| key.hash_one(content))).collect();
+    key.hash_one(contents)
 }
