@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Every so many seeds, the crowd has a thousand clients; else it is small.
-const LARGE: u64 = 50;
+const LARGE: u64 = 200;
 /// The time in which a crowd must not come at once.
 const MOMENT: Duration = Duration::from_millis(100);
 
