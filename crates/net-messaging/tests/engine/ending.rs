@@ -9,7 +9,7 @@ use net_core::{ErrorKind, Message, MessageKind, Sender, memory::Memory};
 use net_messaging::{Client, CloseReason, Server, SessionConfig, SessionState};
 use tokio::sync::{Notify, mpsc};
 
-use crate::rig::{Peer, listen, narrow, only, patient, push, secs, settle, soon};
+use crate::rig::{Peer, feed, listen, narrow, only, patient, push, secs, settle, soon};
 
 /// Counts up when it is dropped.
 struct Dropped(Arc<AtomicUsize>);
@@ -284,4 +284,22 @@ async fn m5_each_end_tells_its_reason_to_both_handlers() {
     ends.sort_unstable();
     let expected = [("client", CloseReason::ByUs), ("server", CloseReason::ByPeer)];
     assert_eq!(ends, expected.map(|(side, reason)| (side, reason.to_string())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fed_behind_a_blocked_message_leaves_before_the_end() {
+    let memory = narrow();
+    let server = listen(Server::builder(memory.clone()).session(patient())).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    push(&session, "first");
+    push(&session, "second");
+    // The second one waits for room, and nothing tells the driver of the third.
+    settle().await;
+    feed(&session, "third");
+    session.disconnect();
+    for expected in ["first", "second", "third"] {
+        assert_eq!(peer.text().await, expected);
+    }
+    peer.expect_end().await;
 }

@@ -67,7 +67,8 @@ async fn restart(seed: u64) -> Trace {
             books.forget_attempts();
         }
         let lost = Instant::now();
-        let outage = ms(rng.u64(0..40_000));
+        // A server that is dropped leaves its address a moment later.
+        let outage = ms(rng.u64(10..40_000));
         let asking = ask_all(&world, &clients, next, 4, seed);
         let restarting = async {
             if rng.bool() {
