@@ -68,7 +68,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if self.leaving.is_empty() {
                 self.session.take_outbox(&mut self.leaving);
             }
-            if self.poll_output(cx).is_ready() && self.session.outbox_is_empty() {
+            if self.poll_output(cx).is_ready() {
+                if !self.session.outbox_is_empty() {
+                    // It was fed behind what was blocked until now.
+                    continue;
+                }
                 match self.tx.poll_finish(cx) {
                     Poll::Ready(finished) => {
                         self.dirty = false;

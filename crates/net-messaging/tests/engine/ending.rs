@@ -14,7 +14,8 @@ use net_messaging::{Client, CloseReason, Format, Limits, Server, SessionConfig, 
 use tokio::sync::{Notify, mpsc};
 
 use crate::rig::{
-    Dropped, Peer, Ruled, echo, listen, narrow, only, patient, push, quiet, secs, settle, soon, unlimited,
+    Dropped, Peer, Ruled, echo, feed, listen, narrow, only, patient, push, quiet, secs, settle, soon,
+    unlimited,
 };
 
 #[tokio::test(start_paused = true)]
@@ -337,4 +338,22 @@ async fn a_reply_that_no_frame_can_carry_is_counted_where_nobody_can_be_told() {
     let reply = soon("a reply", peer.0.rx.recv()).await.expect("receives");
     assert_eq!(reply.as_deref(), Some(&b"abababab"[..]));
     assert_eq!(session.stats().dropped_messages, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_fed_behind_a_blocked_message_leaves_before_the_end() {
+    let memory = narrow();
+    let server = listen(Server::builder(memory.clone()).rules(patient())).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
+    let session = only(&server).await;
+    push(&session, "first");
+    push(&session, "second");
+    // The second one waits for room, and nothing tells the driver of the third.
+    settle().await;
+    feed(&session, "third");
+    session.disconnect();
+    for expected in ["first", "second", "third"] {
+        assert_eq!(peer.text().await, expected);
+    }
+    peer.expect_end().await;
 }

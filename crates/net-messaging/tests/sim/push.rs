@@ -109,7 +109,10 @@ async fn push_all(session: &Session, outbox: &OutboxConfig, rng: &mut fastrand::
     for number in 0..rng.u32(20..150) {
         let payload = Ask { client: 0, number, work: 0 }.encode(rng.usize(0..LONGEST));
         let before = session.stats().dropped_messages;
-        let Ok(delivery) = session.send(Message::from(payload)) else { break };
+        let message = Message::from(payload);
+        // What is fed waits for the next that is sent, or for the end.
+        let pushed_one = if rng.u8(..4) == 0 { session.feed(message) } else { session.send(message) };
+        let Ok(delivery) = pushed_one else { break };
         let stats = session.stats();
         let drops = stats.dropped_messages - before;
         match delivery {

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Every so many seeds, the crowd has a thousand clients; else it is small.
-const LARGE: u64 = 50;
+const LARGE: u64 = 200;
 /// The time in which a crowd must not come at once.
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -67,7 +67,8 @@ async fn restart(seed: u64) -> Trace {
             books.forget_attempts();
         }
         let lost = Instant::now();
-        let outage = ms(rng.u64(0..40_000));
+        // A server that is dropped leaves its address a moment later.
+        let outage = ms(rng.u64(10..40_000));
         let asking = ask_all(&world, &clients, next, 4, seed);
         let restarting = async {
             if rng.bool() {

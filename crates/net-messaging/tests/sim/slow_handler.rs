@@ -1,6 +1,9 @@
 //! Handlers that take their time, some of them longer than they may.
 
-use net_core::testing::{Faults, LinkConfig};
+use net_core::{
+    ErrorKind,
+    testing::{Faults, LinkConfig},
+};
 
 use crate::{
     crowd::{Talk, talk},
@@ -28,7 +31,11 @@ async fn slow_handler(seed: u64) -> Trace {
         if work + ms(20) < limit {
             assert!(asked.outcome.is_ok(), "{asked:?} is quicker than {limit:?}");
         } else if work > limit + limit / 8 + ms(600) {
-            assert!(asked.outcome.is_err(), "{asked:?} is slower than {limit:?}");
+            assert_eq!(
+                asked.outcome,
+                Err(ErrorKind::Rejected),
+                "{asked:?} is slower than {limit:?}, and is told so"
+            );
         }
         assert_eq!(world.server_books.begun(asked.ask.client, asked.ask.number), 1, "{asked:?}");
     }
