@@ -6,7 +6,7 @@ use net_core::{Address, Error, ErrorKind, Info, Result, Scheme};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout},
 };
 
 use super::{
@@ -99,7 +99,7 @@ impl Connector {
     /// Dropping the future abandons every attempt. A name resolution that runs in the system goes on unobserved.
     pub async fn connect(&self, to: &Address) -> Result<ByteStream> {
         let secure = check_scheme(to, "connect", || self.tls.check(to))?;
-        let deadline = Instant::now() + self.config.connect_timeout;
+        let start = Instant::now();
         let mut attempts = Attempts::default();
         let connecting = async {
             let addresses = self.resolver.connectable(to, self.config.connect_timeout).await?;
@@ -111,7 +111,7 @@ impl Connector {
             }
             Ok(won)
         };
-        let (stream, local, remote) = match timeout_at(deadline, connecting).await {
+        let (stream, local, remote) = match timeout(self.config.connect_timeout, connecting).await {
             Ok(Ok(Some(won))) => won,
             Ok(Ok(None)) => return Err(attempts.into_error("connect").at(to)),
             Ok(Err(error)) => return Err(error),
@@ -128,7 +128,8 @@ impl Connector {
         }
         // Boxed, so that connecting without TLS stays small.
         let securing = Box::pin(self.tls.secure(stream, info, to));
-        timeout_at(deadline, securing).await.unwrap_or_else(|_| {
+        let left = self.config.connect_timeout.saturating_sub(start.elapsed());
+        timeout(left, securing).await.unwrap_or_else(|_| {
             let silent = "the server did not finish the TLS handshake in time";
             Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(silent))
         })
