@@ -677,6 +677,40 @@ async fn s9_a_stream_cut_without_close_notify_is_an_error_not_an_end() {
 }
 
 #[tokio::test]
+async fn data_and_an_end_that_come_with_the_last_of_the_handshake_are_received() {
+    let authority = Authority::new("last");
+    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let to = socket(listener.local());
+    let mut client = by_hand(&[&rustls::version::TLS13], &authority);
+    let peer = tokio::task::spawn_blocking(move || {
+        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        while client.wants_write() {
+            client.write_tls(&mut peer).expect("written");
+        }
+        while client.is_handshaking() {
+            client.read_tls(&mut peer).expect("read");
+            client.process_new_packets().expect("understood");
+        }
+        client.writer().write_all(b"\0\0\0\x02hi").expect("room");
+        client.send_close_notify();
+        let mut all = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut all).expect("written");
+        }
+        peer.write_all(&all).expect("written");
+        peer.shutdown(std::net::Shutdown::Write).expect("ended");
+        let _ = peer.read_to_end(&mut Vec::new());
+    });
+    let mut far = soon("the connection", listener.accept()).await.expect("accepted");
+    assert_eq!(soon("a message", far.recv()).await.expect("whole").as_deref(), Some(&b"hi"[..]));
+    assert!(soon("the end", far.recv()).await.expect("clean").is_none());
+    drop(far);
+    peer.await.expect("no panic");
+}
+
+#[tokio::test]
 async fn without_settings_the_error_says_what_to_set() {
     let tcp = Tcp::default();
     let error = tcp.connect(&at("tcps://127.0.0.1:1")).await.expect_err("no settings");

@@ -227,37 +227,22 @@ async fn m12_an_independent_client_is_served() {
         Tcp::default().with_server_tls(tls).listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
     let to = rig::socket(listener.local()).to_string();
     rig::echo(listener);
-    let framed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../net-cli/tests/clients/framed.py");
-    let data = files.path("data");
-    std::fs::create_dir(&data).expect("made");
-    let mut random = fastrand_like(3 << 20);
-    for (number, len) in [0, 1, 70_000, 3 << 20].into_iter().enumerate() {
-        random.truncate(random.len().max(len));
-        std::fs::write(data.join(number.to_string()), &random[..len]).expect("written");
-    }
-    let data = data.to_str().expect("text").to_owned();
-    for action in [
-        &["send", "grüße"][..],
-        &["dribble"],
-        &["burst", "--count", "20000", "--size", "100"],
-        &["burst", "--count", "20", "--size", "900000"],
-        &["oversize"],
-        &["files", &data],
-    ] {
+    let client = |script: &str| {
         let mut command = Command::new("python3");
-        command.arg(&framed).arg(&to).args(action).arg("--ca").arg(files.path("ca.pem"));
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(script));
+        command
+    };
+    for action in [&["send", "grüße"][..], &["dribble"], &["oversize"]] {
+        let mut command = client("../net-cli/tests/clients/framed.py");
+        command.arg(&to).args(action).arg("--ca").arg(files.path("ca.pem"));
         command.arg("--cert").arg(files.path("client.pem")).arg("--key").arg(files.path("client.key"));
         let output = run(command, b"").await;
         assert!(output.status.success(), "{action:?}: {}", text(&output));
     }
-}
-
-/// Bytes without a pattern that a record could hide.
-fn fastrand_like(len: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    };
-    (0..len).map(|_| next()).collect()
+    let mut command = client("tests/clients/bulk.py");
+    let (host, port) = to.rsplit_once(':').expect("an address");
+    command.args([host, port]);
+    command.args(["ca.pem", "client.pem", "client.key"].map(|name| files.path(name)));
+    let output = run(command, b"").await;
+    assert!(output.status.success() && text(&output).starts_with("ok 20066 frames"), "{}", text(&output));
 }

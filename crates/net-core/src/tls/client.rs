@@ -300,7 +300,7 @@ impl ClientTlsBuilder {
                 .map_err(|error| mistake(format_args!("server name {name:?}: {error}")))
         });
         let server_name = server_name.transpose()?;
-        let live = Live::new(files, move || self.load())?;
+        let live = Live::new(files, sha256, move || self.load())?;
         Ok(ClientTls(Arc::new(Inner { live, sha256, server_name, verifies, counts: Counts::default() })))
     }
 

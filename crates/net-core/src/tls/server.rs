@@ -273,7 +273,7 @@ impl ServerTlsBuilder {
         let pairs = self.pairs.iter().flat_map(|pair| [&pair.chain, &pair.key]);
         let files = files(pairs.chain(&self.client_ca).chain(&self.revocation_lists));
         let sha256 = self.algorithms.sha256()?;
-        let live = Live::new(files, move || self.load())?;
+        let live = Live::new(files, sha256, move || self.load())?;
         Ok(ServerTls(Arc::new(Inner { live, sha256, counts: Counts::default() })))
     }
 

@@ -99,8 +99,7 @@ impl Connector {
     /// Dropping the future abandons every attempt. A name resolution that runs in the system goes on unobserved.
     pub async fn connect(&self, to: &Address) -> Result<ByteStream> {
         let secure = check_scheme(to, "connect", || self.tls.check(to))?;
-        let began = Instant::now();
-        let limit = self.config.connect_timeout;
+        let start = Instant::now();
         let mut attempts = Attempts::default();
         let connecting = async {
             let addresses = self.resolver.connectable(to, self.config.connect_timeout).await?;
@@ -118,7 +117,7 @@ impl Connector {
             }
             Ok(won)
         };
-        let (stream, local, remote) = match timeout(limit, connecting).await {
+        let (stream, local, remote) = match timeout(self.config.connect_timeout, connecting).await {
             Ok(Ok(Some(won))) => won,
             Ok(Ok(None)) => return Err(attempts.into_error("connect").at(to)),
             Ok(Err(error)) => return Err(error),
@@ -135,7 +134,8 @@ impl Connector {
         }
         // Boxed, so that connecting without TLS stays small.
         let securing = Box::pin(self.tls.secure(stream, info, to));
-        timeout(limit.saturating_sub(began.elapsed()), securing).await.unwrap_or_else(|_| {
+        let left = self.config.connect_timeout.saturating_sub(start.elapsed());
+        timeout(left, securing).await.unwrap_or_else(|_| {
             let silent = "the server did not finish the TLS handshake in time";
             Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(silent))
         })

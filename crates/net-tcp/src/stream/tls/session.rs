@@ -73,7 +73,9 @@ impl Session {
             if !self.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
-            if ready!(self.poll_more(socket, cx, &mut nowhere))? == 0 || self.peer_ended {
+            let len = ready!(self.poll_more(socket, cx, &mut nowhere))?;
+            // An end behind the last message of the handshake is for who reads.
+            if len == 0 || (self.peer_ended && self.tls.is_handshaking()) {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
