@@ -1,6 +1,6 @@
 //! Last words: what was sent before an orderly end arrives, in order and once, however slow the other side is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use net_core::{
     Message, MessageKind, Receiver, Sender, Transport,
@@ -121,4 +121,57 @@ async fn finished_peer(seed: u64) -> Trace {
 #[test]
 fn a35_finished_peer() {
     explore("finished_peer", finished_peer);
+}
+
+/// A server disconnects a peer that asks much and reads slowly: whatever was handled is answered before the end.
+async fn dismissed_peer(seed: u64) -> Trace {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let (link, mut world) = world(seed, &mut rng);
+    world.limits.close_timeout = secs(60);
+    world.session.stall_timeout = None;
+    world.session.max_concurrent = rng.choice([1, 4]).expect("two");
+    let server = world.serve().await;
+    let mut peer = link.connect(server.local()).await.expect("connects");
+    let count = rng.u32(1..60);
+    let payloads: Vec<_> =
+        (0..count).map(|number| Ask { client: 0, number, work: 0 }.encode(rng.usize(0..500))).collect();
+    let (pause, at) = (ms(rng.u64(0..100)), ms(rng.u64(0..3_000)));
+    let asking = async {
+        for (id, payload) in (0..).zip(payloads) {
+            let request = Message::new(MessageKind::Request, id, payload).encode();
+            // The server may have gone.
+            if peer.tx.send(request).await.is_err() {
+                return;
+            }
+        }
+    };
+    let dismissing = async {
+        sleep(at).await;
+        server.sessions().iter().for_each(net_messaging::Session::disconnect);
+    };
+    let reading = async {
+        let mut answered = BTreeSet::new();
+        while let Some(frame) = timeout(secs(60), peer.rx.recv()).await.expect("in time").expect("not broken")
+        {
+            let answer = Message::decode(frame).expect("a message");
+            if answer.kind() != MessageKind::Heartbeat {
+                assert!(answered.insert(answer.id()), "{} was answered twice", answer.id());
+            }
+            sleep(pause).await;
+        }
+        answered
+    };
+    let ((), (), answered) = tokio::join!(asking, dismissing, reading);
+    assert_eq!(answered.len(), world.server_books.begun_in_all(), "handled, and answered");
+    drop(peer);
+    server.stop().await;
+    sleep(secs(60)).await;
+    world.server_books.check("server");
+    assert_eq!((server.len(), server.connections()), (0, 0));
+    Trace::new(&link, vec![format!("{answered:?}")])
+}
+
+#[test]
+fn a35_dismissed_peer() {
+    explore("dismissed_peer", dismissed_peer);
 }
