@@ -128,7 +128,7 @@ async fn dismissed_peer(seed: u64) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (link, mut world) = world(seed, &mut rng);
     world.limits.close_timeout = secs(60);
-    world.session.stall_timeout = None;
+    world.limits.stall_timeout = None;
     world.session.max_concurrent = rng.choice([1, 4]).expect("two");
     let server = world.serve().await;
     let mut peer = link.connect(server.local()).await.expect("connects");
