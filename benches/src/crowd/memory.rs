@@ -47,7 +47,7 @@ pub fn run(sessions: usize, hold: Duration) -> io::Result<InMemory> {
 async fn measure(sessions: usize, hold: Duration) -> io::Result<InMemory> {
     let memory = Memory::default();
     let mut config = ServerConfig::default();
-    config.accept.max_connections = sessions + 2;
+    config.limits.max_connections = sessions + 2;
     let server = Server::builder(memory.clone())
         .config(config)
         .on_message(|_, message| async { Ok(message.into_reply()) })

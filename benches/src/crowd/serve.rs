@@ -52,7 +52,7 @@ pub fn run(at: SocketAddr) -> io::Result<()> {
 
 async fn serve(at: SocketAddr) -> io::Result<()> {
     let mut config = ServerConfig::default();
-    config.accept.max_connections = MOST;
+    config.limits.max_connections = MOST;
     let server = Server::builder(transport())
         .config(config)
         .on_message(|_, message| async { Ok(message.into_reply()) })
