@@ -7,6 +7,7 @@ mod floors;
 mod limits;
 mod manifests;
 mod map;
+mod marks;
 mod sources;
 mod tree;
 

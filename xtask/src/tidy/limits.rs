@@ -1,16 +1,17 @@
 //! The table of limits in docs/limits.md: drawn from the comments on the fields of `net_core::Limits`.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{Problem, tree::Tree};
+use super::{Problem, marks::Marks, tree::Tree};
 
 const SOURCE: &str = "crates/net-core/src/limits.rs";
 const NAMES: &str = "crates/net-core/src/limit.rs";
 const PATH: &str = "docs/limits.md";
 const START: &str = "<!-- limits -->\n";
 const END: &str = "<!-- /limits -->";
+const MARKS: Marks = Marks { path: PATH, start: START, end: END };
 
 /// docs/limits.md shows every limit as its field describes it.
 pub(super) fn current(tree: &Tree) -> Vec<Problem> {
@@ -19,7 +20,7 @@ pub(super) fn current(tree: &Tree) -> Vec<Problem> {
     }
     let rows = rows(tree.text(SOURCE));
     let mut problems = undescribed(&rows, tree.text(NAMES));
-    match between(tree.text(PATH)) {
+    match MARKS.between(tree.text(PATH)) {
         None => {
             let what = format!("no `{}` … `{END}` in it", START.trim());
             problems.push(Problem::new(
@@ -39,21 +40,7 @@ pub(super) fn current(tree: &Tree) -> Vec<Problem> {
 /// # Errors
 /// When the marks are missing or the file cannot be written.
 pub(super) fn fix(root: &Path, tree: &Tree) -> Result<()> {
-    let marks = format!("{PATH} has no `{}` … `{END}`, so there is no place for the table", START.trim());
-    let (before, shown, after) = between(tree.text(PATH)).context(marks)?;
-    let drawn = drawn(&rows(tree.text(SOURCE)));
-    if shown != drawn {
-        fs::write(root.join(PATH), [before, &drawn, after].concat())
-            .with_context(|| format!("cannot write {PATH}"))?;
-    }
-    Ok(())
-}
-
-fn between(text: &str) -> Option<(&str, &str, &str)> {
-    let start = text.find(START)? + START.len();
-    let (before, rest) = text.split_at_checked(start)?;
-    let (shown, after) = rest.split_at_checked(rest.find(END)?)?;
-    Some((before, shown, after))
+    MARKS.write(root, tree, &drawn(&rows(tree.text(SOURCE))))
 }
 
 /// A field, and what its comment says.

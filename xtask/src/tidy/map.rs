@@ -1,21 +1,22 @@
 //! The tree in ARCHITECTURE.md: every source with its first line, regenerated on request.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
-use super::{Problem, tree::Tree};
+use super::{Problem, marks::Marks, tree::Tree};
 
 const PATH: &str = "ARCHITECTURE.md";
 const START: &str = "<!-- tree -->\n";
 const END: &str = "<!-- /tree -->";
+const MARKS: Marks = Marks { path: PATH, start: START, end: END };
 /// The column at which descriptions start.
 const COLUMN: usize = 30;
 
 /// ARCHITECTURE.md shows the tree as the files describe themselves.
 pub(super) fn current(tree: &Tree) -> Vec<Problem> {
     let text = tree.text(PATH);
-    match between(text) {
+    match MARKS.between(text) {
         None => {
             let what = format!("no `{}` … `{END}` in it", START.trim());
             vec![Problem::new(PATH, what, "put both marks, each on its own line, where the tree belongs")]
@@ -30,22 +31,7 @@ pub(super) fn current(tree: &Tree) -> Vec<Problem> {
 /// # Errors
 /// When the marks are missing or the file cannot be written.
 pub(super) fn fix(root: &Path, tree: &Tree) -> Result<()> {
-    let marks = format!("{PATH} has no `{}` … `{END}`, so there is no place for the tree", START.trim());
-    let (before, shown, after) = between(tree.text(PATH)).context(marks)?;
-    let drawn = drawn(tree);
-    if shown != drawn {
-        fs::write(root.join(PATH), [before, &drawn, after].concat())
-            .with_context(|| format!("cannot write {PATH}"))?;
-    }
-    Ok(())
-}
-
-/// The text up to and with the first mark, what stands between the marks, and the rest.
-fn between(text: &str) -> Option<(&str, &str, &str)> {
-    let start = text.find(START)? + START.len();
-    let (before, rest) = text.split_at_checked(start)?;
-    let (shown, after) = rest.split_at_checked(rest.find(END)?)?;
-    Some((before, shown, after))
+    MARKS.write(root, tree, &drawn(tree))
 }
 
 /// The sources of a package by folder: a file's name and first line, or another folder.
@@ -124,6 +110,8 @@ fn first_line(source: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const DRAWN: &str = "\
