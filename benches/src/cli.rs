@@ -101,9 +101,6 @@ struct RunOptions {
     /// Directory of the report; `bench` in cargo's target directory unless given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Take the peers as they are instead of building them first (only `cargo run` builds them).
-    #[arg(long)]
-    no_build: bool,
     /// Print the names of servers and loads and stop.
     #[arg(long)]
     list: bool,
@@ -130,9 +127,6 @@ fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
     let chosen = choose(&options.only)?;
     let executable = std::env::current_exe()?;
     let siblings = executable.parent().unwrap_or_else(|| Path::new(".")).to_owned();
-    if !options.no_build {
-        servers::build_siblings(&siblings)?;
-    }
     let directory =
         options.out.clone().unwrap_or_else(|| siblings.parent().unwrap_or(&siblings).join("bench"));
     let scratch = directory.join("scratch");

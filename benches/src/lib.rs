@@ -1,7 +1,7 @@
 //! Benchmarks of this workspace against the peers that users would pick instead.
 //!
 //! The binary `bench` starts each server as a process of its own, drives it with the binary `load`, and writes a
-//! table, JSON and a plot; the binaries `peer_*` are the servers compared with. `README.md` tells the method.
+//! table, JSON and a plot; the binaries of `peers/` are the servers compared with. `README.md` tells the method.
 
 pub mod cli;
 pub mod crowd;

@@ -10,7 +10,7 @@ use crate::load::Format;
 use crate::process::Invocation;
 
 /// The source of the Boost.Asio peer, so that the orchestrator needs no path into the source tree.
-const ASIO_SOURCE: &str = include_str!("bin/peer_asio.cpp");
+const ASIO_SOURCE: &str = include_str!("../peers/peer_asio.cpp");
 
 /// The server that every ratio is taken against.
 pub const BASELINE: &str = "epoll";
@@ -106,7 +106,7 @@ impl Workshop {
         let program = match server.program {
             Program::Own(name) => self
                 .sibling(name)
-                .ok_or_else(|| format!("not built: cargo build --release -p net-benches --bin {name}"))?,
+                .ok_or_else(|| format!("not built: cargo build --release -p net-bench-peers --bin {name}"))?,
             Program::Net => match &self.net {
                 Some(path) if path.is_file() => path.clone(),
                 Some(path) => return Err(format!("not there: {}", path.display())),
@@ -161,28 +161,6 @@ impl Workshop {
             Err(format!("not built: {}", text.lines().next().unwrap_or("g++ failed")))
         }
     }
-}
-
-/// Builds the other binaries of this package when the orchestrator itself was started by `cargo run`, which builds
-/// only the one that it runs.
-///
-/// # Errors
-/// When cargo fails.
-pub fn build_siblings(siblings: &Path) -> io::Result<()> {
-    let (Some(cargo), Some(package)) = (std::env::var_os("CARGO"), std::env::var_os("CARGO_MANIFEST_DIR"))
-    else {
-        return Ok(());
-    };
-    let profile = match siblings.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let status = Command::new(cargo)
-        .args(["build", "--quiet", "--bins", "--profile", profile, "--manifest-path"])
-        .arg(PathBuf::from(package).join("Cargo.toml"))
-        .stdin(Stdio::null())
-        .status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other("the peers do not build")) }
 }
 
 #[cfg(test)]

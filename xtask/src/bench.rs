@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: our release binary against its peers.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
@@ -28,7 +30,18 @@ impl Bench {
             // The bench starts the command as a server of its own process, so it must be as new as the sources.
             run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
         }
-        let program = ["run", "--release", "-p", "net-benches", "--bin", "bench", "--", &self.name];
-        run::run(run::cargo(program).args(&self.flags))
+        // One build of both packages, so that what they share is compiled once. The bench is then started by its path,
+        // since `cargo run` would choose features, and compile, for one package alone.
+        run::run(&mut run::cargo([
+            "build",
+            "--release",
+            "--bins",
+            "-p",
+            "net-benches",
+            "-p",
+            "net-bench-peers",
+        ]))?;
+        let mut bench = Command::new(run::release_binary("bench")?);
+        run::run(bench.arg(&self.name).args(&self.flags).current_dir(run::root()))
     }
 }

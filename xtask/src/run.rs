@@ -1,7 +1,7 @@
 //! Runs the commands of a task, showing each one before it starts.
 
 use std::{
-    env,
+    env::{self, consts::EXE_SUFFIX},
     ffi::OsStr,
     io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
 
 /// The workspace's root folder.
 pub(crate) fn root() -> PathBuf {
@@ -62,6 +63,21 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         );
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8"))
+}
+
+/// Where a release build puts the executable `name` of this workspace.
+///
+/// # Errors
+/// When cargo does not tell its target directory.
+pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let metadata = output(&mut cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&metadata).context("cannot read what `cargo metadata` printed")?;
+    Ok(metadata.target_directory.join("release").join(format!("{name}{EXE_SUFFIX}")))
 }
 
 /// Shows and runs `command`, passes its two outputs through, and gives the lines for which `keep` holds.

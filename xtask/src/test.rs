@@ -1,18 +1,18 @@
 //! `cargo xtask test`: every test of the workspace.
 
-use std::{env::consts::EXE_SUFFIX, path::PathBuf, process::Command};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use serde::Deserialize;
 
 use crate::{
     run,
     tools::{self, NEXTEST, OPENSSL, PYTHON, STRACE},
 };
 
-/// The packages that tests, documentation and feature checks cover: all but the peers of the benches.
-pub(crate) const MEMBERS: [&str; 3] = ["--workspace", "--exclude", "net-benches"];
+/// The packages that tests, documentation and feature checks cover: all but the peers of the benches, a large tree
+/// of others' frameworks.
+pub(crate) const MEMBERS: [&str; 3] = ["--workspace", "--exclude", "net-bench-peers"];
 
 /// Run every test, installing by name what the tests need and this machine lacks
 ///
@@ -49,7 +49,7 @@ impl Test {
         })?;
 
         run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
-        let tests = run::run_keeping(self.nextest().env("NET_BIN", release_binary()?), is_summary)?;
+        let tests = run::run_keeping(self.nextest().env("NET_BIN", run::release_binary("net")?), is_summary)?;
         let tests = tests.last().context("cargo-nextest printed no summary")?.trim().to_owned();
         if !self.arguments.is_empty() {
             return Ok(format!("     {tests}"));
@@ -78,18 +78,6 @@ impl Test {
     }
 }
 
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    target_directory: PathBuf,
-}
-
-fn release_binary() -> Result<PathBuf> {
-    let metadata = run::output(&mut run::cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cannot read what `cargo metadata` printed")?;
-    Ok(metadata.target_directory.join("release").join(format!("net{EXE_SUFFIX}")))
-}
-
 fn is_summary(line: &str) -> bool {
     line.trim_start().starts_with("Summary [")
 }
@@ -111,7 +99,7 @@ mod tests {
     #[test]
     fn all_packages_but_the_benches_are_tested_with_all_features() {
         let arguments = arguments(&Test { arguments: Vec::new() }).join(" ");
-        assert!(arguments.ends_with("--workspace --exclude net-benches --all-features"), "{arguments}");
+        assert!(arguments.ends_with("--workspace --exclude net-bench-peers --all-features"), "{arguments}");
     }
 
     #[test]

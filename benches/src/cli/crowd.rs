@@ -68,9 +68,6 @@ struct Output {
     /// Directory of the report; `bench` in cargo's target directory unless given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Take the processes as they are instead of building them first (only `cargo run` builds them).
-    #[arg(long)]
-    no_build: bool,
 }
 
 /// What a run needs before it begins.
@@ -84,9 +81,6 @@ impl Output {
     fn prepare(&self) -> io::Result<Place> {
         let executable = std::env::current_exe()?;
         let siblings = executable.parent().unwrap_or_else(|| Path::new(".")).to_owned();
-        if !self.no_build {
-            servers::build_siblings(&siblings)?;
-        }
         let directory =
             self.out.clone().unwrap_or_else(|| siblings.parent().unwrap_or(&siblings).join("bench"));
         std::fs::create_dir_all(directory.join("scratch"))?;

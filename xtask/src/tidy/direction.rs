@@ -10,7 +10,7 @@ const DECORATORS: [&str; 4] = ["net-logger", "net-metrics", "net-thread-pool", "
 const ENGINE: &[&str] = &["net-core", "net-messaging"];
 
 /// Each crate, and what it may depend on. Tests (`dev-dependencies`) may use whatever they need.
-const MAY_KNOW: [(&[&str], &[&[&str]]); 8] = [
+const MAY_KNOW: [(&[&str], &[&[&str]]); 9] = [
     (&["net-core", "xtask"], &[]),
     (&["net-tcp", "net-udp", "net-quic", "net-messaging"], &[&["net-core"]]),
     (&["net-ws", "net-http", "net-grpc"], &[&["net-core", "net-tcp"]]),
@@ -19,6 +19,7 @@ const MAY_KNOW: [(&[&str], &[&[&str]]); 8] = [
     (&["net-cli"], &[ENGINE, &TRANSPORTS, &DECORATORS, &["net-facade"]]),
     (&["net-examples"], &[ENGINE, &TRANSPORTS, &DECORATORS, &["net-facade"]]),
     (&["net-benches"], &[ENGINE, &TRANSPORTS, &DECORATORS, &["net-facade"]]),
+    (&["net-bench-peers"], &[&["net-benches"]]),
 ];
 
 /// Dependencies between the workspace's crates are those of the table.

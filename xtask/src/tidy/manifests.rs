@@ -9,7 +9,7 @@ use super::{
 
 const INHERITED: [&str; 6] = ["version", "edition", "rust-version", "license", "repository", "publish"];
 /// The peers of the benches belong to this package alone, so their versions stand in its own manifest.
-const OWN_VERSIONS: &str = "net-benches";
+const OWN_VERSIONS: &str = "net-bench-peers";
 
 /// Package fields and lints are inherited from the root.
 pub(super) fn inherited(tree: &Tree) -> Vec<Problem> {
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn the_benches_name_the_versions_of_their_peers() {
         let manifest = GOOD.replace("bytes.workspace = true", "ntex = \"3.12\"");
-        let tree = Tree::of([("crates/net-benches/Cargo.toml", &*manifest)]).with("net-benches", &[]);
+        let tree = Tree::of([("crates/net-bench-peers/Cargo.toml", &*manifest)]).with("net-bench-peers", &[]);
         assert_eq!(dependencies(&tree), []);
     }
 
