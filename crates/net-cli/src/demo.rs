@@ -15,6 +15,7 @@ use crate::{
     figures::{grouped, microseconds},
     options::WireFormat,
     output::{GOOD, Output, STRONG},
+    signals::Signals,
 };
 
 mod round;
@@ -35,25 +36,35 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {
+        let mut signals = Signals::listen().map_err(Failure::runtime)?;
         let extent = if self.quick { Extent::Quick } else { Extent::Full };
         let spinner = (!output.json && stderr().is_terminal()).then(ProgressBar::new_spinner);
         let began = Instant::now();
-        let mut rows = Vec::new();
-        for transport in Transport::ALL.iter().copied() {
-            for format in [WireFormat::Raw, WireFormat::Message] {
-                if let Some(spinner) = &spinner {
-                    spinner.enable_steady_tick(Duration::from_millis(100));
-                    spinner.set_message(format!("{}, {} format", transport.name(), format.as_str()));
-                }
-                rows.push(measure(transport, format, extent).await?);
-            }
+        tokio::select! {
+            rows = measure_all(extent, spinner) => show(&rows?, began.elapsed(), output)?,
+            // Ends by returning, so that what was put on disk goes.
+            number = signals.next() => return Ok(ExitCode::from(128 + number)),
         }
-        if let Some(spinner) = spinner {
-            spinner.finish_and_clear();
-        }
-        show(&rows, began.elapsed(), output)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Measures every transport, with `spinner` telling which one it is at.
+async fn measure_all(extent: Extent, spinner: Option<ProgressBar>) -> Result<Vec<Row>, Failure> {
+    let mut rows = Vec::new();
+    for transport in Transport::ALL.iter().copied() {
+        for format in [WireFormat::Raw, WireFormat::Message] {
+            if let Some(spinner) = &spinner {
+                spinner.enable_steady_tick(Duration::from_millis(100));
+                spinner.set_message(format!("{}, {} format", transport.name(), format.as_str()));
+            }
+            rows.push(measure(transport, format, extent).await?);
+        }
+    }
+    if let Some(spinner) = spinner {
+        spinner.finish_and_clear();
+    }
+    Ok(rows)
 }
 
 /// Starts a server, measures it, and stops it.

@@ -4,12 +4,13 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{Shutdown, TcpStream},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use net_messaging::{Client, Reconnect};
@@ -18,7 +19,7 @@ use rustix::process::Signal;
 
 mod rig;
 
-use rig::{Server, built, frame, net, read_frame};
+use rig::{PATIENCE, Process, Server, built, frame, net, read_frame};
 
 /// Sends one frame and waits until it is back: the connection is accepted and served.
 fn served(server: &Server) -> TcpStream {
@@ -241,4 +242,20 @@ fn a36_clients_of_a_killed_server_come_back_and_lose_nothing_acknowledged() {
         assert!(failed <= 2, "{failed} were under way");
         assert_eq!(acknowledged.last(), Some(&1_999));
     });
+}
+
+#[test]
+fn a_demo_that_is_interrupted_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().expect("there is room");
+    let entries = || std::fs::read_dir(&temporary).expect("is there").count();
+    let demo = Process::start(Command::new(built()).arg("demo").env("TMPDIR", temporary.path()));
+    // The socket of the second transport is what it puts on disk.
+    let deadline = Instant::now() + PATIENCE;
+    while entries() == 0 {
+        assert!(Instant::now() < deadline, "no socket appeared");
+        thread::yield_now();
+    }
+    demo.signal(Signal::INT);
+    demo.ended().expect(130);
+    assert_eq!(entries(), 0);
 }
