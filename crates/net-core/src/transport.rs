@@ -357,6 +357,17 @@ pub trait Receiver: Send + Unpin + 'static {
         self.incomplete_len()
     }
 
+    /// Takes no message longer than `max` bytes from now on, and returns what the limit was before; `None` where the
+    /// limit is the transport's alone and stays.
+    ///
+    /// A longer one is the end of receiving, with [`ErrorKind::MessageTooLong`](crate::ErrorKind::MessageTooLong), as
+    /// soon as its length is known and before memory is taken for it. A server limits thereby what a peer may announce
+    /// before it has shown who it is.
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        let _ = max;
+        None
+    }
+
     /// Waits for the next message; `None` once the peer finished.
     ///
     /// # Errors
@@ -415,6 +426,10 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn held_len(&self) -> usize {
         (**self).held_len()
+    }
+
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        (**self).limit_message_len(max)
     }
 }
 
