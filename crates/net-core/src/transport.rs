@@ -247,6 +247,12 @@ pub trait Sender: Send + Unpin + 'static {
         0
     }
 
+    /// Gives the connection up: when this half is dropped next, the peer sees an error and no clean end, as far as the
+    /// transport can tell them apart, even where all that was accepted is flushed.
+    ///
+    /// Whoever has messages left that found no room calls it before it drops them.
+    fn abort(&mut self) {}
+
     /// Queues one message, waiting for room.
     ///
     /// # Errors
@@ -408,6 +414,10 @@ impl<S: Sender + ?Sized> Sender for Box<S> {
 
     fn unsent_len(&self) -> usize {
         (**self).unsent_len()
+    }
+
+    fn abort(&mut self) {
+        (**self).abort();
     }
 }
 

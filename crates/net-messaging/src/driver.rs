@@ -48,7 +48,7 @@ const MAX_MARK_LEN: usize = 64;
 const KEPT_CAPACITY: usize = 8;
 
 /// What drives one connection.
-pub(crate) struct Driver<S, R> {
+pub(crate) struct Driver<S: Sender, R> {
     tx: S,
     rx: R,
     session: Session,
@@ -356,6 +356,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.session.limited(limit);
         }
         self.session.set_reason(reason);
+    }
+}
+
+impl<S: Sender, R> Drop for Driver<S, R> {
+    fn drop(&mut self) {
+        // Where messages are lost that the session had accepted, the peer does not take that for all there was.
+        if !self.leaving.is_empty() || !self.replies.is_empty() || !self.session.outbox_is_empty() {
+            self.tx.abort();
+        }
     }
 }
 
