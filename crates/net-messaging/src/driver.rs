@@ -267,6 +267,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     fn sleep(&mut self) {
         self.wake.awake = false;
         self.backlog.shrink();
+        if !self.backlog.is_settled() && self.settings().budget.is_half_used() {
+            self.backlog.settle();
+        }
         for queue in [&mut self.leaving, &mut self.replies] {
             if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
                 *queue = VecDeque::new();
@@ -324,13 +327,19 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if self.ended.is_none() && incomplete > self.max_len.saturating_add(MAX_MARK_LEN) {
             self.too_long(incomplete);
         }
-        let mut held = self.rx.held_len() + self.backlog.bytes();
-        if !self.replies.is_empty() {
-            held += self.replies.iter().map(cost).sum::<usize>();
-        }
+        let held = self.held();
         if self.session.holds_more_or_less(held) && !self.session.count_held(held) {
-            self.session.close(CloseReason::MemoryBudget);
+            self.backlog.settle();
+            if !self.session.count_held(self.held()) {
+                self.session.close(CloseReason::MemoryBudget);
+            }
         }
+    }
+
+    /// Returns how much memory is held of what has arrived and is not handled.
+    fn held(&self) -> usize {
+        let held = self.rx.held_len() + self.backlog.pinned();
+        if self.replies.is_empty() { held } else { held + self.replies.iter().map(cost).sum::<usize>() }
     }
 
     /// Ends the session because a message is longer than the limits allow.

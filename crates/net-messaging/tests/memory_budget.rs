@@ -10,7 +10,7 @@ use std::{
 };
 
 use net_core::{Info, Limit, Observer};
-use net_messaging::{Format, Limits, Server, ServerConfig, SessionConfig};
+use net_messaging::{Format, HandlerResult, Limits, Server, ServerConfig, SessionConfig};
 use net_tcp::Tcp;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::{sync::watch, time::timeout};
@@ -29,6 +29,7 @@ fn allocated() -> usize {
 struct Highest {
     allocated: AtomicUsize,
     opened: watch::Sender<usize>,
+    received: watch::Sender<usize>,
     cut: watch::Sender<usize>,
 }
 
@@ -43,8 +44,9 @@ impl Observer for Highest {
         self.opened.send_modify(|opened| *opened += 1);
     }
 
-    fn received(&self, _: &Info, _: u64, _: u64) {
+    fn received(&self, _: &Info, messages: u64, _: u64) {
         self.look();
+        self.received.send_modify(|received| *received += usize::try_from(messages).expect("few"));
     }
 
     fn limited(&self, _: &Info, limit: Limit) {
@@ -69,6 +71,40 @@ fn answered_or_cut(peer: &mut TcpStream) {
         let cut = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
         assert!(cut.contains(&error.kind()), "{error}");
     }
+}
+
+#[tokio::test]
+async fn measured_a10_short_messages_that_wait_for_their_handlers_pin_no_more_than_the_budget() {
+    const PEERS: usize = 400;
+    const BUDGET: usize = 8 << 20;
+    let limits = Limits { memory_budget: Some(BUDGET), ..Limits::default() };
+    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
+    let highest = Arc::new(Highest::default());
+    let server = Server::builder(Tcp::default())
+        .config(ServerConfig { limits, session, io_threads: Some(1), ..ServerConfig::default() })
+        .observer(highest.clone())
+        .on_message(|_, message| {
+            // What it keeps is its own affair.
+            drop(message);
+            std::future::pending::<HandlerResult>()
+        })
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to: SocketAddr = server.local().to_string()["tcp://".len()..].parse().expect("an address");
+    let mut peers: Vec<_> = (0..PEERS).map(|_| TcpStream::connect(to).expect("connects")).collect();
+    reach("sessions", &highest.opened, PEERS).await;
+    let before = allocated();
+    for peer in &mut peers {
+        peer.write_all(b"\0\0\0\x05first\0\0\0\x06second").expect("is taken");
+    }
+    reach("messages", &highest.received, 2 * PEERS).await;
+    // One of the sessions may not have come to rest yet; the thread keeps a few buffers to lend.
+    let taken = allocated().saturating_sub(before);
+    let bound = BUDGET + PEERS * 4 * 1024 + 20 * 132 * 1024;
+    assert!(taken <= bound, "{taken} bytes were taken, and {bound} are allowed");
+    assert_eq!(server.len(), PEERS, "nobody is cut for what a copy can save");
+    drop(server);
 }
 
 #[tokio::test]
