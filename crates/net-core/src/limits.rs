@@ -39,7 +39,7 @@ pub struct Limits {
     /// * Unit: connections
     /// * Default: 10 000
     /// * Reached: one more is refused before its handshake
-    /// * Told: `rejected`, `max_connections`
+    /// * Told: `rejected`, `max_connections`; `rejected`, `descriptors` where the system has no descriptor left
     pub max_connections: usize,
     /// Connections from one IPv4 address or one IPv6 /56 network; loopback is not counted.
     ///
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(Limits::default().check(), Ok(()));
         let lifetime = Some(Lifetime { grace: ZERO, ..Lifetime::new(Duration::from_secs(1)) });
         let min_data_rate = Some(DataRate { grace: ZERO, ..DataRate::default() });
-        assert_eq!(Limits { lifetime, min_data_rate, ..Limits::default() }.check(), Ok(()));
+        assert_eq!(Limits { min_data_rate, lifetime, ..Limits::default() }.check(), Ok(()));
     }
 
     #[test]
