@@ -12,6 +12,7 @@ pub(crate) enum Event<'a> {
     Accepted { peer: &'a str },
     Rejected { peer: &'a str, limit: &'a str },
     AcceptFailed { error: &'a str },
+    ListenerFailed { address: &'a str, error: &'a str },
     HandshakeFailed { peer: &'a str, error: &'a str },
     Echoed { peer: &'a str, bytes: usize },
     Closed { peer: &'a str, messages: u64, bytes: u64, clean: bool, reason: &'a str },
@@ -41,6 +42,9 @@ impl fmt::Display for Event<'_> {
                 Ok(())
             }
             Self::AcceptFailed { error } => write!(f, "could not accept: {error}; going on"),
+            Self::ListenerFailed { address, error } => {
+                write!(f, "error: accepting no more at {address}: {error}")
+            }
             Self::HandshakeFailed { peer, error } => write!(f, "handshake of {peer} failed: {error}"),
             Self::Echoed { peer, bytes } => write!(f, "{peer}: echoed {}", Count(*bytes as u64, "byte")),
             Self::Closed { peer, messages, bytes, reason, .. } => {

@@ -140,6 +140,10 @@ impl Observer for Log {
         self.tell(&Event::AcceptFailed { error: &error.to_string() });
     }
 
+    fn listener_failed(&self, at: &Address, error: &Error) {
+        self.tell(&Event::ListenerFailed { address: &at.to_string(), error: &error.report() });
+    }
+
     fn rejected(&self, peer: &Address, limit: Limit) {
         self.tell(&Event::Rejected { peer: &shown(peer), limit: limit.as_str() });
     }

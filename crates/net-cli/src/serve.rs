@@ -39,7 +39,7 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    /// Serves until a signal, drains, and says what was cut.
+    /// Serves until a signal or until it can accept no more, drains, and says what was cut.
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
         let address = self.target.address()?;
         let framing = self.wire.framing()?;
@@ -68,7 +68,11 @@ impl Serve {
         // Where nobody reads it, the server serves all the same.
         let _ = output::line(format_args!("listening {}", server.local()));
 
-        signals.next().await;
+        let served = tokio::select! {
+            _ = signals.next() => Ok(()),
+            // Whoever is served goes on being served until the drain ends.
+            closed = server.closed() => closed,
+        };
         log.tell(&Event::Draining { sessions: server.len(), seconds: drain.end().as_secs_f64() });
         let (report, status) = tokio::select! {
             biased;
@@ -82,6 +86,7 @@ impl Serve {
             requests_cut: report.requests_cut,
             messages_unsent: report.messages_unsent,
         });
+        served.map_err(Failure::start)?;
         Ok(status)
     }
 }

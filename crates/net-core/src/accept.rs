@@ -299,7 +299,11 @@ impl<A: Accept> Acceptor<A> {
             && let Some(source) = &mut self.source
         {
             // The peer at the head of the queue would wait for ever: it is accepted with the reserve and dropped.
-            self.reserve.shed(|| matches!(source.poll_accept(cx), Poll::Ready(Ok(_))));
+            self.reserve.shed(|| {
+                if let Poll::Ready(Ok((_, peer))) = source.poll_accept(cx) {
+                    self.admission.observe(|observer| observer.rejected(&peer, Limit::Descriptors));
+                }
+            });
         }
         self.pause = Some(Box::pin(sleep(self.next_pause)));
         self.next_pause = (self.next_pause * 2).min(MAX_PAUSE);

@@ -27,6 +27,11 @@ pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     /// Returns the length of the longest message, in bytes.
     fn max_message_len(&self) -> usize;
 
+    /// Sets the length of the longest message, in bytes, where the framing does not fix it.
+    fn set_max_message_len(&mut self, max: usize) {
+        let _ = max;
+    }
+
     /// Tells whether each message arrives as it was sent; `false` where the stream has no boundaries.
     fn preserves_messages(&self) -> bool {
         true

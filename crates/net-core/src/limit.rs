@@ -10,6 +10,8 @@ pub enum Limit {
     Connections,
     /// Connections from one prefix of addresses.
     ConnectionsPerPrefix,
+    /// Descriptors that the process or the system may have open; this one is the system's.
+    Descriptors,
     /// Handshakes that run at once.
     Handshakes,
     /// Handshakes of one prefix that run at once.
@@ -49,11 +51,12 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Returns the name of the limit's field in [`Limits`](crate::Limits), for logs and metrics.
+    /// Returns the name of the limit's field in [`Limits`](crate::Limits), where it has one, for logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "max_connections",
             Self::ConnectionsPerPrefix => "max_connections_per_prefix",
+            Self::Descriptors => "descriptors",
             Self::Handshakes => "max_handshakes",
             Self::HandshakesPerPrefix => "max_handshakes_per_prefix",
             Self::FirstMessageTimeout => "first_message_timeout",

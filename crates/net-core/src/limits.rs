@@ -8,6 +8,9 @@ use std::time::Duration;
 /// reached is told to the [`Observer`](crate::Observer) under its [`Limit`](crate::Limit)'s name. The table of all of
 /// them is `docs/limits.md`, which is generated from the comments of these fields.
 ///
+/// `None` switches a limit off. A time-out of 0 is no limit that anybody could keep to, and is refused at the start;
+/// a grace may be 0.
+///
 /// Time-outs are looked at by one sweep for all sessions of a server: they are kept to within an eighth of the
 /// shortest of them, at most a second.
 ///
@@ -36,7 +39,7 @@ pub struct Limits {
     /// * Unit: connections
     /// * Default: 10 000
     /// * Reached: one more is refused before its handshake
-    /// * Told: `rejected`, `max_connections`
+    /// * Told: `rejected`, `max_connections`; `rejected`, `descriptors` where the system has no descriptor left
     pub max_connections: usize,
     /// Connections from one IPv4 address or one IPv6 /56 network; loopback is not counted.
     ///
@@ -60,7 +63,8 @@ pub struct Limits {
     /// * Told: `handshake_failed`
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub handshake_timeout: Duration,
-    /// The first message of a client must have arrived whole within this time.
+    /// The first message of a client, from its first byte to its last, must have arrived within this time of its
+    /// connection.
     ///
     /// * Unit: time, or off
     /// * Default: 30 s
@@ -148,7 +152,9 @@ pub struct Limits {
     /// and read buffers with a message that has arrived in part.
     ///
     /// Of each session the first 4 KiB are not counted, and what is more is counted in steps of 16 KiB: what is held
-    /// is at most this and 4 KiB for each connection, and what one connection of each thread takes in at once. A
+    /// is at most this and 4 KiB for each connection, and what one connection of each thread takes in at once.
+    /// Messages that wait for a handler are counted with the buffers into which they were read, 132 KiB each; where
+    /// half of the budget is used, short ones are copied out of them. A
     /// message of which several sessions hold a view is counted for each. What a handler works on is the program's;
     /// buffers of sockets are the transport's and the system's, which bound them.
     ///
@@ -270,6 +276,34 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Looks for a time-out of 0.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, with the name of the field.
+    pub fn check(&self) -> Result<(), &'static str> {
+        macro_rules! refuse_zero {
+            ($($name:literal, $time:expr;)*) => {$(
+                if $time.is_some_and(|time: Duration| time.is_zero()) {
+                    return Err(concat!($name, " is 0, which nobody could keep to"));
+                }
+            )*};
+        }
+        refuse_zero! {
+            "handshake_timeout", Some(self.handshake_timeout);
+            "first_message_timeout", self.first_message_timeout;
+            "message_timeout", self.message_timeout;
+            "idle_timeout", self.idle_timeout;
+            "stall_timeout", self.stall_timeout;
+            "handler_timeout", self.handler_timeout;
+            "close_timeout", Some(self.close_timeout);
+            "lifetime.after", self.lifetime.map(|lifetime| lifetime.after);
+        }
+        Ok(())
+    }
+}
+
 impl Default for DataRate {
     fn default() -> Self {
         Self { bytes_per_second: 240, grace: Duration::from_secs(5) }
@@ -335,6 +369,29 @@ mod tests {
         assert_eq!((limits.max_in_flight, limits.memory_budget), (1024, Some(512 << 20)));
         let rate = limits.min_data_rate.expect("on");
         assert_eq!((rate.bytes_per_second, rate.grace), (240, Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_time_out_of_0_is_refused_by_name_and_a_grace_of_0_is_not() {
+        fn zero(name: &str, set: impl Fn(&mut Limits)) {
+            let mut limits = Limits::default();
+            set(&mut limits);
+            let error = limits.check().expect_err(name);
+            assert!(error.starts_with(&format!("{name} is 0")), "{error}");
+        }
+        const ZERO: Duration = Duration::ZERO;
+        zero("handshake_timeout", |limits| limits.handshake_timeout = ZERO);
+        zero("first_message_timeout", |limits| limits.first_message_timeout = Some(ZERO));
+        zero("message_timeout", |limits| limits.message_timeout = Some(ZERO));
+        zero("idle_timeout", |limits| limits.idle_timeout = Some(ZERO));
+        zero("stall_timeout", |limits| limits.stall_timeout = Some(ZERO));
+        zero("handler_timeout", |limits| limits.handler_timeout = Some(ZERO));
+        zero("close_timeout", |limits| limits.close_timeout = ZERO);
+        zero("lifetime.after", |limits| limits.lifetime = Some(Lifetime::new(ZERO)));
+        assert_eq!(Limits::default().check(), Ok(()));
+        let lifetime = Some(Lifetime { grace: ZERO, ..Lifetime::new(Duration::from_secs(1)) });
+        let min_data_rate = Some(DataRate { grace: ZERO, ..DataRate::default() });
+        assert_eq!(Limits { min_data_rate, lifetime, ..Limits::default() }.check(), Ok(()));
     }
 
     #[test]

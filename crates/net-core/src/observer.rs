@@ -34,6 +34,9 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// The system could not give a connection; accepting goes on.
     fn accept_failed(&self, error: &io::Error) {}
 
+    /// A server's listener at `at` has failed for good: it accepts no more, and the sessions that it has go on.
+    fn listener_failed(&self, at: &Address, error: &Error) {}
+
     /// A connection was refused because a limit is reached.
     fn rejected(&self, peer: &Address, limit: Limit) {}
 
@@ -92,6 +95,7 @@ macro_rules! forward {
     ($self:ident, $each:ident => $call:expr) => {
         fn accepted(&$self, peer: &Address) { $call(&|$each| $each.accepted(peer)); }
         fn accept_failed(&$self, error: &io::Error) { $call(&|$each| $each.accept_failed(error)); }
+        fn listener_failed(&$self, at: &Address, error: &Error) { $call(&|$each| $each.listener_failed(at, error)); }
         fn rejected(&$self, peer: &Address, limit: Limit) { $call(&|$each| $each.rejected(peer, limit)); }
         fn handshake_failed(&$self, peer: &Address, error: &Error) { $call(&|$each| $each.handshake_failed(peer, error)); }
         fn opened(&$self, info: &Info) { $call(&|$each| $each.opened(info)); }

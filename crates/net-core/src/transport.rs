@@ -247,6 +247,12 @@ pub trait Sender: Send + Unpin + 'static {
         0
     }
 
+    /// Gives the connection up: when this half is dropped next, the peer sees an error and no clean end, as far as the
+    /// transport can tell them apart, even where all that was accepted is flushed.
+    ///
+    /// Whoever has messages left that found no room calls it before it drops them.
+    fn abort(&mut self) {}
+
     /// Queues one message, waiting for room.
     ///
     /// # Errors
@@ -357,6 +363,17 @@ pub trait Receiver: Send + Unpin + 'static {
         self.incomplete_len()
     }
 
+    /// Takes no message longer than `max` bytes from now on, and returns what the limit was before; `None` where the
+    /// limit is the transport's alone and stays.
+    ///
+    /// A longer one is the end of receiving, with [`ErrorKind::MessageTooLong`](crate::ErrorKind::MessageTooLong), as
+    /// soon as its length is known and before memory is taken for it. A server limits thereby what a peer may announce
+    /// before it has shown who it is.
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        let _ = max;
+        None
+    }
+
     /// Waits for the next message; `None` once the peer finished.
     ///
     /// # Errors
@@ -398,6 +415,10 @@ impl<S: Sender + ?Sized> Sender for Box<S> {
     fn unsent_len(&self) -> usize {
         (**self).unsent_len()
     }
+
+    fn abort(&mut self) {
+        (**self).abort();
+    }
 }
 
 impl<R: Receiver + ?Sized> Receiver for Box<R> {
@@ -415,6 +436,10 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn held_len(&self) -> usize {
         (**self).held_len()
+    }
+
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        (**self).limit_message_len(max)
     }
 }
 

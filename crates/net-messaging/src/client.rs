@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use net_core::{Address, Error, ErrorCode, ErrorKind, ErrorReply, Message, Result, Transport};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 
@@ -78,9 +78,10 @@ pub struct Client {
 }
 
 /// What a program wants of the task that keeps the connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 enum Command {
-    Disconnect,
+    /// What it holds is dropped once the connection has ended.
+    Disconnect(oneshot::Sender<()>),
     Reconnect,
 }
 
@@ -258,14 +259,18 @@ impl Client {
 
     /// Disconnects: what was accepted is sent, both sides finish, and the client does not come back by itself.
     ///
+    /// It returns when the connection has ended, even where another handle has it [connect anew](Self::reconnect)
+    /// straight away.
+    ///
     /// # Cancel safety
     ///
     /// Cancel safe: it disconnects all the same.
     pub async fn disconnect(&self) {
-        let mut state = self.state.clone();
-        // The task that keeps the connection lives as long as a client does.
-        if self.commands.send(Command::Disconnect).await.is_ok() {
-            let _ = state.wait_for(|state| matches!(state, ClientState::Disconnected)).await;
+        // The state is not what to wait for: it may pass by unseen where somebody connects anew.
+        let (done, ended) = oneshot::channel();
+        if self.commands.send(Command::Disconnect(done)).await.is_ok() {
+            // Nothing is ever sent: it ends when the other half is dropped.
+            let _ = ended.await;
         }
     }
 

@@ -26,7 +26,7 @@ pub enum Format {
     serde(default, deny_unknown_fields)
 )]
 pub struct Heartbeat {
-    /// A heartbeat is sent when nothing was sent for this long. Default: 10 s.
+    /// A heartbeat is sent when nothing was sent for this long; 0 is refused. Default: 10 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub interval: Duration,
     /// A peer of which nothing arrived for so many intervals is dead. Default: 3.
@@ -89,10 +89,14 @@ impl SessionConfig {
 
     /// Returns what is wrong with the combination of settings.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), &'static str> {
+        limits.check()?;
         if limits.max_in_flight == 0 {
             return Err("max_in_flight is 0, so no request could ever be sent");
         }
         match self {
+            Self { heartbeat: Some(Heartbeat { interval: Duration::ZERO, .. }), .. } => {
+                Err("heartbeat.interval is 0, which nobody could keep to")
+            }
             Self { max_concurrent: 0, .. } => Err("max_concurrent is 0, so no message would ever be handled"),
             Self { format: Format::Raw, max_concurrent: 2.., .. } => {
                 Err("max_concurrent above 1 needs the message format: raw answers carry no number")
@@ -157,6 +161,13 @@ mod tests {
                 .check(&Limits::default())
                 .is_err()
         );
+        let heartbeat = Some(Heartbeat { interval: Duration::ZERO, ..Heartbeat::default() });
+        let restless = SessionConfig { heartbeat, ..SessionConfig::default() };
+        let error = restless.check(&Limits::default()).expect_err("0 is no interval");
+        assert!(error.starts_with("heartbeat.interval is 0"), "{error}");
+        let limits = Limits { idle_timeout: Some(Duration::ZERO), ..Limits::default() };
+        let error = SessionConfig::default().check(&limits).expect_err("0 is no time-out");
+        assert!(error.starts_with("idle_timeout is 0"), "{error}");
         let limits = Limits { max_in_flight: 0, ..Limits::default() };
         assert!(SessionConfig::default().check(&limits).is_err());
     }

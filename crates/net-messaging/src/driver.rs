@@ -48,7 +48,7 @@ const MAX_MARK_LEN: usize = 64;
 const KEPT_CAPACITY: usize = 8;
 
 /// What drives one connection.
-pub(crate) struct Driver<S, R> {
+pub(crate) struct Driver<S: Sender, R> {
     tx: S,
     rx: R,
     session: Session,
@@ -267,6 +267,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     fn sleep(&mut self) {
         self.wake.awake = false;
         self.backlog.shrink();
+        if !self.backlog.is_settled() && self.settings().budget.is_half_used() {
+            self.backlog.settle();
+        }
         for queue in [&mut self.leaving, &mut self.replies] {
             if queue.is_empty() && queue.capacity() > KEPT_CAPACITY {
                 *queue = VecDeque::new();
@@ -324,13 +327,19 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         if self.ended.is_none() && incomplete > self.max_len.saturating_add(MAX_MARK_LEN) {
             self.too_long(incomplete);
         }
-        let mut held = self.rx.held_len() + self.backlog.bytes();
-        if !self.replies.is_empty() {
-            held += self.replies.iter().map(cost).sum::<usize>();
-        }
+        let held = self.held();
         if self.session.holds_more_or_less(held) && !self.session.count_held(held) {
-            self.session.close(CloseReason::MemoryBudget);
+            self.backlog.settle();
+            if !self.session.count_held(self.held()) {
+                self.session.close(CloseReason::MemoryBudget);
+            }
         }
+    }
+
+    /// Returns how much memory is held of what has arrived and is not handled.
+    fn held(&self) -> usize {
+        let held = self.rx.held_len() + self.backlog.pinned();
+        if self.replies.is_empty() { held } else { held + self.replies.iter().map(cost).sum::<usize>() }
     }
 
     /// Ends the session because a message is longer than the limits allow.
@@ -356,6 +365,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.session.limited(limit);
         }
         self.session.set_reason(reason);
+    }
+}
+
+impl<S: Sender, R> Drop for Driver<S, R> {
+    fn drop(&mut self) {
+        // Where messages are lost that the session had accepted, the peer does not take that for all there was.
+        if !self.leaving.is_empty() || !self.replies.is_empty() || !self.session.outbox_is_empty() {
+            self.tx.abort();
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::{
     fmt,
     ops::{Deref, RangeInclusive},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use net_core::{Address, Admission, GoAway, GoAwayReason};
+use net_core::{Address, Admission, Error, ErrorKind, GoAway, GoAwayReason, Result};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
@@ -70,6 +70,8 @@ struct Shared {
     notice: watch::Sender<Option<GoAway>>,
     /// Each listener holds a receiver for as long as it is open.
     listening: watch::Sender<()>,
+    /// Why a listener failed first, where nobody had closed it.
+    failure: Arc<OnceLock<Arc<Error>>>,
     close_timeout: Duration,
 }
 
@@ -150,9 +152,32 @@ impl Server {
         self.shared.admission.active()
     }
 
-    /// Tells whether it accepts connections.
+    /// Tells whether it accepts connections: it does not drain, and a listener is left that has not failed.
     pub fn is_accepting(&self) -> bool {
-        *self.shared.phase.borrow() == Phase::Accepting
+        *self.shared.phase.borrow() == Phase::Accepting && self.shared.listening.receiver_count() > 0
+    }
+
+    /// Waits until it accepts no more connections, because it drains or because its listeners have failed; the
+    /// sessions that it has may go on.
+    ///
+    /// # Errors
+    ///
+    /// Why the listeners failed, where nobody drained or stopped the server.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> Result<()> {
+        self.shared.listening.closed().await;
+        if *self.shared.phase.borrow() != Phase::Accepting {
+            return Ok(());
+        }
+        let failed = |kind| Error::new(kind, "serve").at(&self.shared.local);
+        Err(match self.shared.failure.get() {
+            Some(error) => failed(error.kind()).because(error.clone()),
+            // Its loop panicked.
+            None => failed(ErrorKind::Io),
+        })
     }
 
     /// Returns how it waits for the network: `epoll`, `kqueue` or `IOCP`, whichever the platform has.

@@ -22,7 +22,7 @@ impl Reserve {
     }
 
     /// Gives the reserve up while `accept_and_drop` runs, then takes it again.
-    pub(super) fn shed(&mut self, accept_and_drop: impl FnOnce() -> bool) {
+    pub(super) fn shed(&mut self, accept_and_drop: impl FnOnce()) {
         if self.0.take().is_some() {
             accept_and_drop();
         }

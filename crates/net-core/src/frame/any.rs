@@ -102,6 +102,10 @@ impl Framing for AnyFraming {
         each!(self, framing => framing.max_message_len())
     }
 
+    fn set_max_message_len(&mut self, max: usize) {
+        each!(self, framing => framing.set_max_message_len(max));
+    }
+
     fn preserves_messages(&self) -> bool {
         each!(self, framing => framing.preserves_messages())
     }

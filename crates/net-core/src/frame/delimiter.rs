@@ -117,6 +117,10 @@ impl Framing for Delimiter {
         self.max
     }
 
+    fn set_max_message_len(&mut self, max: usize) {
+        self.max = max;
+    }
+
     fn encode_prefix(&self, head: &[u8], body: &[u8], _: &mut BytesMut) -> Result<usize, FrameError> {
         check_len(head, body, self.max)?;
         match self.mark.inside(head, body) {

@@ -96,6 +96,10 @@ impl Framing for LengthPrefix {
         self.max
     }
 
+    fn set_max_message_len(&mut self, max: usize) {
+        *self = self.with_max_message_len(max);
+    }
+
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "its caller knows the head's length")]
     fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {

@@ -47,6 +47,10 @@ impl Framing for Raw {
         self.max
     }
 
+    fn set_max_message_len(&mut self, max: usize) {
+        *self = self.with_max_message_len(max);
+    }
+
     fn preserves_messages(&self) -> bool {
         false
     }

@@ -62,6 +62,10 @@ impl Framing for Tlv {
         self.max
     }
 
+    fn set_max_message_len(&mut self, max: usize) {
+        *self = self.with_max_message_len(max);
+    }
+
     fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {
         let len = check_len(head, body, self.max)?;
         let kind = *head.first().or_else(|| body.first()).ok_or(FrameError::Empty)?;

@@ -294,6 +294,12 @@ where
     fn held_len(&self) -> usize {
         self.input.capacity()
     }
+
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        let before = self.framing.max_message_len();
+        self.framing.set_max_message_len(max);
+        (self.framing.max_message_len() <= max).then_some(before)
+    }
 }
 
 impl<R, F> Drop for FrameReceiver<R, F> {
@@ -310,6 +316,16 @@ mod tests {
 
     use super::*;
     use crate::frame::LengthPrefix;
+
+    #[tokio::test]
+    async fn a27_what_is_announced_over_a_lowered_limit_takes_no_memory() {
+        let (mut near, far) = duplex(LENT_LEN);
+        let mut receiver = FrameReceiver::new(far, LengthPrefix::default());
+        assert_eq!(receiver.limit_message_len(1000), Some(1 << 20));
+        near.write_all(&[0, 0x10, 0, 0, 1, 2, 3]).await.expect("room");
+        assert_eq!(receiver.recv().await.expect_err("too long").kind(), ErrorKind::MessageTooLong);
+        assert_eq!(receiver.held_len(), 0);
+    }
 
     #[tokio::test]
     async fn a_receiver_that_sleeps_holds_no_large_buffer_however_much_came_before() {

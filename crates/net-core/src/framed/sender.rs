@@ -355,6 +355,11 @@ where
             Err(error) => Poll::Ready(Err(self.fail(error))),
         }
     }
+
+    fn abort(&mut self) {
+        // As if something were accepted that is not flushed.
+        self.dirty = true;
+    }
 }
 
 impl<W, F> Drop for FrameSender<W, F> {

@@ -159,6 +159,11 @@ impl Sender for MemorySender {
         wake(receiver);
         Poll::Ready(Ok(()))
     }
+
+    fn abort(&mut self) {
+        // As if something were accepted that is not flushed.
+        self.dirty = true;
+    }
 }
 
 impl Drop for MemorySender {

@@ -48,7 +48,10 @@ pub use listening::{
     a_closed_listener_gives_the_rest, a_vanished_peer_ends_nothing, accept_waits_for_no_peer,
     connections_have_names_of_their_own, nobody_listens_is_an_error,
 };
-pub use messages::{batches_agree_with_single_messages, both_directions_at_once, messages_arrive_whole};
+pub use messages::{
+    a_limit_holds_until_it_is_lifted, batches_agree_with_single_messages, both_directions_at_once,
+    messages_arrive_whole,
+};
 pub use pressure::{
     a_peer_that_leaves_wakes_who_waits, acceptance_is_bounded, flushed_needs_no_further_call,
     pending_leaves_the_message_and_wakes,
@@ -68,6 +71,7 @@ pub async fn conformance<T: Transport>(transport: T, at: Address) {
     messages_arrive_whole(transport, at).await;
     both_directions_at_once(transport, at).await;
     batches_agree_with_single_messages(transport, at).await;
+    a_limit_holds_until_it_is_lifted(transport, at).await;
     pending_leaves_the_message_and_wakes(transport, at).await;
     a_peer_that_leaves_wakes_who_waits(transport, at).await;
     acceptance_is_bounded(transport, at).await;

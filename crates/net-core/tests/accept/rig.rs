@@ -44,6 +44,7 @@ pub(crate) struct Ready {
 pub(crate) struct Source {
     arrivals: mpsc::UnboundedReceiver<io::Result<(Socket, Address)>>,
     pub(crate) handshakes: Arc<AtomicUsize>,
+    given: Arc<AtomicUsize>,
 }
 
 impl Accept for Source {
@@ -52,7 +53,10 @@ impl Accept for Source {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Address)>> {
         match self.arrivals.poll_recv(cx) {
-            Poll::Ready(Some(arrival)) => Poll::Ready(arrival),
+            Poll::Ready(Some(arrival)) => {
+                self.given.fetch_add(usize::from(arrival.is_ok()), Ordering::Relaxed);
+                Poll::Ready(arrival)
+            }
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
@@ -117,6 +121,8 @@ pub(crate) struct Rig {
     pub(crate) admission: Arc<Admission>,
     pub(crate) notes: Arc<Notes>,
     pub(crate) handshakes: Arc<AtomicUsize>,
+    /// How many connections the source gave.
+    pub(crate) given: Arc<AtomicUsize>,
 }
 
 impl Rig {
@@ -127,11 +133,11 @@ impl Rig {
 
     pub(crate) fn under(admission: Arc<Admission>, notes: Arc<Notes>) -> Self {
         let (arrivals, receiver) = mpsc::unbounded_channel();
-        let handshakes = Arc::new(AtomicUsize::new(0));
-        let source = Source { arrivals: receiver, handshakes: handshakes.clone() };
+        let (handshakes, given) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let source = Source { arrivals: receiver, handshakes: handshakes.clone(), given: given.clone() };
         let mut acceptor = Acceptor::new(source, Address::from_name(Scheme::Mem, "server"));
         acceptor.set_admission(admission.clone());
-        Self { acceptor, arrivals, admission, notes, handshakes }
+        Self { acceptor, arrivals, admission, notes, handshakes, given }
     }
 
     /// Lets a connection arrive; what is returned is closed when its socket is dropped.

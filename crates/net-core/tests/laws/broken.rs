@@ -52,6 +52,7 @@ pub(crate) enum Fault {
     FlushForgets,
     AcceptForgets,
     WaitsForASilentPeer,
+    IgnoresALimit,
     FailsForOnePeer,
     CloseForgets,
     CloseIsNotFinal,
@@ -61,7 +62,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every fault with the law that it breaks.
-    pub(crate) const ALL: [(Self, u8); 34] = [
+    pub(crate) const ALL: [(Self, u8); 35] = [
         (Self::DropsMessages, 1),
         (Self::Reorders, 1),
         (Self::Truncates, 1),
@@ -91,6 +92,7 @@ impl Fault {
         (Self::FlushForgets, 8),
         (Self::AcceptForgets, 8),
         (Self::WaitsForASilentPeer, 9),
+        (Self::IgnoresALimit, 10),
         (Self::FailsForOnePeer, 9),
         (Self::CloseForgets, 9),
         (Self::CloseIsNotFinal, 9),
@@ -132,6 +134,7 @@ impl Fault {
             Self::RecvForgets => laws::cancelled_recv_loses_nothing(broken, at).await,
             Self::FlushForgets => laws::cancelled_send_is_all_or_nothing(broken, at).await,
             Self::AcceptForgets => laws::cancelled_accept_loses_nothing(broken, at).await,
+            Self::IgnoresALimit => laws::a_limit_holds_until_it_is_lifted(broken, at).await,
             Self::WaitsForASilentPeer => laws::accept_waits_for_no_peer(broken, at).await,
             Self::FailsForOnePeer => laws::a_vanished_peer_ends_nothing(broken, at).await,
             Self::CloseForgets | Self::CloseIsNotFinal => {
@@ -172,7 +175,11 @@ fn wrap(
         dead: false,
         finished: finished.clone(),
     };
-    Connection::new(tx, BrokenReceiver { inner: rx, fault, polls_after_end: 0, finished, first: None }, info)
+    Connection::new(
+        tx,
+        BrokenReceiver { inner: rx, fault, polls_after_end: 0, finished, first: None, limit: usize::MAX },
+        info,
+    )
 }
 
 impl Transport for Broken {
@@ -387,6 +394,7 @@ pub(crate) struct BrokenReceiver {
     polls_after_end: usize,
     finished: Arc<AtomicBool>,
     first: Option<Bytes>,
+    limit: usize,
 }
 
 impl Receiver for BrokenReceiver {
@@ -412,6 +420,11 @@ impl Receiver for BrokenReceiver {
     fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
         let count = ready!(self.inner.poll_recv_many(cx, batch))?;
         Poll::Ready(Ok(if self.fault == Fault::MiscountsBatches { count + 1 } else { count }))
+    }
+
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        let before = std::mem::replace(&mut self.limit, max);
+        (self.fault == Fault::IgnoresALimit).then_some(before)
     }
 
     async fn recv(&mut self) -> Result<Option<Bytes>> {

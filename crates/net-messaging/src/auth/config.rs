@@ -104,6 +104,12 @@ impl AuthenticationConfig {
         if self.max_messages == 0 {
             return Err("authentication.max_messages is 0, so nobody could ever authenticate");
         }
+        if self.timeout.is_zero() {
+            return Err("authentication.timeout is 0, which nobody could keep to");
+        }
+        if self.decision_timeout.is_zero() {
+            return Err("authentication.decision_timeout is 0, which nobody could keep to");
+        }
         let Some(lockout) = &self.lockout else { return Ok(()) };
         if lockout.forgiven_every.is_zero() {
             return Err("authentication.lockout.forgiven_every is 0, so nobody would ever be locked out");
@@ -132,6 +138,9 @@ mod tests {
 
     #[test]
     fn what_contradicts_itself_is_refused() {
+        let zero = Duration::ZERO;
+        assert!(AuthenticationConfig { timeout: zero, ..Default::default() }.check().is_err());
+        assert!(AuthenticationConfig { decision_timeout: zero, ..Default::default() }.check().is_err());
         let lockout = |lockout| AuthenticationConfig { lockout: Some(lockout), ..Default::default() };
         assert!(AuthenticationConfig { max_messages: 0, ..Default::default() }.check().is_err());
         assert!(lockout(Lockout { forgiven_every: Duration::ZERO, ..Default::default() }).check().is_err());

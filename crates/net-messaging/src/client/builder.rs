@@ -196,6 +196,7 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
             reconnect: self.reconnect,
             state,
             commands: received,
+            disconnecting: Vec::new(),
         };
         tokio::spawn(supervisor.run(connection));
         let client = Client { server, state: watched, commands, request_timeout, comes_back };

@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use net_core::{Address, Connection, GoAway, Transport};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Supervisor<T, H> {
     pub(super) reconnect: Option<Reconnect>,
     pub(super) state: watch::Sender<ClientState>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Those who disconnected and wait for the end of the connection.
+    pub(super) disconnecting: Vec<oneshot::Sender<()>>,
 }
 
 /// What follows when a connection has ended or an attempt has failed.
@@ -71,11 +73,7 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
                 reason = &mut driving => break reason,
                 _ = ticks.tick() => session.sweep(self.settings.clock.now()),
                 command = self.commands.recv(), if !matches!(wanted, Some(Next::Quit)) => {
-                    wanted = Some(match command {
-                        Some(Command::Reconnect) => Next::Connect,
-                        Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
-                        None => Next::Quit,
-                    });
+                    wanted = Some(self.follow(command));
                     session.close(CloseReason::ByUs);
                 }
                 () = session.activated(), if !told => {
@@ -123,15 +121,11 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
 
     /// Tries to connect once.
     async fn connect(&mut self, failed: &mut u32) -> Next {
-        self.state.send_replace(ClientState::Connecting { attempt: *failed });
+        self.enter(ClientState::Connecting { attempt: *failed });
         let connected = tokio::select! {
             // What is wanted comes before what happens at the same time.
             biased;
-            command = self.commands.recv() => return match command {
-                Some(Command::Reconnect) => Next::Connect,
-                Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
-                None => Next::Quit,
-            },
+            command = self.commands.recv() => return self.follow(command),
             connected = self.transport.connect(&self.server) => connected,
         };
         match (connected, &self.reconnect) {
@@ -151,32 +145,43 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
             return Next::Stay(ClientState::Exhausted);
         };
         *failed = attempt;
-        self.state.send_replace(ClientState::Waiting { attempt, delay });
+        self.enter(ClientState::Waiting { attempt, delay });
         if let Some(observer) = &self.settings.observer {
             observer.reconnecting(&self.server, attempt, delay);
         }
         tokio::select! {
             biased;
-            command = self.commands.recv() => match command {
-                Some(Command::Reconnect) => Next::Connect,
-                Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
-                None => Next::Quit,
-            },
+            command = self.commands.recv() => self.follow(command),
             () = sleep(delay) => Next::Connect,
         }
     }
 
     /// Stays disconnected until the program wants otherwise.
     async fn stay(&mut self, state: ClientState, failed: &mut u32) -> Next {
-        self.state.send_replace(state);
-        match self.commands.recv().await {
-            Some(Command::Reconnect) => {
-                // Who begins anew has all attempts before it.
-                *failed = 0;
-                Next::Connect
+        self.enter(state);
+        let command = self.commands.recv().await;
+        if matches!(command, Some(Command::Reconnect)) {
+            // Who begins anew has all attempts before it.
+            *failed = 0;
+        }
+        self.follow(command)
+    }
+
+    /// Tells what follows from a command, or from the loss of the last handle.
+    fn follow(&mut self, command: Option<Command>) -> Next {
+        match command {
+            Some(Command::Reconnect) => Next::Connect,
+            Some(Command::Disconnect(done)) => {
+                self.disconnecting.push(done);
+                Next::Stay(ClientState::Disconnected)
             }
-            Some(Command::Disconnect) => Next::Stay(ClientState::Disconnected),
             None => Next::Quit,
         }
+    }
+
+    /// Shows a state without a connection, and lets those go on who waited for the end of the last one.
+    fn enter(&mut self, state: ClientState) {
+        self.state.send_replace(state);
+        self.disconnecting.clear();
     }
 }

@@ -13,7 +13,7 @@ use net_core::{
 };
 use tokio::time::{sleep, timeout};
 
-use super::Driver;
+use super::{Driver, Ended};
 use crate::{
     CloseReason, Identity, Proof, Refusal,
     auth::Gatekeeper,
@@ -68,6 +68,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.turn_away(ErrorReply::new(ErrorCode::Unauthenticated, "the transport proves no identity"));
             return false;
         }
+        // What is longer than what it may still send is refused before memory is taken for it.
+        let longest = self.rx.limit_message_len(gatekeeper.config.max_bytes.max(1));
+        self.restrict(longest, gatekeeper.config.max_bytes);
         let mut used = Used::default();
         let mut stage = Stage::Listening;
         let mut deadline = pin!(sleep(gatekeeper.config.timeout));
@@ -93,6 +96,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                             continue;
                         };
                         session.set_identity(identity.with_proof(Proof::Credentials));
+                        self.restrict(longest, usize::MAX);
                         return Poll::Ready(true);
                     }
                     Stage::TurnedAway(reply) if room => {
@@ -108,12 +112,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                     Stage::Listening if room => match self.poll_frame(cx) {
                         Poll::Ready(Some(frame)) => {
                             stage = self.received_unknown(frame, gatekeeper, &session, &mut used);
+                            self.restrict(longest, gatekeeper.config.max_bytes.saturating_sub(used.bytes));
                             continue;
                         }
                         Poll::Ready(None) => return Poll::Ready(false),
                         Poll::Pending => {
                             if used.bytes + self.rx.incomplete_len() > gatekeeper.config.max_bytes {
-                                stage = self.exceeded();
+                                stage = Stage::TurnedAway(self.exceeds());
                                 continue;
                             }
                         }
@@ -145,6 +150,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 self.wake.received_bytes += frame.len() as u64;
                 Poll::Ready(Some(frame))
             }
+            // Longer than what it may still send.
+            Poll::Ready(Err(error))
+                if error.kind() == ErrorKind::MessageTooLong && self.settings().role == Role::Server =>
+            {
+                let reply = self.exceeds();
+                self.turn_away(reply);
+                self.ended = Some(Ended::Broken);
+                Poll::Ready(None)
+            }
             Poll::Ready(end) => {
                 self.input_ended(end.err());
                 Poll::Ready(None)
@@ -167,7 +181,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         used.messages += 1;
         used.bytes += frame.len();
         if used.messages > gatekeeper.config.max_messages || used.bytes > gatekeeper.config.max_bytes {
-            return self.exceeded();
+            return Stage::TurnedAway(self.exceeds());
         }
         let message = match Message::decode(frame) {
             Ok(message) => message,
@@ -249,10 +263,18 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         Stage::Listening
     }
 
-    /// Turns away a peer that sends too much before it is known.
-    fn exceeded<'a>(&mut self) -> Stage<'a> {
+    /// Tells that a peer sends too much before it is known, and returns why it is turned away.
+    fn exceeds(&self) -> ErrorReply {
         self.session.observe(|observer| observer.refused(self.info(), Limit::Unauthenticated, 1));
-        Stage::TurnedAway(ErrorReply::new(ErrorCode::Unauthenticated, "too much before authentication"))
+        ErrorReply::new(ErrorCode::Unauthenticated, "too much before authentication")
+    }
+
+    /// Lets the peer announce no message longer than `left`, where the receiver, whose own limit is `longest`, can be
+    /// told so; where it cannot, such a message counts once it has arrived.
+    fn restrict(&mut self, longest: Option<usize>, left: usize) {
+        if let Some(longest) = longest {
+            self.rx.limit_message_len(longest.min(left.max(1)));
+        }
     }
 
     fn refuse(&mut self, id: u64, reply: &ErrorReply) {

@@ -8,7 +8,10 @@ use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Limit, Message, MessageK
 use super::{Driver, Ended};
 use crate::{
     Format, HandlerResult,
-    session::{outbox::cost, signal},
+    session::{
+        outbox::{cost, detach},
+        signal,
+    },
 };
 
 /// What a reply is to: kind and id of the message that was handled.
@@ -156,6 +159,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     fn reply_behind(&mut self, cx: &mut Context<'_>, reply: Message) {
         self.replies.push_back(reply);
         let _ = self.poll_output(cx);
+        // What has to wait for longer pins no read buffer.
+        if let Some(last) = self.replies.pop_back() {
+            self.replies.push_back(detach(last));
+        }
     }
 
     #[cold]
@@ -163,7 +170,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         match offer {
             Offer::Taken => {}
             Offer::Refused(error) => self.refused(error, origin),
-            Offer::NoRoom(reply) => self.replies.push_back(reply),
+            Offer::NoRoom(reply) => self.replies.push_back(detach(reply)),
         }
     }
 

@@ -164,17 +164,20 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         let max_message_len = transport.guarantees().max_message_len;
         let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server)
             .with_access(access);
+        let failure = Arc::default();
         let serving = serve::Serving {
             sessions: sessions.clone(),
             settings: Arc::new(settings),
             handler: Arc::new(handler),
             phase: watched,
             notice: noticed,
+            failure: Arc::clone(&failure),
         };
         serve::start(listeners, &serving, &open, threads.is_some())
             .map_err(|error| Error::from_io(error, "start runtime").at(&local))?;
         let close_timeout = config.limits.close_timeout;
-        let shared = Arc::new(Shared { local, sessions, admission, phase, notice, listening, close_timeout });
+        let shared = Shared { local, sessions, admission, phase, notice, listening, failure, close_timeout };
+        let shared = Arc::new(shared);
         Ok(Server { _stop: Arc::new(StopOnDrop(shared.clone())), shared })
     }
 }

@@ -1,8 +1,12 @@
 //! The loops of a server: one accepts, one looks at deadlines.
 
-use std::{io, sync::Arc, thread};
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+    thread,
+};
 
-use net_core::{Connection, GoAway, Listener};
+use net_core::{Address, Connection, Error, GoAway, Listener};
 use tokio::{
     runtime,
     sync::watch,
@@ -20,6 +24,8 @@ pub(super) struct Serving<H> {
     pub(super) handler: Arc<H>,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) notice: watch::Receiver<Option<GoAway>>,
+    /// Why a listener failed first.
+    pub(super) failure: Arc<OnceLock<Arc<Error>>>,
 }
 
 impl<H> Clone for Serving<H> {
@@ -30,6 +36,7 @@ impl<H> Clone for Serving<H> {
             handler: self.handler.clone(),
             phase: self.phase.clone(),
             notice: self.notice.clone(),
+            failure: self.failure.clone(),
         }
     }
 }
@@ -96,7 +103,12 @@ impl<H: Handler> Serving<H> {
                 }
                 accepted = listener.accept() => match accepted {
                     Ok(connection) => self.serve(connection, &tasks),
-                    Err(_) => break,
+                    Err(error) => {
+                        if !closing {
+                            self.failed(listener.local(), error);
+                        }
+                        break;
+                    }
                 },
             }
         }
@@ -105,6 +117,16 @@ impl<H: Handler> Serving<H> {
         tasks.close();
         tasks.wait().await;
         drop(alive);
+    }
+
+    /// Tells that a listener has ended that nobody closed.
+    #[cold]
+    fn failed(&self, at: &Address, error: Error) {
+        if let Some(observer) = &self.settings.observer {
+            observer.listener_failed(at, &error);
+        }
+        // The first one stays.
+        let _ = self.failure.set(Arc::new(error));
     }
 
     fn serve<S: net_core::Sender, R: net_core::Receiver>(

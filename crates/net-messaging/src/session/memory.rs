@@ -33,6 +33,11 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
+    /// Tells whether what can be had at the price of a copy is to be given back.
+    pub(crate) fn is_half_used(&self) -> bool {
+        self.used() > self.max / 2
+    }
+
     /// Returns how much is held beyond three quarters, from where on those who hold most have to go.
     pub(crate) fn excess(&self) -> usize {
         self.used().saturating_sub(self.max - self.max / 4)

@@ -164,7 +164,7 @@ impl Waiting {
     }
 }
 
-/// Copies a payload that many outboxes will share, so that none of them pins what it was a view of.
+/// Copies a short payload that will be kept, so that it does not pin what it was a view of.
 pub(crate) fn detach(message: Message) -> Message {
     if message.payload().len() >= KEPT_LEN {
         return message;

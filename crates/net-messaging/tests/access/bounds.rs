@@ -8,12 +8,15 @@ use std::{
     },
 };
 
-use net_core::{Credentials, ErrorCode, ErrorKind, Message, MessageKind, memory::Memory};
+use net_core::{Credentials, ErrorCode, ErrorKind, Message, MessageKind, Receiver, Sender, memory::Memory};
 use net_messaging::{
     AuthenticationConfig, Client, Identity, Lockout, Reconnect, Refusal, Server, ServerConfig,
 };
 use net_tcp::Tcp;
-use tokio::time::Instant;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 use crate::{
     claims::{Claimed, Heard, OneKey, attempt, reply, right, shown, wrong},
@@ -90,7 +93,6 @@ async fn a27_bytes_before_authentication_are_limited() {
 
 #[tokio::test]
 async fn a27_a_message_that_is_not_whole_counts_too() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = Server::builder(Tcp::default()).authenticator(OneKey).listen("tcp://127.0.0.1:0").await;
     let server = server.expect("listens");
     let to = server.local().socket().expect("an IP address");
@@ -102,6 +104,37 @@ async fn a27_a_message_that_is_not_whole_counts_too() {
     let read = soon("the end", stream.read(&mut [0; 100])).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     assert!(began.elapsed() < secs(8), "it is not the time-out that ends it");
+}
+
+#[tokio::test]
+async fn a27_an_announcement_alone_is_refused_before_authentication_and_taken_after_it() {
+    let told = Heard::default();
+    let server = Server::builder(Tcp::default()).authenticator(OneKey).observer(told.clone());
+    let server = server.on_message(|_, message| async { Ok(message.into_reply()) });
+    let server = server.listen("tcp://127.0.0.1:0").await.expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    // Four bytes announce a megabyte.
+    let mut stream = tokio::net::TcpStream::connect(to).await.expect("connects");
+    stream.write_all(&[0, 16, 0, 0]).await.expect("writes");
+    let began = Instant::now();
+    let read = soon("the end", stream.read(&mut [0; 100])).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    assert!(began.elapsed() < secs(8), "it is not the time-out that ends it");
+    assert!(told.all().contains(&"limited authentication.max_bytes 1".to_owned()), "{:?}", told.all());
+    // What is left of the bound counts, not the whole of it.
+    let mut peer = Peer::connect(&Tcp::default(), server.local()).await;
+    peer.notify(vec![0; 60_000]).await;
+    peer.notify(vec![0; 10_000]).await;
+    let end = soon("the end", peer.0.rx.recv()).await;
+    assert!(matches!(end, Ok(None) | Err(_)), "{end:?}");
+    // A megabyte right behind the credentials is taken whole.
+    let mut peer = Peer::connect(&Tcp::default(), server.local()).await;
+    peer.0.tx.feed(shown(0, &right("ann")).encode()).await.expect("feeds");
+    let long = vec![7; (1 << 20) - Message::HEAD_LEN];
+    peer.request(1, long.clone()).await;
+    assert_eq!(peer.recv().await.kind(), MessageKind::Response);
+    let answer = peer.recv().await;
+    assert_eq!((answer.id(), &answer.payload()[..]), (1, &long[..]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! Deadlines: heartbeats, idle sessions, the first message, incomplete messages.
 
 use net_core::{
-    Message, MessageKind,
+    ErrorKind, Message, MessageKind,
     memory::Memory,
     testing::{Faults, Link, LinkConfig},
 };
@@ -146,6 +146,34 @@ async fn m2_the_first_message_has_a_deadline() {
     peer.notify("x").await;
     tokio::time::sleep(secs(3_600)).await;
     assert!(only(&server).await.is_active(), "after the first one there is no such deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn m2_the_first_byte_and_the_rest_of_the_first_message_share_one_deadline() {
+    let config =
+        Limits { first_message_timeout: Some(secs(30)), message_timeout: Some(secs(20)), ..unlimited() };
+    // The last of the bytes that come, when; then nothing more comes.
+    for sent in [0, 1, 5, 20] {
+        let (_server, mut stream, session) = bytes(config).await;
+        let began = Instant::now();
+        tokio::time::sleep(secs(29)).await;
+        stream.write_all(&frame(1, &[7; 100])[..sent]).await.expect("writes");
+        assert!(matches!(end(&session).await, CloseReason::NoFirstMessage), "{sent} bytes");
+        assert!((secs(30)..secs(33)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_outs_of_0_are_refused_at_the_start_by_name() {
+    let memory = Memory::default();
+    let zero = Limits { stall_timeout: Some(secs(0)), ..Limits::default() };
+    let server = Server::builder(memory.clone()).limits(zero).listen("mem://zero").await;
+    let error = server.expect_err("is refused");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.report().contains("stall_timeout is 0"), "{}", error.report());
+    let client = Client::builder(memory).session(heartbeat(0, 3)).connect("mem://zero").await;
+    let error = client.expect_err("is refused");
+    assert!(error.report().contains("heartbeat.interval is 0"), "{}", error.report());
 }
 
 #[tokio::test(start_paused = true)]

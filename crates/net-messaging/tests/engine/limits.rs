@@ -109,13 +109,17 @@ async fn a9_a_peer_that_does_not_read_is_told_as_a_stall() {
     let (memory, told) = (narrow(), Arc::new(Told::default()));
     let limits = Limits { stall_timeout: Some(secs(3)), ..unlimited() };
     let server = listen(Server::builder(memory.clone()).rules(limits).observer(told.clone())).await;
-    let _peer = Peer::connect(&memory, server.local()).await;
+    let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     for _ in 0..3 {
         push(&session, "unread");
     }
     assert!(matches!(end(&session).await, CloseReason::Stalled));
     assert_eq!(told.take(), ["stall_timeout"]);
+    // What was on its way arrives; that the rest is lost does not look like the end.
+    assert_eq!(peer.text().await, "unread");
+    let lost = soon("the abort", peer.0.rx.recv()).await.expect_err("two were lost");
+    assert_eq!(lost.kind(), ErrorKind::Reset);
 }
 
 #[tokio::test(start_paused = true)]

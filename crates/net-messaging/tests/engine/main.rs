@@ -11,6 +11,7 @@ mod go_away;
 mod handlers;
 mod ids;
 mod limits;
+mod listener;
 mod memory;
 mod order;
 mod outbox;

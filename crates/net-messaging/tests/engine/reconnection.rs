@@ -334,3 +334,20 @@ async fn m4_a_client_comes_back_to_a_server_that_is_started_again_on_its_port() 
     assert_eq!(soon("an answer", session.request("again")).await.expect("answers").payload(), "again");
     client.disconnect().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn m4_who_disconnects_is_not_kept_waiting_by_one_who_connects_anew() {
+    let memory = Memory::default();
+    let mut listener = bind(&memory).await;
+    let (client, mut peer) = connect(&memory, &mut listener, None).await;
+    let other = client.clone();
+    let disconnecting = tokio::spawn(async move { other.disconnect().await });
+    peer.expect_end().await;
+    // It has begun to end, and waits for this peer to finish too.
+    client.reconnect();
+    settle().await;
+    drop(peer);
+    soon("the end of the connection", disconnecting).await.expect("no panic");
+    let _peer = Peer::accept(&mut listener).await;
+    soon("the next connection", client.connected()).await.expect("connects");
+}

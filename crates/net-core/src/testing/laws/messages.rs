@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::rig::{
     Pair, Verdict, deliver, ensure, expect, expect_end, judge, lengths, message, pair, soon, well,
 };
-use crate::{Address, Batch, Connection, Receiver, Sender, Transport};
+use crate::{Address, Batch, Connection, ErrorKind, Receiver, Sender, Transport};
 
 /// How many messages cross at once.
 const MANY: usize = 2_000;
@@ -184,6 +184,51 @@ pub async fn batches_agree_with_single_messages<T: Transport>(transport: &T, at:
             expect_end(transport, &mut far.rx).await
         };
         tokio::try_join!(sending, receiving).map(drop)
+    })
+    .await;
+}
+
+/// Law 10: where a receiver can be given a limit, a longer message is the end of receiving; one that comes after the
+/// limit is lifted arrives.
+///
+/// # Panics
+///
+/// The law is broken.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the check.
+pub async fn a_limit_holds_until_it_is_lifted<T: Transport>(transport: &T, at: &Address) {
+    const LIMIT: usize = 100;
+    let guarantees = transport.guarantees();
+    if !guarantees.reliable || !guarantees.preserves_messages || guarantees.max_message_len <= LIMIT {
+        return;
+    }
+    judge(10, "a limit holds until it is lifted", async {
+        let Pair { mut near, mut far, listener: _listening } = pair(transport, at).await?;
+        let Some(before) = far.rx.limit_message_len(LIMIT) else { return Ok(()) };
+        ensure!(
+            before >= guarantees.max_message_len,
+            "the limit was {before}, less than the {} that are promised",
+            guarantees.max_message_len
+        );
+        let longest = message(5, 0, LIMIT);
+        well("send as much as is allowed", near.tx.send(longest.clone())).await?;
+        expect(transport, &mut far.rx, [longest]).await?;
+        let lifted = far.rx.limit_message_len(before);
+        ensure!(lifted == Some(LIMIT), "the limit was {LIMIT}, and {lifted:?} is told");
+        let longer = message(5, 1, LIMIT + 1);
+        well("send more", near.tx.send(longer.clone())).await?;
+        expect(transport, &mut far.rx, [longer.clone()]).await?;
+        far.rx.limit_message_len(LIMIT);
+        well("send too much", near.tx.send(longer)).await?;
+        for _ in 0..2 {
+            match soon("receive too much", far.rx.recv()).await? {
+                Err(error) if error.kind() == ErrorKind::MessageTooLong => {}
+                other => return Err(format!("{other:?} instead of a message too long").into()),
+            }
+        }
+        Ok(())
     })
     .await;
 }

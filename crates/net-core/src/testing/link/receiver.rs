@@ -199,4 +199,8 @@ impl<R: Receiver> Receiver for LinkReceiver<R> {
             ready!(self.poll_time(cx));
         }
     }
+
+    fn limit_message_len(&mut self, max: usize) -> Option<usize> {
+        self.inner.as_mut()?.limit_message_len(max)
+    }
 }
