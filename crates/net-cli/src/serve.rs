@@ -4,11 +4,13 @@ use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use clap::Args;
 use net_core::{
-    Address, Message, Transport,
+    Address, Message, MessageRef, Transport,
     frame::AnyFraming,
     tls::{TlsWatch, WatchConfig},
 };
-use net_messaging::{CloseReason, DrainReport, Handler, HandlerResult, Server, ServerConfig, Session};
+use net_messaging::{
+    Answer, CloseReason, DrainReport, Handler, HandlerResult, Server, ServerConfig, Session,
+};
 
 use crate::{
     event::Event,
@@ -116,16 +118,25 @@ pub(crate) struct Echo {
 impl Echo {
     /// Out of line, so that an echo that tells nothing stays small enough to become part of the engine's loop.
     #[cold]
-    fn tell_echoed(&self, session: &Session, message: &Message) {
+    fn tell_echoed(&self, session: &Session, bytes: usize) {
         let peer = log::shown(&session.info().remote);
-        self.log.tell(&Event::Echoed { peer: &peer, bytes: message.payload().len() });
+        self.log.tell(&Event::Echoed { peer: &peer, bytes });
     }
 }
 
 impl Handler for Echo {
+    const ANSWERS: bool = true;
+
+    fn answer<'a>(&'a self, session: &Session, message: MessageRef<'a>) -> Answer<'a> {
+        if self.verbose {
+            self.tell_echoed(session, message.payload().len());
+        }
+        Answer::Reply(message.payload())
+    }
+
     async fn message(&self, session: &Session, message: Message) -> HandlerResult {
         if self.verbose {
-            self.tell_echoed(session, &message);
+            self.tell_echoed(session, message.payload().len());
         }
         Ok(Some(message.into_reply()))
     }

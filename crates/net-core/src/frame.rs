@@ -1,6 +1,6 @@
 //! How messages are marked in a byte stream: sans-I/O codecs that serve async and blocking callers alike.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use bytes::{Bytes, BytesMut};
 
@@ -61,6 +61,16 @@ pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     /// The bytes are no frame, or a frame over the limit. The stream is useless afterwards.
     fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, FrameError>;
 
+    /// Finds the next message in `input` without taking it out.
+    ///
+    /// `None` where [`decode`](Self::decode) has to look: the message has not arrived whole or is no frame, its bytes do
+    /// not stand in one piece, or the framing keeps what it has learnt of the input. Whoever takes `frame_len` bytes off
+    /// `input` afterwards has taken this message.
+    fn find(&self, input: &[u8]) -> Option<Found> {
+        let _ = input;
+        None
+    }
+
     /// Takes what is left in `input` once the stream has ended.
     ///
     /// # Errors
@@ -97,6 +107,15 @@ pub enum Decoded {
         /// How many more bytes are needed at least before another look is of use; 1 where that is not known.
         missing: usize,
     },
+}
+
+/// Where [`Framing::find`] found a whole message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The message's place in the input.
+    pub message: Range<usize>,
+    /// The length of its frame, which begins where the input does.
+    pub frame_len: usize,
 }
 
 /// Why bytes are no frame, or a message cannot be made one.
@@ -138,7 +157,7 @@ pub enum FrameError {
 
 /// Returns what is left of the message `head` + `body` without its first `taken` bytes.
 #[inline]
-pub fn without_first<'a>(taken: usize, head: &'a [u8], body: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+pub fn without_first<'h, 'b>(taken: usize, head: &'h [u8], body: &'b [u8]) -> (&'h [u8], &'b [u8]) {
     match head.get(taken..) {
         Some(head) => (head, body),
         None => (&[], body.get(taken - head.len()..).unwrap_or_default()),

@@ -50,7 +50,7 @@ pub use limit::Limit;
 pub use limits::{DataRate, Lifetime, Limits, OutboxConfig, Overflow};
 pub use message::{
     ApiKey, Credentials, CredentialsError, ErrorCode, ErrorReply, GoAway, GoAwayReason, Message,
-    MessageError, MessageKind,
+    MessageError, MessageKind, MessageRef,
 };
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};

@@ -7,10 +7,12 @@ use bytes::{Buf, Bytes, BytesMut};
 mod credentials;
 mod error_reply;
 mod go_away;
+mod message_ref;
 
 pub use credentials::{ApiKey, Credentials, CredentialsError};
 pub use error_reply::{ErrorCode, ErrorReply};
 pub use go_away::{GoAway, GoAwayReason};
+pub use message_ref::MessageRef;
 
 /// What a message is to its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +47,15 @@ impl MessageKind {
             6 => Self::GoAway,
             _ => return None,
         })
+    }
+
+    /// The kind of an answer to a message of this kind.
+    #[inline]
+    fn of_reply(self) -> Self {
+        match self {
+            Self::Request | Self::Authenticate => Self::Response,
+            _ => Self::Notification,
+        }
     }
 }
 
@@ -113,14 +124,14 @@ impl Message {
     #[must_use]
     #[inline]
     pub fn reply(&self, payload: impl Into<Bytes>) -> Self {
-        Self { kind: self.reply_kind(), id: self.id, payload: payload.into() }
+        Self { kind: self.kind.of_reply(), id: self.id, payload: payload.into() }
     }
 
     /// Turns this message into an answer with the same payload.
     #[must_use]
     #[inline]
     pub fn into_reply(self) -> Self {
-        Self { kind: self.reply_kind(), ..self }
+        Self { kind: self.kind.of_reply(), ..self }
     }
 
     /// Returns an error as the answer to this message.
@@ -129,22 +140,14 @@ impl Message {
         Self { kind: MessageKind::Error, id: self.id, payload: error.encode() }
     }
 
-    #[inline]
-    fn reply_kind(&self) -> MessageKind {
-        match self.kind {
-            MessageKind::Request | MessageKind::Authenticate => MessageKind::Response,
-            _ => MessageKind::Notification,
-        }
+    fn shown(&self) -> Shown<'_> {
+        Shown { kind: self.kind, payload: &self.payload }
     }
 
     /// Returns kind and id as they stand in front of the payload.
     #[inline]
     pub fn head(&self) -> [u8; Self::HEAD_LEN] {
-        let mut head = [0; Self::HEAD_LEN];
-        let (kind, id) = head.split_at_mut(1);
-        kind.copy_from_slice(&[self.kind as u8]);
-        id.copy_from_slice(&self.id.to_be_bytes());
-        head
+        head(self.kind, self.id)
     }
 
     /// Returns the message as the content of a frame.
@@ -162,13 +165,20 @@ impl Message {
     /// The content is shorter than kind and id, or its kind is unknown.
     #[inline]
     pub fn decode(mut body: Bytes) -> Result<Self, MessageError> {
-        let Some((&kind, rest)) = body.split_first() else { return Err(MessageError::TooShort { len: 0 }) };
-        let Some(id) = rest.first_chunk() else { return Err(MessageError::TooShort { len: body.len() }) };
-        let id = u64::from_be_bytes(*id);
-        let kind = MessageKind::from_byte(kind).ok_or(MessageError::UnknownKind { kind })?;
+        let MessageRef { kind, id, .. } = MessageRef::decode(&body)?;
         body.advance(Self::HEAD_LEN);
         Ok(Self { kind, id, payload: body })
     }
+}
+
+/// Kind and id as they stand in front of a payload.
+#[inline]
+fn head(kind: MessageKind, id: u64) -> [u8; Message::HEAD_LEN] {
+    let mut head = [0; Message::HEAD_LEN];
+    let (kind_byte, id_bytes) = head.split_at_mut(1);
+    kind_byte.copy_from_slice(&[kind as u8]);
+    id_bytes.copy_from_slice(&id.to_be_bytes());
+    head
 }
 
 /// A notification with id 0.
@@ -222,14 +232,17 @@ const SHOWN: usize = 64;
 
 /// Shows the start of a payload with everything but printable ASCII escaped, so that no peer writes into a log; of
 /// credentials it shows nothing.
-struct Shown<'a>(&'a Message);
+struct Shown<'a> {
+    kind: MessageKind,
+    payload: &'a [u8],
+}
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.kind == MessageKind::Authenticate {
+        if self.kind == MessageKind::Authenticate {
             return f.write_str("[hidden]");
         }
-        let payload = &self.0.payload;
+        let payload = self.payload;
         let shown = payload.get(..SHOWN).unwrap_or(payload);
         write!(f, "\"{}\"", shown.escape_ascii())?;
         if payload.len() > SHOWN {
@@ -244,14 +257,14 @@ impl fmt::Debug for Message {
         f.debug_struct("Message")
             .field("kind", &self.kind)
             .field("id", &self.id)
-            .field("payload", &format_args!("{}", Shown(self)))
+            .field("payload", &format_args!("{}", self.shown()))
             .finish()
     }
 }
 
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} {} {}", self.kind, self.id, Shown(self))
+        write!(f, "{:?} {} {}", self.kind, self.id, self.shown())
     }
 }
 

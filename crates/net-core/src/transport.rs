@@ -229,6 +229,13 @@ pub trait Sender: Send + Unpin + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Offers one message that consists of `head` and then a copy of `body`, as [`poll_send`](Self::poll_send) does.
+    ///
+    /// For a short body that is borrowed: a transport that gathers short messages in one buffer copies it there.
+    fn poll_send_copy(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<Result<()>> {
+        self.poll_send_parts(cx, head, &mut Bytes::copy_from_slice(body))
+    }
+
     /// Offers the messages of `batch` in order, taking out those that are accepted.
     ///
     /// `Pending`: those still in `batch` were not accepted. An error concerns the first one still in `batch`.
@@ -348,6 +355,19 @@ pub trait Receiver: Send + Unpin + 'static {
         }))
     }
 
+    /// Shows the next message without taking it, where it has arrived whole and its bytes stand in one piece.
+    ///
+    /// `None` says nothing of what [`poll_recv`](Self::poll_recv) would give: it is to be asked then. What is shown is
+    /// what it would give next.
+    ///
+    /// A message that is only looked at costs less than one that is owned: no reference to it is counted.
+    fn peek(&mut self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Takes the message that [`peek`](Self::peek) showed last and drops it; nothing where it showed none.
+    fn consume(&mut self) {}
+
     /// Returns how many bytes are held of a message that has not arrived whole.
     ///
     /// A server that finds it above zero for too long has a peer that stalls inside a message.
@@ -408,6 +428,10 @@ impl<S: Sender + ?Sized> Sender for Box<S> {
         (**self).poll_send_parts(cx, head, body)
     }
 
+    fn poll_send_copy(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<Result<()>> {
+        (**self).poll_send_copy(cx, head, body)
+    }
+
     fn poll_send_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<()>> {
         (**self).poll_send_many(cx, batch)
     }
@@ -428,6 +452,14 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
         (**self).poll_recv_many(cx, batch)
+    }
+
+    fn peek(&mut self) -> Option<&[u8]> {
+        (**self).peek()
+    }
+
+    fn consume(&mut self) {
+        (**self).consume();
     }
 
     fn incomplete_len(&self) -> usize {

@@ -133,6 +133,7 @@ proptest! {
         let mut wire = BytesMut::new();
         let mut writer = FrameWriter::new(Chunked::new(&[], &sizes), framing.clone());
         let mut sender = FrameSender::new(Chunked::new(&[], &sizes), framing.clone()).with_max_buffered(limit);
+        let mut copied = FrameSender::new(Chunked::new(&[], &sizes), framing.clone()).with_max_buffered(limit);
         let mut batched = FrameSender::new(Chunked::new(&[], &sizes), framing.clone()).with_max_buffered(limit);
         block_on(async {
             for (message, head) in messages.into_iter().zip(heads.iter().cycle()) {
@@ -148,6 +149,8 @@ proptest! {
                 let message = Bytes::from(message);
                 let mut body = message.clone();
                 let head = body.split_to((*head).min(body.len()));
+                let sent = std::future::poll_fn(|cx| copied.poll_send_copy(cx, &head, &body)).await;
+                assert_eq!(sent.is_ok(), expected);
                 let sent = std::future::poll_fn(|cx| sender.poll_send_parts(cx, &head, &mut body)).await;
                 assert_eq!(sent.is_ok(), expected);
                 let mut batch = Batch::new(8, 1 << 20);
@@ -157,10 +160,12 @@ proptest! {
             }
             while writer.flush().is_err_and(|error| error.is_timeout()) {}
             sender.finish().await.expect("written");
+            copied.finish().await.expect("written");
             batched.finish().await.expect("written");
         });
         prop_assert_eq!(&writer.get_ref().bytes, &wire);
         prop_assert_eq!(&sender.get_ref().bytes, &wire);
+        prop_assert_eq!(&copied.get_ref().bytes, &wire);
         prop_assert_eq!(&batched.get_ref().bytes, &wire);
     }
 

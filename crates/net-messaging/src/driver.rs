@@ -26,6 +26,7 @@ use crate::{
 };
 
 mod admit;
+mod answer;
 mod authenticate;
 mod backlog;
 mod concurrent;

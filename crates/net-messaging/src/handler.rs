@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, future::Future, sync::Arc};
 
-use net_core::Message;
+use net_core::{Message, MessageRef};
 
 use crate::{CloseReason, Session};
 
@@ -38,11 +38,51 @@ pub type HandlerResult<T = Option<Message>> = Result<T, HandlerError>;
 /// }
 /// ```
 pub trait Handler: Send + Sync + 'static {
+    /// Whether [`answer`](Self::answer) is asked before [`message`](Self::message); not unless set.
+    const ANSWERS: bool = false;
+
     /// Handles a request or a notification, and returns what is sent back.
     ///
     /// The reply goes out behind everything that was sent to the session before. What a handler returns for a
     /// notification is sent too.
     fn message(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send;
+
+    /// Answers a short message at once, from its bytes where they lie, where [`ANSWERS`](Self::ANSWERS) is set.
+    ///
+    /// An echo, a counter, a look-up in memory need neither own a message nor wait: what is answered here costs no
+    /// reference count and no future, which is a third of a message of 64 bytes. It must not block. What it leaves,
+    /// [`message`](Self::message) handles, which must be able to handle every message: only those of up to 4 KiB are
+    /// shown here, of those only what is at hand whole while nothing else of the session is under way, and none where
+    /// messages are handled concurrently or under a rate limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use net_core::{Message, MessageRef};
+    /// use net_messaging::{Answer, Handler, HandlerResult, Session};
+    ///
+    /// #[derive(Debug)]
+    /// struct Clock;
+    ///
+    /// impl Handler for Clock {
+    ///     const ANSWERS: bool = true;
+    ///
+    ///     fn answer<'a>(&'a self, _: &Session, message: MessageRef<'a>) -> Answer<'a> {
+    ///         match message.payload() {
+    ///             b"ping" => Answer::Reply(b"pong"),
+    ///             _ => Answer::Leave,
+    ///         }
+    ///     }
+    ///
+    ///     async fn message(&self, _: &Session, message: Message) -> HandlerResult {
+    ///         Ok(Some(message.reply(if message.payload() == "ping" { "pong" } else { "what?" })))
+    ///     }
+    /// }
+    /// ```
+    fn answer<'a>(&'a self, session: &Session, message: MessageRef<'a>) -> Answer<'a> {
+        let _ = (session, message);
+        Answer::Leave
+    }
 
     /// Is told of a new session, before any message of it. An error refuses the session.
     fn connected(&self, session: &Session) -> impl Future<Output = HandlerResult<()>> + Send {
@@ -57,6 +97,17 @@ pub trait Handler: Send + Sync + 'static {
     }
 }
 
+/// What [`Handler::answer`] makes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer<'a> {
+    /// It is handled, and this payload is sent back.
+    Reply(&'a [u8]),
+    /// It is handled, and nothing is sent back.
+    Nothing,
+    /// [`Handler::message`] is to handle it.
+    Leave,
+}
+
 /// Handles nothing: a client that only asks.
 impl Handler for () {
     async fn message(&self, _: &Session, _: Message) -> HandlerResult {
@@ -65,6 +116,12 @@ impl Handler for () {
 }
 
 impl<H: Handler> Handler for Arc<H> {
+    const ANSWERS: bool = H::ANSWERS;
+
+    fn answer<'a>(&'a self, session: &Session, message: MessageRef<'a>) -> Answer<'a> {
+        (**self).answer(session, message)
+    }
+
     fn message(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send {
         (**self).message(session, message)
     }

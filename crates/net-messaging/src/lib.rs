@@ -26,7 +26,7 @@ pub use client::{Client, ClientBuilder, ClientState};
 pub use close_reason::CloseReason;
 pub use config::{Format, Heartbeat, ServerConfig, SessionConfig};
 pub use delivery::{BroadcastReport, Delivery};
-pub use handler::{Callbacks, Handler, HandlerError, HandlerResult, OnMessage};
+pub use handler::{Answer, Callbacks, Handler, HandlerError, HandlerResult, OnMessage};
 pub use net_core::{DataRate, GoAway, GoAwayReason, Lifetime, Limits, OutboxConfig, Overflow};
 pub use pool::{HealthCheck, Pool, PoolConfig, PoolStatus, PooledClient};
 pub use rate_limit::{RateKey, RateLimit};

@@ -7,8 +7,8 @@ mod rig;
 
 use std::alloc::System;
 
-use net_core::{Message, MessageKind, Transport, memory::Memory};
-use net_messaging::{Client, Format, Handler, HandlerResult, Server, Session, SessionConfig};
+use net_core::{Message, MessageKind, MessageRef, Transport, memory::Memory};
+use net_messaging::{Answer, Client, Format, Handler, HandlerResult, Server, Session, SessionConfig};
 use net_tcp::Tcp;
 use rig::{Ruled, quiet, soon};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -29,6 +29,22 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 struct Echo;
 
 impl Handler for Echo {
+    async fn message(&self, _: &Session, message: Message) -> HandlerResult {
+        Ok(Some(message.into_reply()))
+    }
+}
+
+/// Answers with what it was sent, from where it lies.
+#[derive(Debug)]
+struct Mirror;
+
+impl Handler for Mirror {
+    const ANSWERS: bool = true;
+
+    fn answer<'a>(&'a self, _: &Session, message: MessageRef<'a>) -> Answer<'a> {
+        Answer::Reply(message.payload())
+    }
+
     async fn message(&self, _: &Session, message: Message) -> HandlerResult {
         Ok(Some(message.into_reply()))
     }
@@ -78,6 +94,8 @@ async fn receive_handler_and_reply_allocate_nothing_per_small_message() {
     for format in [Format::Message, Format::Raw] {
         let (allocations, messages) = allocated_by_an_echo(format, Echo).await;
         assert!(allocations < 100, "{allocations} allocations for {messages} messages, {format:?}");
+        let (allocations, messages) = allocated_by_an_echo(format, Mirror).await;
+        assert!(allocations < 100, "{allocations} allocations for {messages} messages at once, {format:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use bytes::{Bytes, BytesMut};
 
-use super::{ByteOrder, Decoded, Delimiter, FixedSize, FrameError, Framing, LengthPrefix, Raw, Tlv};
+use super::{ByteOrder, Decoded, Delimiter, FixedSize, Found, FrameError, Framing, LengthPrefix, Raw, Tlv};
 
 /// A framing chosen at run time, written `length`, `lines`, `fixed:N`, `tlv` or `none`.
 ///
@@ -123,6 +123,11 @@ impl Framing for AnyFraming {
     #[inline]
     fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, FrameError> {
         each!(self, framing => framing.decode(input))
+    }
+
+    #[inline]
+    fn find(&self, input: &[u8]) -> Option<Found> {
+        each!(self, framing => framing.find(input))
     }
 
     fn decode_end(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {

@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{Decoded, FrameError, Framing};
+use super::{Decoded, Found, FrameError, Framing};
 
 /// Messages that all have one length, with nothing between them.
 ///
@@ -59,6 +59,10 @@ impl Framing for FixedSize {
             return Ok(Decoded::Incomplete { missing: self.size - input.len() });
         }
         Ok(Decoded::Message(input.split_to(self.size).freeze()))
+    }
+
+    fn find(&self, input: &[u8]) -> Option<Found> {
+        (input.len() >= self.size).then(|| Found { message: 0..self.size, frame_len: self.size })
     }
 }
 

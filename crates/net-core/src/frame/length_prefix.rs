@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
-use super::{Decoded, FrameError, Framing, check_len};
+use super::{Decoded, Found, FrameError, Framing, check_len};
 
 /// The order of the bytes of a number on the wire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -136,6 +136,13 @@ impl Framing for LengthPrefix {
         }
         input.advance(self.width());
         Ok(Decoded::Message(input.split_to(len).freeze()))
+    }
+
+    #[inline]
+    fn find(&self, input: &[u8]) -> Option<Found> {
+        let len = usize::try_from(self.peek(input)?).ok().filter(|len| *len <= self.max)?;
+        let frame_len = self.width().saturating_add(len);
+        (frame_len <= input.len()).then(|| Found { message: self.width()..frame_len, frame_len })
     }
 }
 

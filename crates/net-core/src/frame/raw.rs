@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::{Decoded, FrameError, Framing, check_len};
+use super::{Decoded, Found, FrameError, Framing, check_len};
 
 /// No marks at all: each read is a message, and boundaries are lost.
 ///
@@ -67,6 +67,11 @@ impl Framing for Raw {
             return Ok(Decoded::Incomplete { missing: 1 });
         }
         Ok(Decoded::Message(input.split_to(input.len().min(self.max)).freeze()))
+    }
+
+    fn find(&self, input: &[u8]) -> Option<Found> {
+        let len = input.len().min(self.max);
+        (len > 0).then_some(Found { message: 0..len, frame_len: len })
     }
 }
 

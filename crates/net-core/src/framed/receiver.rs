@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
@@ -55,6 +55,8 @@ pub struct FrameReceiver<R, F> {
     lent: bool,
     /// How many bytes the frame at the start of `input` misses at least.
     missing: usize,
+    /// The length on the wire of the message that was shown; 0: none was.
+    shown: usize,
     /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
     stride: u32,
     state: State,
@@ -81,6 +83,7 @@ impl<R, F> FrameReceiver<R, F> {
             input: BytesMut::new(),
             lent: false,
             missing: 1,
+            shown: 0,
             stride: 0,
             state: State::Open,
             failure: None,
@@ -264,6 +267,7 @@ where
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: a tenth of a small message's cost")]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        self.shown = 0;
         if matches!(self.state, State::Open)
             && let Some(message) = self.next_message()?
         {
@@ -285,6 +289,29 @@ where
             count += 1;
         }
         Poll::Ready(Ok(count))
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `poll_recv`")]
+    fn peek(&mut self) -> Option<&[u8]> {
+        self.shown = 0;
+        if !matches!(self.state, State::Open) {
+            return None;
+        }
+        let found = self.framing.find(&self.input)?;
+        let message = self.input.get(found.message)?;
+        self.shown = found.frame_len;
+        Some(message)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `poll_recv`")]
+    fn consume(&mut self) {
+        let shown = mem::take(&mut self.shown);
+        if shown > 0 {
+            self.stride = u32::try_from(shown).unwrap_or(0);
+            self.input.advance(shown);
+        }
     }
 
     fn incomplete_len(&self) -> usize {

@@ -163,24 +163,10 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `poll_send`")]
     fn accept(&mut self, head: &[u8], body: &mut Bytes) -> Result<()> {
-        if self.small.capacity() == 0 {
-            self.small = lend();
+        let rest = self.accept_head(head, body)?.len();
+        if rest < body.len() {
+            body.advance(body.len() - rest);
         }
-        let taken = match self.framing.encode_prefix(head, body, &mut self.small) {
-            Ok(taken) => taken,
-            Err(error) => return Err(self.refuse(error)),
-        };
-        if taken == 0 {
-            if !head.is_empty() {
-                self.small.extend_from_slice(head);
-            }
-        } else {
-            let (head, rest) = without_first(taken, head, body);
-            self.small.extend_from_slice(head);
-            let taken = body.len() - rest.len();
-            body.advance(taken);
-        }
-        self.dirty = true;
         // A stream that takes one slice a write would send what marks a message ahead of it, in a write of its own.
         if body.len() < WHOLE_LEN || !self.io.is_write_vectored() {
             self.small.extend_from_slice(body);
@@ -190,6 +176,29 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         }
         self.framing.encode_suffix(&mut self.small);
         Ok(())
+    }
+
+    /// Appends what stands before a message, and its head; returns what is left of its body.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `poll_send`")]
+    fn accept_head<'b>(&mut self, head: &[u8], body: &'b [u8]) -> Result<&'b [u8]> {
+        if self.small.capacity() == 0 {
+            self.small = lend();
+        }
+        let taken = match self.framing.encode_prefix(head, body, &mut self.small) {
+            Ok(taken) => taken,
+            Err(error) => return Err(self.refuse(error)),
+        };
+        self.dirty = true;
+        if taken == 0 {
+            if !head.is_empty() {
+                self.small.extend_from_slice(head);
+            }
+            return Ok(body);
+        }
+        let (head, body) = without_first(taken, head, body);
+        self.small.extend_from_slice(head);
+        Ok(body)
     }
 
     #[cold]
@@ -278,9 +287,10 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         Error::from_io(error, "send")
     }
 
+    /// Waits for room for one message.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `poll_send`")]
-    fn poll_accept(&mut self, cx: &mut Context<'_>, head: &[u8], body: &mut Bytes) -> Poll<Result<()>> {
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.finished || self.failure.is_some() {
             return Poll::Ready(Err(self.error()));
         }
@@ -290,6 +300,13 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
                 return Poll::Pending;
             }
         }
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `poll_send`")]
+    fn poll_accept(&mut self, cx: &mut Context<'_>, head: &[u8], body: &mut Bytes) -> Poll<Result<()>> {
+        ready!(self.poll_room(cx))?;
         Poll::Ready(self.accept(head, body))
     }
 }
@@ -310,6 +327,16 @@ where
     #[allow(clippy::inline_always, reason = "see `poll_send`")]
     fn poll_send_parts(&mut self, cx: &mut Context<'_>, head: &[u8], body: &mut Bytes) -> Poll<Result<()>> {
         self.poll_accept(cx, head, body)
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `poll_send`")]
+    fn poll_send_copy(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<Result<()>> {
+        ready!(self.poll_room(cx))?;
+        let rest = self.accept_head(head, body)?;
+        self.small.extend_from_slice(rest);
+        self.framing.encode_suffix(&mut self.small);
+        Poll::Ready(Ok(()))
     }
 
     fn poll_send_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<()>> {

@@ -50,7 +50,7 @@ pub use listening::{
 };
 pub use messages::{
     a_limit_holds_until_it_is_lifted, batches_agree_with_single_messages, both_directions_at_once,
-    messages_arrive_whole,
+    messages_arrive_whole, what_is_shown_is_received_next,
 };
 pub use pressure::{
     a_peer_that_leaves_wakes_who_waits, acceptance_is_bounded, flushed_needs_no_further_call,
@@ -71,6 +71,7 @@ pub async fn conformance<T: Transport>(transport: T, at: Address) {
     messages_arrive_whole(transport, at).await;
     both_directions_at_once(transport, at).await;
     batches_agree_with_single_messages(transport, at).await;
+    what_is_shown_is_received_next(transport, at).await;
     a_limit_holds_until_it_is_lifted(transport, at).await;
     pending_leaves_the_message_and_wakes(transport, at).await;
     a_peer_that_leaves_wakes_who_waits(transport, at).await;

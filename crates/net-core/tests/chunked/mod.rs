@@ -1,4 +1,4 @@
-//! A byte stream that comes and goes in pieces of chosen sizes, and the three ways to read messages from it.
+//! A byte stream that comes and goes in pieces of chosen sizes, and the ways to read messages from it.
 
 #![allow(clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -218,6 +218,36 @@ pub(crate) fn receive<F: Framing>(framing: F, wire: Chunked) -> Outcome {
     })
 }
 
+/// Reads with the async driver, looking at messages before they are taken: some are then consumed, some received.
+pub(crate) fn peek<F: Framing>(framing: F, wire: Chunked) -> Outcome {
+    let mut receiver = FrameReceiver::new(wire, framing);
+    block_on(async {
+        let mut messages: Vec<Bytes> = Vec::new();
+        let error = loop {
+            let shown = receiver.peek().map(Bytes::copy_from_slice);
+            assert_eq!(receiver.peek().map(Bytes::copy_from_slice), shown, "to look changes nothing");
+            if let Some(shown) = &shown
+                && messages.len() % 3 > 0
+            {
+                receiver.consume();
+                receiver.consume();
+                messages.push(shown.clone());
+                continue;
+            }
+            match receiver.recv().await {
+                Ok(Some(message)) => {
+                    assert!(shown.is_none_or(|shown| shown == message), "another message was shown");
+                    messages.push(message);
+                }
+                Ok(None) => break None,
+                Err(error) => break Some(error.kind()),
+            }
+            receiver.consume();
+        };
+        Outcome { messages, error }
+    })
+}
+
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
 }
@@ -229,6 +259,8 @@ pub(crate) fn agree<F: Framing>(framing: &F, wire: &[u8], sizes: &[usize]) -> Ou
         decode(framing.clone(), Chunked::new(wire, sizes)),
         read(framing.clone(), Chunked::new(wire, sizes)),
         receive(framing.clone(), Chunked::new(wire, sizes)),
+        peek(framing.clone(), Chunked::new(wire, sizes)),
+        peek(framing.clone(), Chunked::new(wire, &[])),
         read(framing.clone(), Chunked::new(wire, &[])),
         receive(framing.clone(), Chunked::new(wire, &[])),
     ];

@@ -31,6 +31,9 @@ pub(crate) enum Fault {
     LosesUnderLoad,
     ForgetsHeadOfParts,
     MiscountsBatches,
+    ShowsAnother,
+    ConsumesNothing,
+    ForgetsHeadOfACopy,
     NeverWakes,
     KeepsTheFirstWaker,
     TakesWhatIsPending,
@@ -62,7 +65,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every fault with the law that it breaks.
-    pub(crate) const ALL: [(Self, u8); 35] = [
+    pub(crate) const ALL: [(Self, u8); 38] = [
         (Self::DropsMessages, 1),
         (Self::Reorders, 1),
         (Self::Truncates, 1),
@@ -71,6 +74,9 @@ impl Fault {
         (Self::LosesUnderLoad, 1),
         (Self::ForgetsHeadOfParts, 1),
         (Self::MiscountsBatches, 1),
+        (Self::ShowsAnother, 1),
+        (Self::ConsumesNothing, 1),
+        (Self::ForgetsHeadOfACopy, 1),
         (Self::NeverWakes, 2),
         (Self::KeepsTheFirstWaker, 2),
         (Self::TakesWhatIsPending, 2),
@@ -112,6 +118,9 @@ impl Fault {
             Self::LosesUnderLoad => laws::both_directions_at_once(broken, at).await,
             Self::ForgetsHeadOfParts | Self::MiscountsBatches => {
                 laws::batches_agree_with_single_messages(broken, at).await;
+            }
+            Self::ShowsAnother | Self::ConsumesNothing | Self::ForgetsHeadOfACopy => {
+                laws::what_is_shown_is_received_next(broken, at).await;
             }
             Self::NeverWakes | Self::KeepsTheFirstWaker | Self::TakesWhatIsPending => {
                 laws::pending_leaves_the_message_and_wakes(broken, at).await;
@@ -363,6 +372,11 @@ impl Sender for BrokenSender {
         Poll::Ready(Ok(()))
     }
 
+    fn poll_send_copy(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<Result<()>> {
+        let head = if self.fault == Fault::ForgetsHeadOfACopy { &[] } else { head };
+        self.poll_send_parts(cx, head, &mut Bytes::copy_from_slice(body))
+    }
+
     async fn flush(&mut self) -> Result<()> {
         if self.fault == Fault::FlushForgets {
             // Who is dropped while it waits takes the queue along.
@@ -420,6 +434,22 @@ impl Receiver for BrokenReceiver {
     fn poll_recv_many(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Poll<Result<usize>> {
         let count = ready!(self.inner.poll_recv_many(cx, batch))?;
         Poll::Ready(Ok(if self.fault == Fault::MiscountsBatches { count + 1 } else { count }))
+    }
+
+    fn peek(&mut self) -> Option<&[u8]> {
+        match self.fault {
+            Fault::ShowsAnother => Some(b"another"),
+            Fault::ConsumesNothing => {
+                let cx = &mut Context::from_waker(Waker::noop());
+                if self.first.is_none()
+                    && let Poll::Ready(Ok(next)) = self.inner.poll_recv(cx)
+                {
+                    self.first = next;
+                }
+                self.first.as_deref()
+            }
+            _ => None,
+        }
     }
 
     fn limit_message_len(&mut self, max: usize) -> Option<usize> {

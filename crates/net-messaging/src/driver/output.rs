@@ -156,7 +156,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Sends a reply behind what waits already.
     #[cold]
-    fn reply_behind(&mut self, cx: &mut Context<'_>, reply: Message) {
+    pub(super) fn reply_behind(&mut self, cx: &mut Context<'_>, reply: Message) {
         self.replies.push_back(reply);
         let _ = self.poll_output(cx);
         // What has to wait for longer pins no read buffer.
@@ -194,7 +194,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
 
     /// Deals with a reply that the sender refused.
     #[cold]
-    fn refused(&mut self, error: Error, origin: Origin) {
+    pub(super) fn refused(&mut self, error: Error, origin: Origin) {
         if !is_of_message(&error) {
             return self.failed(error);
         }

@@ -36,6 +36,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.awake(cx);
             loop {
                 if idle {
+                    if H::ANSWERS {
+                        self.answer(cx, handler, &session);
+                    }
                     let Some(message) = ready!(self.poll_message(cx)) else { return Poll::Ready(()) };
                     origin = Origin::of(&message);
                     handling.set(Some(handler.message(&session, message)));

@@ -3,6 +3,7 @@
 mod duplex;
 mod rig;
 
+mod answers;
 mod blockage;
 mod deadlines;
 mod drain;

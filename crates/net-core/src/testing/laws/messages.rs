@@ -188,6 +188,56 @@ pub async fn batches_agree_with_single_messages<T: Transport>(transport: &T, at:
     .await;
 }
 
+/// Law 1: what `peek` shows is what is received next, and what is consumed is not received again.
+///
+/// # Panics
+///
+/// The law is broken.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the check.
+pub async fn what_is_shown_is_received_next<T: Transport>(transport: &T, at: &Address) {
+    let guarantees = transport.guarantees();
+    if !guarantees.reliable || !guarantees.preserves_messages {
+        return;
+    }
+    judge(1, "what is shown is received next", async {
+        let Pair { mut near, mut far, listener: _listening } = pair(transport, at).await?;
+        let all: Vec<Bytes> =
+            (0..500).map(|index| one_of_many(6, index, guarantees.max_message_len)).collect();
+        let sending = async {
+            for message in &all {
+                well("feed", near.tx.feed(message.clone())).await?;
+            }
+            for message in &all {
+                let (head, body) = message.split_at(message.len().min(9));
+                well("send a copy", poll_fn(|cx| near.tx.poll_send_copy(cx, head, body))).await?;
+            }
+            well("finish", near.tx.finish()).await
+        };
+        let receiving = async {
+            for (index, expected) in all.iter().chain(&all).enumerate() {
+                if let Some(shown) = far.rx.peek() {
+                    super::rig::same(index, shown, expected)?;
+                    if index % 3 > 0 {
+                        far.rx.consume();
+                        continue;
+                    }
+                }
+                let got = well(format!("receive message {index}"), far.rx.recv()).await?;
+                let got = got.ok_or_else(|| format!("the end instead of message {index}"))?;
+                super::rig::same(index, &got, expected)?;
+                // Nothing has been shown since.
+                far.rx.consume();
+            }
+            expect_end(transport, &mut far.rx).await
+        };
+        tokio::try_join!(sending, receiving).map(drop)
+    })
+    .await;
+}
+
 /// Law 10: where a receiver can be given a limit, a longer message is the end of receiving; one that comes after the
 /// limit is lifted arrives.
 ///

@@ -1,0 +1,72 @@
+//! Messages that are answered at once, from their bytes where they lie.
+
+use std::task::{Context, Poll};
+
+use net_core::{Message, MessageKind, MessageRef, Receiver, Sender};
+
+use super::{Driver, output::Origin};
+use crate::{Answer, Format, Handler, Session, session::signal};
+
+/// Longer messages are given to a handler's future: a copy of their answer would cost more than a reference to it.
+const MAX_LEN: usize = 4 * 1024;
+
+impl<S: Sender, R: Receiver> Driver<S, R> {
+    /// Lets the handler answer what is at hand, up to the first message that it leaves or that is not shown to it.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "it is the loop that a short message goes through")]
+    pub(super) fn answer<H: Handler>(&mut self, cx: &mut Context<'_>, handler: &H, session: &Session) {
+        if self.gate.is_some() || self.draining || self.ended.is_some() || !self.backlog.is_empty() {
+            return;
+        }
+        let longest = self.max_len.min(MAX_LEN);
+        while self.session.signal().raised() == 0 && !self.is_blocked() && !self.is_spent() {
+            let Some(frame) = self.rx.peek().filter(|frame| frame.len() <= longest) else { return };
+            let frame_len = frame.len();
+            let message = match self.format {
+                Format::Raw => MessageRef::new(MessageKind::Notification, 0, frame),
+                Format::Message => match MessageRef::decode(frame) {
+                    Ok(message)
+                        if matches!(message.kind(), MessageKind::Request | MessageKind::Notification) =>
+                    {
+                        message
+                    }
+                    Ok(_) | Err(_) => return,
+                },
+            };
+            let origin = Origin { kind: message.kind(), id: message.id() };
+            let (mut waiting, mut refused) = (None, None);
+            match handler.answer(session, message) {
+                Answer::Leave => return,
+                Answer::Nothing => {}
+                // What the handler has just sent goes first.
+                Answer::Reply(payload) if self.session.signal().raised() & signal::PUSHED != 0 => {
+                    waiting = Some(Message::from(message.reply(payload)));
+                }
+                Answer::Reply(payload) => {
+                    let reply = message.reply(payload);
+                    let head = reply.head();
+                    let head = if self.format == Format::Message { &head[..] } else { &[] };
+                    match self.tx.poll_send_copy(cx, head, payload) {
+                        Poll::Ready(Ok(())) => {
+                            self.dirty = true;
+                            self.wake.sent += 1;
+                            self.wake.sent_bytes += payload.len() as u64;
+                        }
+                        Poll::Ready(Err(error)) => refused = Some(error),
+                        Poll::Pending => waiting = Some(Message::from(reply)),
+                    }
+                }
+            }
+            self.rx.consume();
+            self.hungry = false;
+            self.wake.received += 1;
+            self.wake.received_bytes += frame_len as u64;
+            if let Some(reply) = waiting {
+                self.reply_behind(cx, reply);
+            }
+            if let Some(error) = refused {
+                self.refused(error, origin);
+            }
+        }
+    }
+}
