@@ -383,6 +383,12 @@ pub trait Receiver: Send + Unpin + 'static {
         self.incomplete_len()
     }
 
+    /// Gives back memory that is held for nothing: called by one who turns to something else before all that is at
+    /// hand was taken.
+    ///
+    /// A receiver that has returned `Pending` holds none.
+    fn release(&mut self) {}
+
     /// Takes no message longer than `max` bytes from now on, and returns what the limit was before; `None` where the
     /// limit is the transport's alone and stays.
     ///
@@ -468,6 +474,10 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn held_len(&self) -> usize {
         (**self).held_len()
+    }
+
+    fn release(&mut self) {
+        (**self).release();
     }
 
     fn limit_message_len(&mut self, max: usize) -> Option<usize> {

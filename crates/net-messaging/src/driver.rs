@@ -41,8 +41,9 @@ use backlog::Backlog;
 
 /// A wake-up handles at most so many messages before others have their turn.
 const MAX_MESSAGES_PER_WAKE: u32 = 256;
-/// A wake-up handles messages of at most so many bytes before others have their turn.
-const MAX_BYTES_PER_WAKE: u64 = 256 * 1024;
+/// A wake-up handles messages of at most so many bytes before others have their turn: with 64 KiB messages on 64
+/// connections, half as many cost 8 % more, and a quarter 45 %.
+const MAX_BYTES_PER_WAKE: u64 = 512 * 1024;
 /// How much a framing may put beside a message.
 const MAX_MARK_LEN: usize = 64;
 /// A queue that sleeps keeps memory for at most so many messages.
@@ -267,6 +268,10 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Holds as little memory as it can while nothing happens.
     fn sleep(&mut self) {
         self.wake.awake = false;
+        if !self.hungry {
+            // It has not waited for input, so it may hold a buffer that is empty by now.
+            self.rx.release();
+        }
         self.backlog.shrink();
         if !self.backlog.is_settled() && self.settings().budget.is_half_used() {
             self.backlog.settle();

@@ -190,9 +190,9 @@ async fn what_was_fed_and_never_flushed_leaves_at_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_up_handles_at_most_256_messages_or_256_kib_then_flushes_and_lets_others_run() {
+async fn a_wake_up_handles_at_most_256_messages_or_512_kib_then_flushes_and_lets_others_run() {
     for (max_concurrent, count, len, share) in
-        [(1, 2_000, 0, 256), (1, 100, 64 * 1024, 4), (8, 2_000, 0, 256), (8, 100, 64 * 1024, 4)]
+        [(1, 2_000, 0, 256), (1, 100, 64 * 1024, 8), (8, 2_000, 0, 256), (8, 100, 64 * 1024, 8)]
     {
         // Over a byte stream: what one read brought costs nothing of the runtime's own budget.
         let (duplex, mut stream) = duplex::transport(1 << 24);
