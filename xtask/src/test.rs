@@ -1,10 +1,9 @@
 //! `cargo xtask test`: every test of the workspace.
 
-use std::{env::consts::EXE_SUFFIX, path::PathBuf, process::Command};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use serde::Deserialize;
 
 use crate::{
     run,
@@ -49,7 +48,7 @@ impl Test {
         })?;
 
         run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
-        let tests = run::run_keeping(self.nextest().env("NET_BIN", release_binary()?), is_summary)?;
+        let tests = run::run_keeping(self.nextest().env("NET_BIN", run::release_binary()?), is_summary)?;
         let tests = tests.last().context("cargo-nextest printed no summary")?.trim().to_owned();
         if !self.arguments.is_empty() {
             return Ok(format!("     {tests}"));
@@ -76,18 +75,6 @@ impl Test {
         command.arg("--all-features").args(&self.arguments);
         command
     }
-}
-
-#[derive(Debug, Deserialize)]
-struct Metadata {
-    target_directory: PathBuf,
-}
-
-fn release_binary() -> Result<PathBuf> {
-    let metadata = run::output(&mut run::cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cannot read what `cargo metadata` printed")?;
-    Ok(metadata.target_directory.join("release").join(format!("net{EXE_SUFFIX}")))
 }
 
 fn is_summary(line: &str) -> bool {
