@@ -1,5 +1,8 @@
 //! What every peer server does at its start: announces itself, and leaves with the process that started it.
 
+pub mod framed;
+pub mod secure;
+
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
