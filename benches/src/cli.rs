@@ -10,12 +10,13 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::certificates::Certificates;
+use crate::comparison::{self, Comparison};
 use crate::machine::{self, Machine};
 use crate::plan::{self, Effort};
 use crate::report::Report;
-use crate::servers::{self, BASELINE, Server, Workshop};
+use crate::servers::{Server, Workshop};
 use crate::suite::Suite;
-use crate::targets;
 
 /// Measures this workspace's servers beside the peers that users would pick instead.
 #[derive(Debug, Parser)]
@@ -40,6 +41,21 @@ Examples:
 Tables, JSON and a plot are written to target/bench/tcp-pinned.* or tcp-unpinned.*.
 A pinned run tells cost, an unpinned one rates and tails; never compare the two.")]
     Tcp(RunOptions),
+    /// Echo and handshakes over TLS: cost and rate of messages, bytes, full and resumed handshakes, beside tokio-rustls.
+    #[command(after_help = "\
+Examples:
+  bench tls --pin                          cost: server CPU per message, byte and handshake, on one core
+  bench tls                                rates and tails, megabytes a second
+  bench tls --pin --loads handshake        handshakes alone, full and resumed
+  bench tls --pin --loads 64KiB,64B/64x16 --rounds 5 --patience 30s
+  bench tls --quick                        half a minute to see that everything works
+  bench tls --list                         names of servers and loads
+
+Every server has the same certificate (P-256), TLS 1.2 and 1.3, aws-lc-rs and two tickets a handshake; the load is rustls
+by itself, which agrees on TLS 1.3 with X25519MLKEM768. Handshakes are one at a time: read their cost pinned, and take the
+rate for what one client at a time gets.
+Tables, JSON and a plot are written to target/bench/tls-pinned.* or tls-unpinned.*.")]
+    Tls(RunOptions),
     /// Sessions by the thousand over several processes on one port: memory, connecting, broadcasts, heartbeats.
     #[command(after_help = "\
 Examples:
@@ -47,10 +63,13 @@ Examples:
   bench connections --count 1000           the same up to 1 000: half a minute
   bench connections --alone --hold 60s     100 000 sessions and nothing else, watched for a minute
   bench connections --count 20000 --processes 4 --alone
+  bench connections --tls                  20 000 sessions over TLS, two peers over tokio-rustls at 10 000
+  bench connections --tls --count 100000   the same with 100 000: two minutes of full handshakes
 
 A process may have 20 000 descriptors here, so server and load are as many processes as the sessions need, the load at
-addresses of its own on loopback. Needs about 9 KiB of kernel memory for each session.
-Tables, JSON and a plot are written to target/bench/connections.*.")]
+addresses of its own on loopback. Needs about 9 KiB of kernel memory for each session; over TLS also some 12 KiB of process
+memory at both ends together. Over TLS every handshake is a full one, so opening takes about a millisecond a session.
+Tables, JSON and a plot are written to target/bench/connections.* or connections-tls.*.")]
     Connections(crowd::ConnectionsOptions),
     /// Connections that come and go by the million: does the server's memory grow with them?
     #[command(after_help = "\
@@ -86,7 +105,7 @@ struct RunOptions {
     /// One short round, enough to see that everything works.
     #[arg(long)]
     quick: bool,
-    /// Servers by name, separated by commas; the bare loop always runs, since ratios need it.
+    /// Servers by name, separated by commas; what ratios are taken against always runs.
     #[arg(long, value_delimiter = ',', value_name = "PEER")]
     only: Vec<String>,
     /// Loads by name or the beginning of one, separated by commas.
@@ -112,26 +131,28 @@ struct RunOptions {
 /// When the suite cannot be set up or the report cannot be written; a server that fails is a row of the report.
 pub fn run(options: &Options) -> io::Result<ExitCode> {
     match &options.suite {
-        SuiteName::Tcp(run) => tcp(run),
+        SuiteName::Tcp(run) => compare(&comparison::TCP, run),
+        SuiteName::Tls(run) => compare(&comparison::TLS, run),
         SuiteName::Connections(options) => crowd::connections(options),
         SuiteName::Soak(options) => crowd::soak(options),
     }
 }
 
-fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
+fn compare(comparison: &Comparison, options: &RunOptions) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     if options.list {
-        return list(&mut out);
+        return list(comparison, &mut out);
     }
-    let cases = plan::select(plan::tcp(), &options.loads).map_err(|name| unknown("load", &name))?;
-    let chosen = choose(&options.only)?;
+    let cases = plan::select((comparison.cases)(), &options.loads).map_err(|name| unknown("load", &name))?;
+    let chosen = choose(comparison, &options.only)?;
     let executable = std::env::current_exe()?;
     let siblings = executable.parent().unwrap_or_else(|| Path::new(".")).to_owned();
     let directory =
         options.out.clone().unwrap_or_else(|| siblings.parent().unwrap_or(&siblings).join("bench"));
     let scratch = directory.join("scratch");
     std::fs::create_dir_all(&scratch)?;
-    let workshop = Workshop { siblings, net: options.net.clone(), scratch };
+    let certificates = comparison.secure.then(|| Certificates::make(&scratch)).transpose()?;
+    let workshop = Workshop { siblings, net: options.net.clone(), scratch, certificates };
     let machine = Machine::this();
     machine::raise_descriptor_limit()?;
     let rows: Vec<_> = chosen.into_iter().map(|server| (server, workshop.invocation(&server))).collect();
@@ -142,7 +163,7 @@ fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
     let missing: Vec<_> = rows.iter().map(|(server, found)| (*server, found.clone().err())).collect();
     let servers = rows.into_iter().filter_map(|(server, found)| Some((server, found.ok()?))).collect();
     let suite = Suite { servers, cases, effort, workshop };
-    let mut report = Report::new("tcp", pinned, machine, &effort);
+    let mut report = Report::new(comparison, pinned, machine, &effort);
     let bar = progress_bar(suite.samples());
     for case in &suite.cases {
         let samples = suite.run(case, |server, round| {
@@ -155,7 +176,7 @@ fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
         }
     }
     bar.finish_and_clear();
-    report.targets = targets::tcp(&report);
+    report.targets = (comparison.verdicts)(&report);
     let paths = report.write(&directory)?;
     if options.json {
         serde_json::to_writer_pretty(&mut out, &report)?;
@@ -182,13 +203,14 @@ fn effort(options: &RunOptions) -> Effort {
 }
 
 /// The servers to run, in the order of the catalogue.
-fn choose(names: &[String]) -> io::Result<Vec<Server>> {
-    let known = |name: &&String| servers::TCP.iter().any(|server| server.id == name.as_str());
+fn choose(comparison: &Comparison, names: &[String]) -> io::Result<Vec<Server>> {
+    let known = |name: &&String| comparison.servers.iter().any(|server| server.id == name.as_str());
     if let Some(name) = names.iter().find(|name| !known(name)) {
         return Err(unknown("server", name));
     }
-    let wanted = |id: &str| names.is_empty() || id == BASELINE || names.iter().any(|name| name == id);
-    Ok(servers::TCP.into_iter().filter(|server| wanted(server.id)).collect())
+    let wanted =
+        |id: &str| names.is_empty() || id == comparison.baseline || names.iter().any(|name| name == id);
+    Ok(comparison.servers.iter().filter(|server| wanted(server.id)).copied().collect())
 }
 
 fn unknown(what: &str, name: &str) -> io::Error {
@@ -198,13 +220,13 @@ fn unknown(what: &str, name: &str) -> io::Error {
     )
 }
 
-fn list(out: &mut impl Write) -> io::Result<ExitCode> {
+fn list(comparison: &Comparison, out: &mut impl Write) -> io::Result<ExitCode> {
     writeln!(out, "servers:")?;
-    for server in servers::TCP {
+    for server in comparison.servers {
         writeln!(out, "  {:<14} {}", server.id, server.title)?;
     }
     writeln!(out, "loads:")?;
-    for case in plan::tcp() {
+    for case in (comparison.cases)() {
         writeln!(out, "  {:<14} {}", case.id, case.title)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -228,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn the_bare_loop_is_always_among_the_servers() {
+    fn the_baseline_is_always_among_the_servers() {
         let ids = |names: &[&str]| -> Vec<_> {
             let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-            choose(&names).unwrap().into_iter().map(|server| server.id).collect()
+            choose(&comparison::TCP, &names).unwrap().into_iter().map(|server| server.id).collect()
         };
-        assert_eq!(ids(&["ntex"]), [BASELINE, "ntex"]);
-        assert_eq!(ids(&[]).len(), servers::TCP.len());
-        assert!(choose(&["nginx".to_owned()]).unwrap_err().to_string().contains("nginx"));
+        assert_eq!(ids(&["ntex"]), ["epoll", "ntex"]);
+        assert_eq!(ids(&[]).len(), comparison::TCP.servers.len());
+        assert!(choose(&comparison::TCP, &["nginx".to_owned()]).unwrap_err().to_string().contains("nginx"));
     }
 }

@@ -3,7 +3,9 @@
 //! The binary `bench` starts each server as a process of its own, drives it with the binary `load`, and writes a
 //! table, JSON and a plot; the binaries of `peers/` are the servers compared with. `README.md` tells the method.
 
+pub mod certificates;
 pub mod cli;
+pub mod comparison;
 pub mod crowd;
 pub mod load;
 pub mod machine;

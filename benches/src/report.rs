@@ -13,9 +13,10 @@ pub use figure::{Figure, Spread};
 use serde::Serialize;
 pub(crate) use table::align;
 
+use crate::comparison::Comparison;
 use crate::machine::Machine;
 use crate::plan::{Case, Effort};
-use crate::servers::{BASELINE, Server};
+use crate::servers::Server;
 use crate::suite::Sample;
 use crate::targets::Verdict;
 
@@ -24,6 +25,10 @@ use crate::targets::Verdict;
 pub struct Report {
     /// Name of the suite, as in `bench tcp`.
     pub suite: &'static str,
+    /// The server that ratios are taken against.
+    pub baseline: &'static str,
+    /// That server in headings.
+    pub base: &'static str,
     /// What it ran on.
     pub machine: Machine,
     /// The core that servers and load generator shared, when they were pinned.
@@ -71,9 +76,11 @@ pub struct Row {
 impl Report {
     /// An empty report of a run that is about to begin.
     #[must_use]
-    pub fn new(suite: &'static str, pinned_to: Option<usize>, machine: Machine, effort: &Effort) -> Self {
+    pub fn new(comparison: &Comparison, pinned_to: Option<usize>, machine: Machine, effort: &Effort) -> Self {
         Self {
-            suite,
+            suite: comparison.name,
+            baseline: comparison.baseline,
+            base: comparison.base,
             machine,
             pinned_to,
             rounds: effort.rounds,
@@ -95,7 +102,7 @@ impl Report {
                     note: Some(reason.clone()),
                     figures: BTreeMap::new(),
                 },
-                None => Row::new(server, &samples),
+                None => Row::new(server, self.baseline, &samples),
             })
             .collect();
         let others =
@@ -125,7 +132,7 @@ impl Report {
     /// The latest table as text.
     #[must_use]
     pub fn last_table(&self) -> String {
-        self.tables.last().map(table::markdown).unwrap_or_default()
+        self.tables.last().map(|table| table::markdown(table, self.base)).unwrap_or_default()
     }
 
     /// The verdicts as text.
@@ -158,14 +165,13 @@ impl Report {
 }
 
 impl Row {
-    fn new(server: &Server, samples: &[Sample]) -> Self {
-        let of = |name: &'static str| samples.iter().filter(move |sample| sample.server == name);
+    fn new(server: &Server, baseline: &str, samples: &[Sample]) -> Self {
+        let of = |name| samples.iter().filter(move |sample| sample.server == name);
         let mut values: BTreeMap<Figure, Vec<f64>> = BTreeMap::new();
         for sample in of(server.id) {
             let Some(outcome) = &sample.outcome else { continue };
-            let baseline = of(BASELINE)
-                .find(|other| other.round == sample.round)
-                .and_then(|other| other.outcome.as_ref());
+            let same_round = of(baseline).find(|other| other.round == sample.round);
+            let baseline = same_round.and_then(|other| other.outcome.as_ref());
             for figure in Figure::ALL {
                 if let Some(value) = figure.value(outcome, baseline) {
                     values.entry(figure).or_default().push(value);
@@ -183,9 +189,9 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::comparison::TCP;
     use crate::outcome::{Latency, Outcome};
     use crate::plan;
-    use crate::servers;
 
     fn sample(server: &'static str, round: u32, cpu_ns: u64) -> Sample {
         let outcome = Outcome {
@@ -200,16 +206,17 @@ mod tests {
 
     fn report() -> Report {
         let case = plan::tcp().remove(0);
-        let mut report = Report::new("tcp", Some(1), Machine::this(), &Effort::QUICK);
-        let servers: Vec<_> = servers::TCP
-            .into_iter()
-            .map(|server| (server, (server.id == "asio").then(|| "not installed".to_owned())))
+        let mut report = Report::new(&TCP, Some(1), Machine::this(), &Effort::QUICK);
+        let servers: Vec<_> = TCP
+            .servers
+            .iter()
+            .map(|server| (*server, (server.id == "asio").then(|| "not installed".to_owned())))
             .collect();
         let samples = vec![
-            sample(BASELINE, 0, 1_000_000),
+            sample(TCP.baseline, 0, 1_000_000),
             sample("tokio", 0, 2_000_000),
             sample("tokio", 1, 6_000_000),
-            sample(BASELINE, 1, 4_000_000),
+            sample(TCP.baseline, 1, 4_000_000),
         ];
         report.add(&case, &servers, samples);
         report

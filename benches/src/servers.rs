@@ -1,4 +1,4 @@
-//! The servers of `bench tcp`, and how each of their executables comes to be.
+//! The servers that are compared, and how each of their executables comes to be.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,14 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::certificates::Certificates;
 use crate::load::Format;
 use crate::process::Invocation;
 
 /// The source of the Boost.Asio peer, so that the orchestrator needs no path into the source tree.
 const ASIO_SOURCE: &str = include_str!("../peers/peer_asio.cpp");
-
-/// The server that every ratio is taken against.
-pub const BASELINE: &str = "epoll";
 
 /// One server to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -49,41 +47,42 @@ const fn peer(
 
 /// Arguments of our server: all limits on as they stand, but for the number of connections, which is by default just what
 /// the idle load opens; no line for each connection, as no peer writes one.
-const fn net(format: &'static str) -> [&'static str; 10] {
-    [
-        "echo",
-        "server",
-        "tcp://127.0.0.1:0",
-        "--framing",
-        "length",
-        "--format",
-        format,
-        "--quiet",
-        "--max-connections",
-        "20000",
-    ]
+const fn net(at: &'static str, format: &'static str) -> [&'static str; 10] {
+    ["echo", "server", at, "--framing", "length", "--format", format, "--quiet", "--max-connections", "20000"]
 }
 
-const NET_RAW: [&str; 10] = net("raw");
-const NET_MESSAGE: [&str; 10] = net("message");
+const fn ours(
+    id: &'static str,
+    title: &'static str,
+    format: Format,
+    args: &'static [&'static str],
+) -> Server {
+    Server { id, title, format, program: Program::Net, args }
+}
+
+const PLAIN: &str = "tcp://127.0.0.1:0";
+const SECURE: &str = "tcps://127.0.0.1:0";
 
 /// Our server first, then the peers from the barest to the richest.
 pub const TCP: [Server; 9] = [
-    Server { id: "net", title: "net", format: Format::Raw, program: Program::Net, args: &NET_RAW },
-    Server {
-        id: "net-message",
-        title: "net, message format",
-        format: Format::Message,
-        program: Program::Net,
-        args: &NET_MESSAGE,
-    },
-    peer(BASELINE, "bare epoll loop", "peer_epoll", &[]),
+    ours("net", "net", Format::Raw, &net(PLAIN, "raw")),
+    ours("net-message", "net, message format", Format::Message, &net(PLAIN, "message")),
+    peer("epoll", "bare epoll loop", "peer_epoll", &[]),
     peer("tokio", "hand-rolled tokio", "peer_tokio", &[]),
     Server { id: "asio", title: "Boost.Asio", format: Format::Raw, program: Program::Asio, args: &[] },
     peer("framed-batch", "tokio Framed, batched flush", "peer_framed", &["--batch"]),
     peer("ntex", "ntex 3.12 framed", "peer_ntex", &[]),
     peer("message-io", "message-io", "peer_message_io", &[]),
     peer("framed", "tokio Framed, send each", "peer_framed", &[]),
+];
+
+/// The same over TLS: what users would write over tokio-rustls, and the loop that parses nothing.
+pub const TLS: [Server; 5] = [
+    ours("net", "net", Format::Raw, &net(SECURE, "raw")),
+    ours("net-message", "net, message format", Format::Message, &net(SECURE, "message")),
+    peer("tokio", "hand-rolled tokio-rustls", "peer_tokio_tls", &[]),
+    peer("framed-batch", "Framed over tokio-rustls, batched flush", "peer_framed_tls", &["--batch"]),
+    peer("framed", "Framed over tokio-rustls, send each", "peer_framed_tls", &[]),
 ];
 
 /// Where executables are, and where those that are built here go.
@@ -95,6 +94,8 @@ pub struct Workshop {
     pub net: Option<PathBuf>,
     /// A directory for what is built here and for logs.
     pub scratch: PathBuf,
+    /// What servers that speak TLS show; without it they speak none.
+    pub certificates: Option<Certificates>,
 }
 
 impl Workshop {
@@ -114,7 +115,11 @@ impl Workshop {
             },
             Program::Asio => self.asio()?,
         };
-        Ok(Invocation { program, args: server.args.iter().map(OsString::from).collect() })
+        let mut args: Vec<_> = server.args.iter().map(OsString::from).collect();
+        if let Some(Certificates { cert, key, .. }) = &self.certificates {
+            args.extend([OsString::from("--cert"), cert.into(), OsString::from("--key"), key.into()]);
+        }
+        Ok(Invocation { program, args })
     }
 
     /// The load generator.
@@ -168,19 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_baseline_is_among_the_servers_and_names_are_unique() {
-        let mut ids: Vec<_> = TCP.iter().map(|server| server.id).collect();
-        assert!(ids.contains(&BASELINE));
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), TCP.len());
-    }
-
-    #[test]
     fn what_is_not_built_says_how_to_build_it() {
         let nowhere = PathBuf::from("/nonexistent");
-        let workshop = Workshop { siblings: nowhere.clone(), net: None, scratch: nowhere };
-        for server in TCP.iter().filter(|server| server.id != "asio") {
+        let workshop =
+            Workshop { siblings: nowhere.clone(), net: None, scratch: nowhere, certificates: None };
+        for server in TCP.iter().chain(&TLS).filter(|server| server.id != "asio") {
             let reason = workshop.invocation(server).unwrap_err();
             assert!(reason.contains("cargo build --release"), "{}: {reason}", server.id);
         }

@@ -124,6 +124,9 @@ impl Suite {
         args.push(OsString::from(format!("--to={}", process.address())));
         args.push(OsString::from(format!("--watch={}", process.pid())));
         args.push(OsString::from(format!("--format={format}")));
+        if let Some(certificates) = &self.workshop.certificates {
+            args.extend([OsString::from("--ca"), certificates.ca.clone().into()]);
+        }
         run_load(&Invocation { program: load.to_owned(), args }, case.bound(&self.effort))
     }
 }

@@ -75,11 +75,32 @@ const TCP: [Target; 17] = [
 /// How much more the 13 bytes of message header may cost than raw frames.
 const HEADER_SHARE: f64 = 1.10;
 
-/// Compares the rows of our server with what they are to reach; rows that were not measured give no verdict.
+/// No more CPU for a message, a byte or a handshake than `Framed` over tokio-rustls, whatever the load.
+const TLS: [Target; 9] = [
+    most("64B/1x1", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("64B/1x256", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("64B/64x16", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("1KiB/64x16", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("64KiB/1x16", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("64KiB/64x16", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("handshake-full", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("handshake-resumed", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("idle-1000", Figure::IdleCpuPercent, 5.0, Mode::Either),
+];
+
+/// Compares the rows of our server over TLS with what they are to reach; rows that were not measured give no verdict.
 #[must_use]
-pub fn tcp(report: &Report) -> Vec<Verdict> {
-    let mode = if report.pinned_to.is_some() { Mode::Pinned } else { Mode::Unpinned };
-    let mut verdicts: Vec<_> = TCP
+pub fn tls(report: &Report) -> Vec<Verdict> {
+    verdicts(&TLS, report)
+}
+
+fn mode(report: &Report) -> Mode {
+    if report.pinned_to.is_some() { Mode::Pinned } else { Mode::Unpinned }
+}
+
+fn verdicts(targets: &[Target], report: &Report) -> Vec<Verdict> {
+    let mode = mode(report);
+    targets
         .iter()
         .filter(|target| target.mode == mode || target.mode == Mode::Either)
         .filter_map(|target| {
@@ -89,15 +110,21 @@ pub fn tcp(report: &Report) -> Vec<Verdict> {
                 case: target.case,
                 server: "net",
                 figure: target.figure,
-                what: target.figure.title().to_owned(),
+                what: target.figure.title(report.base),
                 bound: target.bound,
                 at_most: target.at_most,
                 measured,
                 met,
             })
         })
-        .collect();
-    if mode == Mode::Pinned {
+        .collect()
+}
+
+/// Compares the rows of our server over TCP with what they are to reach; rows that were not measured give no verdict.
+#[must_use]
+pub fn tcp(report: &Report) -> Vec<Verdict> {
+    let mut verdicts = verdicts(&TCP, report);
+    if mode(report) == Mode::Pinned {
         verdicts.extend(["64B/1x256", "64B/64x16", "1KiB/64x16", "64KiB/64x16"].into_iter().filter_map(
             |case| {
                 let raw = report.figure(case, "net", Figure::CpuRatio)?.median;
@@ -122,19 +149,22 @@ pub fn tcp(report: &Report) -> Vec<Verdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan;
+    use crate::comparison::ALL;
 
     #[test]
     fn every_target_is_about_a_load_that_exists() {
-        let cases = plan::tcp();
-        for target in &TCP {
-            let case = cases.iter().find(|case| case.id == target.case);
-            assert!(
-                case.is_some_and(|case| Figure::columns(case.kind).contains(&target.figure)),
-                "{} {:?}",
-                target.case,
-                target.figure
-            );
+        for (comparison, targets) in ALL.into_iter().zip([&TCP[..], &TLS]) {
+            let cases = (comparison.cases)();
+            for target in targets {
+                let case = cases.iter().find(|case| case.id == target.case);
+                assert!(
+                    case.is_some_and(|case| Figure::columns(case.kind).contains(&target.figure)),
+                    "{} {} {:?}",
+                    comparison.name,
+                    target.case,
+                    target.figure
+                );
+            }
         }
     }
 }

@@ -2,10 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use net_benches::certificates::Certificates;
 use net_benches::load::{self, Common, Format, Load, Shape};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Serves each connection on a thread of its own with `serve`; the threads end with the test's connections.
 fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
@@ -20,8 +27,40 @@ fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     address
 }
 
+/// Serves TLS, and what is in it by `change`; `resumes` tells whether it resumes sessions.
+fn secure(
+    resumes: bool,
+    change: impl Fn(u64, &mut Vec<u8>) + Clone + Send + 'static,
+) -> (SocketAddr, PathBuf) {
+    let directory = std::env::temp_dir().join(format!("net-benches-{}", uuid()));
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let files = Certificates::make(&directory).expect("certificates");
+    let chain = vec![CertificateDer::from_pem_file(&files.cert).expect("PEM")];
+    let key = PrivateKeyDer::from_pem_file(&files.key).expect("PEM");
+    let mut config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("a pair");
+    if !resumes {
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
+    let config = Arc::new(config);
+    let address = server(move |stream| {
+        let connection = ServerConnection::new(config.clone()).expect("a server");
+        let mut stream = StreamOwned::new(connection, stream);
+        echo(&mut stream, &change);
+        stream.conn.send_close_notify();
+        let _ = stream.flush();
+    });
+    (address, files.ca)
+}
+
+/// A name that no other test of this process or another one has.
+fn uuid() -> String {
+    format!("{}-{:?}", std::process::id(), thread::current().id())
+}
+
 /// Echoes what `change` makes of each piece; it is told how many bytes came before.
-fn echo(mut stream: TcpStream, change: impl Fn(u64, &mut Vec<u8>)) {
+fn echo(mut stream: impl Read + Write, change: impl Fn(u64, &mut Vec<u8>)) {
     let mut buffer = vec![0; 64 * 1024];
     let mut before = 0;
     while let Ok(read) = stream.read(&mut buffer)
@@ -37,7 +76,7 @@ fn echo(mut stream: TcpStream, change: impl Fn(u64, &mut Vec<u8>)) {
 }
 
 fn common(to: SocketAddr, payload: usize, format: Format) -> Common {
-    Common { to, payload, format, watch: None }
+    Common { to, payload, format, ca: None, watch: None }
 }
 
 fn echo_load(common: Common, connections: usize, in_flight: usize) -> Load {
@@ -108,7 +147,9 @@ fn message_format_takes_answers_of_kind_one_only() {
 #[test]
 fn churn_and_idle_count_their_connections() {
     let address = server(|stream| echo(stream, |_, _| {}));
-    let churn = load::run(&Load::Churn { common: common(address, 64, Format::Raw), count: 30 }).unwrap();
+    let churn =
+        load::run(&Load::Churn { common: common(address, 64, Format::Raw), count: 30, resume: false })
+            .unwrap();
     assert_eq!(churn.messages, 30);
     assert!(churn.connect.is_some_and(|connect| connect.p50 > 0.0));
 
@@ -123,7 +164,48 @@ fn churn_and_idle_count_their_connections() {
 #[test]
 fn a_wrong_answer_fails_churn_and_idle() {
     let address = server(|stream| echo(stream, |_, piece| piece.reverse()));
-    assert!(load::run(&Load::Churn { common: common(address, 64, Format::Raw), count: 3 }).is_err());
+    assert!(
+        load::run(&Load::Churn { common: common(address, 64, Format::Raw), count: 3, resume: false })
+            .is_err()
+    );
     let idle = Load::Idle { common: common(address, 64, Format::Raw), sessions: 3, hold: Duration::ZERO };
     assert!(load::run(&idle).is_err());
+}
+
+#[test]
+fn a_right_server_over_tls_has_no_errors_whatever_the_shape() {
+    let (address, ca) = secure(true, |_, _| {});
+    for (payload, connections, in_flight) in [(0, 1, 1), (64, 1, 256), (64, 8, 16), (65_536, 4, 16)] {
+        let common = Common { ca: Some(ca.clone()), ..common(address, payload, Format::Raw) };
+        let outcome = load::run(&echo_load(common, connections, in_flight)).unwrap();
+        assert_eq!((outcome.errors, &outcome.first_error), (0, &None), "{payload} {connections}x{in_flight}");
+        assert!(outcome.messages > 0 && outcome.bytes == outcome.messages * payload as u64, "{outcome:?}");
+    }
+}
+
+#[test]
+fn one_flipped_bit_inside_tls_is_an_error() {
+    let (address, ca) = secure(true, |before, piece| {
+        if let Some(at) = 40_000_u64.checked_sub(before).filter(|at| *at < piece.len() as u64) {
+            piece[usize::try_from(at).unwrap()] ^= 1;
+        }
+    });
+    let common = Common { ca: Some(ca), ..common(address, 64, Format::Raw) };
+    let outcome = load::run(&echo_load(common, 1, 16)).unwrap();
+    assert!(outcome.first_error.is_some_and(|error| error.contains("other bytes")));
+}
+
+#[test]
+fn handshakes_are_of_the_kind_that_is_asked_for() {
+    let (address, ca) = secure(true, |_, _| {});
+    let churn = |address, ca: &PathBuf, resume| {
+        let common = Common { ca: Some(ca.clone()), ..common(address, 64, Format::Raw) };
+        load::run(&Load::Churn { common, count: 20, resume })
+    };
+    for resume in [false, true] {
+        assert_eq!(churn(address, &ca, resume).unwrap().messages, 20);
+    }
+    let (forgetful, ca) = secure(false, |_, _| {});
+    let error = churn(forgetful, &ca, true).unwrap_err();
+    assert!(error.to_string().contains("full instead of resumed"), "{error}");
 }

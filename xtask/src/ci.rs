@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
-    run,
+    run, scan,
     test::{MEMBERS, Test},
     tidy::Tidy,
     tools::{DENY, HACK},
@@ -42,6 +42,7 @@ enum Step {
     Features,
     Docs,
     Demo,
+    Scan,
     Test,
 }
 
@@ -108,6 +109,7 @@ impl Step {
             Self::Features => "each crate alone and each feature alone, without dev-dependencies",
             Self::Docs => "the documentation builds without a warning",
             Self::Demo => "the README's main job passes",
+            Self::Scan => "sslyze finds nothing against our TLS server",
             Self::Test => "all tests and documentation examples",
         }
     }
@@ -148,6 +150,7 @@ impl Step {
                 run::run(run::cargo(doc).args(MEMBERS).env("RUSTDOCFLAGS", "-D warnings"))?;
             }
             Self::Demo => run::run(&mut run::cargo(["run", "--release", "-p", "net-cli", "--", "demo"]))?,
+            Self::Scan => scan::scan()?,
             Self::Test => return Test { arguments: Vec::new() }.run_for_summary().map(Some),
         }
         Ok(None)

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod fuzz;
 mod run;
+mod scan;
 mod sim;
 mod test;
 mod tidy;
@@ -24,6 +25,7 @@ Examples:
   cargo xtask fuzz length_prefix --seconds 60
   cargo xtask sim --seeds 1000              scenarios on a bad network
   cargo xtask bench tcp --pin
+  cargo xtask bench tls --pin               messages, bytes and handshakes over TLS
   cargo xtask bench connections             100 000 sessions over several processes
   cargo xtask bench soak                    1 000 000 connections that come and go";
 

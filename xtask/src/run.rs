@@ -6,6 +6,8 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -35,6 +37,22 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
     command
 }
 
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    target_directory: PathBuf,
+}
+
+/// Where cargo builds to.
+///
+/// # Errors
+/// When cargo does not tell.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let metadata = output(&mut cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&metadata).context("cannot read what `cargo metadata` printed")?;
+    Ok(metadata.target_directory)
+}
+
 /// Shows and runs `command`.
 ///
 /// # Errors
@@ -42,6 +60,31 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> 
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = announce(command);
     let status = command.status().with_context(|| format!("cannot start `{shown}`"))?;
+    if !status.success() {
+        bail!("`{shown}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Shows and runs `command`, and ends it where it takes longer than `bound`.
+///
+/// # Errors
+/// As [`run`], and when it had to be ended.
+pub(crate) fn run_for(command: &mut Command, bound: Duration) -> Result<()> {
+    let shown = announce(command);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{shown}`"))?;
+    let end = Instant::now() + bound;
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() >= end {
+            child.kill()?;
+            child.wait()?;
+            bail!("`{shown}` did not end within {bound:?}");
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
     if !status.success() {
         bail!("`{shown}` failed ({status})");
     }
@@ -65,19 +108,12 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8"))
 }
 
-/// Where a release build puts the executable `name` of this workspace.
+/// Where a release build puts the executable `name` of this workspace, whether it is built or not.
 ///
 /// # Errors
-/// When cargo does not tell its target directory.
+/// As [`target_directory`].
 pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
-    let metadata = output(&mut cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cannot read what `cargo metadata` printed")?;
-    Ok(metadata.target_directory.join("release").join(format!("{name}{EXE_SUFFIX}")))
+    Ok(target_directory()?.join("release").join(format!("{name}{EXE_SUFFIX}")))
 }
 
 /// Shows and runs `command`, passes its two outputs through, and gives the lines for which `keep` holds.
@@ -112,7 +148,7 @@ pub(crate) fn succeeds(program: &str, arguments: &[&str]) -> bool {
 
 fn pass_through(child: &mut Child, keep: fn(&str) -> bool) -> Result<Vec<String>> {
     let (out, error) = (child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
+    thread::scope(|scope| {
         let errors = scope.spawn(move || {
             error.map_or_else(Vec::new, |error| copy(error, keep, |line| eprintln!("{line}")))
         });
@@ -179,6 +215,15 @@ mod tests {
     #[test]
     fn a_failure_repeats_the_command() {
         let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
+        assert_eq!(error.to_string(), "`sh -c 'exit 3'` failed (exit status: 3)");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended() {
+        run_for(Command::new("sh").args(["-c", "exit 0"]), Duration::from_mins(1)).unwrap();
+        let error = run_for(Command::new("sleep").arg("600"), Duration::from_millis(30)).unwrap_err();
+        assert!(error.to_string().contains("did not end within 30ms"), "{error}");
+        let error = run_for(Command::new("sh").args(["-c", "exit 3"]), Duration::from_mins(1)).unwrap_err();
         assert_eq!(error.to_string(), "`sh -c 'exit 3'` failed (exit status: 3)");
     }
 

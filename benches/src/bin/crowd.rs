@@ -1,7 +1,6 @@
 //! A process of `bench connections` and `bench soak`: a part of the server, or a part of the load.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,11 +18,7 @@ struct Options {
 #[derive(Debug, Subcommand)]
 enum Part {
     /// Serve at an address that other processes share.
-    Serve {
-        /// The address; port 0 lets the system choose.
-        #[arg(long, default_value = "127.0.0.1:0")]
-        at: SocketAddr,
-    },
+    Serve(serve::Serve),
     /// Open sessions and hold them.
     Hold(hold::Hold),
     /// Connect and go, over and over.
@@ -50,7 +45,7 @@ fn run(options: Options) -> io::Result<()> {
     peer::leave_with_parent()?;
     machine::raise_descriptor_limit()?;
     match options.part {
-        Part::Serve { at } => serve::run(at),
+        Part::Serve(serve) => serve::run(&serve),
         Part::Hold(hold) => hold::run(hold),
         Part::Churn(churn) => churn::run(churn),
         Part::Memory { sessions, hold } => child::answer(memory::run(sessions, hold)),

@@ -9,6 +9,7 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::progress_bar;
+use crate::certificates::Certificates;
 use crate::crowd::connections::{self, Crowd, Method, Servers};
 use crate::crowd::report::{self, Crowds};
 use crate::crowd::soak::{self, Soak};
@@ -24,9 +25,13 @@ const STEPS: [usize; 2] = [1_000, 10_000];
 /// How many sessions are held, and for how long.
 #[derive(Debug, Args)]
 pub(super) struct ConnectionsOptions {
-    /// Sessions of the largest crowd; 1 000 and 10 000 are measured on the way, for their floors.
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=400_000))]
-    count: u32,
+    /// Sessions of the largest crowd; 1 000 and 10 000 are measured on the way, for their floors [default: 100000, with
+    /// --tls 20000].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=400_000))]
+    count: Option<u32>,
+    /// Speak TLS: each session begins with a full handshake, which is half a millisecond of CPU and more; nothing is resumed.
+    #[arg(long)]
+    tls: bool,
     /// Server processes; as many as the descriptors need, unless given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=200))]
     processes: Option<u16>,
@@ -93,22 +98,28 @@ impl Output {
 /// Measures crowds. A floor that is missed does not change the exit status; a session that is lost does.
 pub(super) fn connections(options: &ConnectionsOptions) -> io::Result<ExitCode> {
     let Place { siblings, directory, program } = options.output.prepare()?;
+    let scratch = directory.join("scratch");
+    let certificates = options.tls.then(|| Certificates::make(&scratch)).transpose()?;
     let method = Method {
         hold: options.hold,
         broadcasts: options.broadcasts,
         program,
-        scratch: directory.join("scratch"),
+        scratch: scratch.clone(),
+        certificates: certificates.clone(),
     };
-    let workshop = Workshop { siblings, net: None, scratch: method.scratch.clone() };
-    let count = usize::try_from(options.count).map_err(io::Error::other)?;
+    let workshop = Workshop { siblings, net: None, scratch, certificates };
+    let count = options.count.unwrap_or(if options.tls { 20_000 } else { 100_000 });
+    let count = usize::try_from(count).map_err(io::Error::other)?;
     let crowds = plan(options, count, &workshop)?;
-    let bar = progress_bar(crowds.len() as u64 + u64::from(!options.alone));
+    // There is no TLS in memory.
+    let in_memory = !options.alone && !options.tls;
+    let bar = progress_bar(crowds.len() as u64 + u64::from(in_memory));
     let mut measured = Vec::new();
     for crowd in &crowds {
         measured.push(connections::measure(crowd, &method, |doing| tell(&bar, &crowd.title, doing))?);
         bar.inc(1);
     }
-    if !options.alone {
+    if in_memory {
         measured.push(connections::measure_memory(count, &method, |doing| tell(&bar, "net", doing))?);
     }
     bar.finish_and_clear();
@@ -131,7 +142,7 @@ pub(super) fn connections(options: &ConnectionsOptions) -> io::Result<ExitCode> 
 
 fn plan(options: &ConnectionsOptions, count: usize, workshop: &Workshop) -> io::Result<Vec<Crowd>> {
     let ours = |sessions: usize, processes: Option<u16>| Crowd {
-        title: format!("net, {sessions}"),
+        title: format!("net{}, {sessions}", if options.tls { " over TLS" } else { "" }),
         servers: Servers::Engine { processes: processes.map(usize::from) },
         sessions,
     };
@@ -139,7 +150,12 @@ fn plan(options: &ConnectionsOptions, count: usize, workshop: &Workshop) -> io::
     if !options.alone {
         crowds.extend(STEPS.into_iter().filter(|step| *step < count).map(|step| ours(step, None)));
         let sessions = count.min(PEER_SESSIONS);
-        for server in servers::TCP.iter().filter(|server| ["epoll", "framed-batch"].contains(&server.id)) {
+        let (servers, peers) = if options.tls {
+            (&servers::TLS[..], ["tokio", "framed-batch"])
+        } else {
+            (&servers::TCP[..], ["epoll", "framed-batch"])
+        };
+        for server in servers.iter().filter(|server| peers.contains(&server.id)) {
             let invocation = workshop.invocation(server).map_err(io::Error::other)?;
             let title = format!("{}, {sessions}", server.title);
             crowds.push(Crowd { title, servers: Servers::Peer(invocation), sessions });

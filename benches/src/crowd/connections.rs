@@ -14,6 +14,7 @@ use super::child::{Child, now};
 use super::hold::{Heard, Opened};
 use super::memory::InMemory;
 use super::serve::{Served, Spread};
+use crate::certificates::Certificates;
 use crate::machine;
 use crate::measure::{Watch, Window};
 use crate::outcome::Latency;
@@ -62,6 +63,8 @@ pub struct Method {
     pub program: PathBuf,
     /// Directory for logs.
     pub scratch: PathBuf,
+    /// What servers show that speak TLS; without it they speak none.
+    pub certificates: Option<Certificates>,
 }
 
 /// What a crowd cost its servers; figures of several processes are sums.
@@ -71,6 +74,8 @@ pub struct Measured {
     pub title: String,
     /// Whether it was served by our engine.
     pub ours: bool,
+    /// Whether it was served over TLS.
+    pub secure: bool,
     /// Sessions that were open at once.
     pub sessions: usize,
     /// Server processes; 0 where server and peers share one.
@@ -153,7 +158,11 @@ impl Fleet {
                 let mut children = Vec::new();
                 for _ in 0..count {
                     // The first one chooses the port, the others join it.
-                    let args = ["serve".to_owned(), format!("--at={address}")];
+                    let mut args = vec!["serve".to_owned(), format!("--at={address}")];
+                    if let Some(Certificates { cert, key, .. }) = &method.certificates {
+                        args.push(format!("--cert={}", cert.display()));
+                        args.push(format!("--key={}", key.display()));
+                    }
                     let mut child = Child::start(&method.program, &args)?;
                     address = child.answer(BOUND)?;
                     children.push(child);
@@ -216,6 +225,7 @@ pub fn measure(crowd: &Crowd, method: &Method, progress: impl Fn(&str)) -> io::R
     let mut measured = Measured {
         title: crowd.title.clone(),
         ours,
+        secure: method.certificates.is_some(),
         sessions: opened.connect.len(),
         processes: fleet.watches().len(),
         before_kib,
@@ -302,6 +312,7 @@ fn start_load(crowd: &Crowd, method: &Method, to: SocketAddr, ours: bool) -> io:
                 format!("--sessions={share}"),
             ];
             args.extend((!ours).then(|| "--raw".to_owned()));
+            args.extend(method.certificates.iter().map(|files| format!("--ca={}", files.ca.display())));
             Child::start(&method.program, &args)
         })
         .collect()

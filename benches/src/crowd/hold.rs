@@ -3,12 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use clap::Args;
 use futures_util::FutureExt as _;
+use net_core::tls::{ClientTls, Pem};
 use net_core::{Address, Message, MessageKind, Receiver as _, Scheme, Sender as _, Transport as _};
 use net_tcp::{Tcp, TcpConfig, TcpReceiver, TcpSender};
 use serde::{Deserialize, Serialize};
@@ -42,6 +44,9 @@ pub struct Hold {
     /// Bytes of the message that each session exchanges.
     #[arg(long, default_value_t = 64)]
     pub payload: usize,
+    /// Speak TLS, and trust the authority whose certificate is in this file (PEM); each handshake is a full one.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Frames without kind and number, for servers that only echo; no heartbeats.
     #[arg(long)]
     pub raw: bool,
@@ -91,6 +96,7 @@ struct Held {
 
 struct Crowd {
     hold: Hold,
+    tls: Option<ClientTls>,
     counts: Rc<Counts>,
     held: Rc<RefCell<Vec<Held>>>,
 }
@@ -101,8 +107,11 @@ struct Crowd {
 /// When nobody listens to its answers any more.
 pub fn run(hold: Hold) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Without a memory for sessions to be resumed: each peer of a crowd is a stranger.
+    let settings = |ca| ClientTls::builder().ca(Pem::file(ca)).max_sessions(0).build();
+    let tls = hold.ca.as_ref().map(settings).transpose().map_err(io::Error::other)?;
     LocalSet::new().block_on(&runtime, async {
-        let crowd = Crowd { hold, counts: Rc::default(), held: Rc::default() };
+        let crowd = Crowd { hold, tls, counts: Rc::default(), held: Rc::default() };
         let beating = spawn_local(beat(crowd.held.clone()));
         if crowd.hold.raw {
             beating.abort();
@@ -126,11 +135,22 @@ impl Crowd {
         Ok(())
     }
 
+    /// The server's address, which tells whether it speaks TLS.
+    fn address(&self) -> Address {
+        let scheme = if self.tls.is_some() { Scheme::Tcps } else { Scheme::Tcp };
+        Address::from_socket(scheme, self.hold.to)
+    }
+
     /// The transport of one source address. A secure one differs in this and in [`serve`](super::serve) alone.
     fn transport(&self, session: usize) -> io::Result<Tcp> {
         let part = u32::try_from(session / PER_ADDRESS).map_err(io::Error::other)?;
         let from = Ipv4Addr::from_bits(self.hold.from.to_bits() + part);
-        Ok(Tcp::new(TcpConfig { bind: Some(SocketAddr::new(IpAddr::V4(from), 0)), ..TcpConfig::default() }))
+        let bind = Some(SocketAddr::new(IpAddr::V4(from), 0));
+        let tcp = Tcp::new(TcpConfig { bind, ..TcpConfig::default() });
+        Ok(match &self.tls {
+            Some(tls) => tcp.with_client_tls(tls.clone()),
+            None => tcp,
+        })
     }
 
     /// Opens and closes some sessions, so that what a server sets up once is there.
@@ -167,7 +187,7 @@ impl Crowd {
         let exchanging = async {
             let payload = Bytes::from(vec![u8::try_from(number % 251).unwrap_or(0); self.hold.payload]);
             let began = Instant::now();
-            let connection = tcp.connect(&Address::from_socket(Scheme::Tcp, self.hold.to)).await?;
+            let connection = tcp.connect(&self.address()).await?;
             let connect = nanos(began.elapsed());
             let (mut tx, mut rx) = (connection.tx, connection.rx);
             let request = if self.hold.raw {

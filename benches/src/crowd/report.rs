@@ -39,6 +39,8 @@ impl Floor {
 pub struct Crowds {
     /// Where it was measured.
     pub machine: Machine,
+    /// What its files are called.
+    pub name: &'static str,
     /// The crowds.
     pub crowds: Vec<Measured>,
     /// The floors.
@@ -50,7 +52,9 @@ impl Crowds {
     #[must_use]
     pub fn new(machine: Machine, crowds: Vec<Measured>) -> Self {
         let floors = crowds.iter().filter(|crowd| crowd.ours).flat_map(floors).collect();
-        Self { machine, crowds, floors }
+        let secure = crowds.iter().any(|crowd| crowd.secure);
+        let name = if secure { "connections-tls" } else { "connections" };
+        Self { machine, name, crowds, floors }
     }
 
     /// The report as Markdown.
@@ -59,8 +63,9 @@ impl Crowds {
         let Machine { cpu, cores, kernel } = &self.machine;
         let crowds: Vec<_> = self.crowds.iter().collect();
         let mut text = format!(
-            "# bench connections\n\n{cores} cores of {cpu}, {kernel}. Memory is PSS, the sum over the server's processes; \
+            "# bench {}\n\n{cores} cores of {cpu}, {kernel}. Memory is PSS, the sum over the server's processes; \
              times are µs, one session after another.\n\n{}",
+            self.name.replace('-', " --"),
             table(&crowds)
         );
         text.push_str("\n## Floors\n\n");
@@ -68,12 +73,12 @@ impl Crowds {
         text
     }
 
-    /// Writes `connections.md`, `.json` and `.svg` into `directory`.
+    /// Writes `connections.md`, `.json` and `.svg` into `directory`, or over TLS `connections-tls` and so on.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, directory: &Path) -> io::Result<[PathBuf; 3]> {
-        let paths = ["md", "json", "svg"].map(|ending| directory.join(format!("connections.{ending}")));
+        let paths = ["md", "json", "svg"].map(|ending| directory.join(format!("{}.{ending}", self.name)));
         let [text, json, drawing] = &paths;
         fs::write(text, self.markdown())?;
         fs::write(json, serde_json::to_vec_pretty(self)?)?;
@@ -82,7 +87,7 @@ impl Crowds {
     }
 }
 
-/// What `spec.md` P3 and P4 and the goal for idle memory ask of a crowd of this size.
+/// What `spec.md` P3 and P4 and the goal for idle memory ask of a crowd of this size. P3 and the goal are for plain TCP.
 #[expect(clippy::cast_precision_loss, reason = "KiB of a few processes stay far below 2^52")]
 fn floors(crowd: &Measured) -> Vec<Floor> {
     let mut floors = Vec::new();
@@ -92,7 +97,7 @@ fn floors(crowd: &Measured) -> Vec<Floor> {
     };
     let mb = crowd.held_kib as f64 * 1024.0 / 1e6;
     if crowd.processes > 0 {
-        if crowd.sessions == 1_000 {
+        if crowd.sessions == 1_000 && !crowd.secure {
             most("P3 connect, p50", 1_000.0, crowd.connect.p50, "µs");
             most("P3 disconnect, p50", 500.0, crowd.disconnect.p50, "µs");
         }
@@ -106,10 +111,10 @@ fn floors(crowd: &Measured) -> Vec<Floor> {
             most("P4 memory", memory, mb, "MB");
             most("P4 CPU with heartbeats", cpu, crowd.cpu_share * 100.0, "%");
         }
-        if crowd.sessions >= 10_000 {
+        if crowd.sessions >= 10_000 && !crowd.secure {
             most("goal, memory a session", 2.0, crowd.kib_per_session(), "KiB");
         }
-        if crowd.sessions == 100_000 {
+        if crowd.sessions == 100_000 && !crowd.secure {
             most("goal, memory", 250.0, mb, "MB");
         }
     }

@@ -2,7 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
+use clap::Args;
+use net_core::tls::{Pem, ServerTls};
 use net_core::{Address, Message, MessageKind, Scheme};
 use net_messaging::{Server, ServerConfig};
 use net_tcp::{Tcp, TcpConfig};
@@ -37,26 +40,50 @@ pub struct Spread {
     pub lost: usize,
 }
 
-/// The transport of servers. A secure one differs in this and in [`hold`](super::hold) alone.
-fn transport() -> Tcp {
-    Tcp::new(TcpConfig { reuse_port: true, backlog: 4_096, ..TcpConfig::default() })
+/// What a server process is asked to do.
+#[derive(Debug, Clone, Args)]
+pub struct Serve {
+    /// The address; port 0 lets the system choose.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    at: SocketAddr,
+    /// The certificate of a server that speaks TLS (PEM).
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, requires = "cert")]
+    key: Option<PathBuf>,
 }
 
-/// Serves at `at` until the standard input ends.
+impl Serve {
+    /// The address and the transport. A secure one differs in this and in [`hold`](super::hold) alone.
+    fn transport(&self) -> io::Result<(Address, Tcp)> {
+        let tcp = Tcp::new(TcpConfig { reuse_port: true, backlog: 4_096, ..TcpConfig::default() });
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok((Address::from_socket(Scheme::Tcp, self.at), tcp));
+        };
+        let tls = ServerTls::builder().certificate(Pem::file(cert), Pem::file(key)).build();
+        let tcp = tcp.with_server_tls(tls.map_err(io::Error::other)?);
+        Ok((Address::from_socket(Scheme::Tcps, self.at), tcp))
+    }
+}
+
+/// Serves until the standard input ends.
 ///
 /// # Errors
 /// When it cannot listen.
-pub fn run(at: SocketAddr) -> io::Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(serve(at))
+pub fn run(serve: &Serve) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(obey(serve))
 }
 
-async fn serve(at: SocketAddr) -> io::Result<()> {
+async fn obey(serve: &Serve) -> io::Result<()> {
+    let (at, transport) = serve.transport()?;
     let mut config = ServerConfig::default();
     config.limits.max_connections = MOST;
-    let server = Server::builder(transport())
+    let server = Server::builder(transport)
         .config(config)
         .on_message(|_, message| async { Ok(message.into_reply()) })
-        .listen(Address::from_socket(Scheme::Tcp, at))
+        .listen(at)
         .await
         .map_err(io::Error::other)?;
     answer(server.local().socket().ok_or_else(|| io::Error::other("no address")))?;

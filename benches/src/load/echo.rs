@@ -10,16 +10,13 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
 use super::link::Link;
+use super::wire::{Buffers, Target};
 use super::{Common, Pattern, Shape, exchange};
 use crate::measure::{Watch, Window};
 use crate::outcome::{Latency, Outcome};
 
 /// The longest that a server may leave everything unanswered.
 const SILENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
-
-/// Bytes of one read: a loopback receive buffer holds more, but the more that is read the more of the cache that
-/// the server shares is lost.
-const READ_BUFFER: usize = 128 * 1024;
 
 /// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
 pub(super) fn run(
@@ -29,10 +26,11 @@ pub(super) fn run(
     warm_up: Duration,
 ) -> io::Result<Outcome> {
     let pattern = Pattern::new(common.format, common.payload, shape.in_flight);
+    let target = Target::new(common, false)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     let mut links = Vec::with_capacity(shape.connections);
     for number in 0..shape.connections {
-        let mut link = Link::connect(common.to, &pattern, number)?;
+        let mut link = Link::connect(&target, &pattern, number)?;
         epoll::add(&epoll, link.stream(), EventData::new_u64(number as u64), EventFlags::IN)?;
         link.allow(shape.in_flight as u64);
         links.push(Some(link));
@@ -42,7 +40,8 @@ pub(super) fn run(
         pattern,
         epoll,
         links,
-        buffer: vec![0; READ_BUFFER],
+        payload: common.payload as u64,
+        buffers: Buffers::new(),
         latency: exchange::histogram()?,
         answers: 0,
         outcome: Outcome::default(),
@@ -54,7 +53,8 @@ struct Generator {
     pattern: Pattern,
     epoll: OwnedFd,
     links: Vec<Option<Link>>,
-    buffer: Vec<u8>,
+    payload: u64,
+    buffers: Buffers,
     latency: Histogram<u64>,
     answers: u64,
     outcome: Outcome,
@@ -72,6 +72,7 @@ impl Generator {
         self.pump(Instant::now() + duration, true)?;
         self.outcome.measured(window.end()?);
         self.outcome.messages = self.answers;
+        self.outcome.bytes = self.answers * self.payload;
         self.outcome.latency = Latency::from(&self.latency);
         // What is still in flight must come back too.
         self.pump(Instant::now() + Duration::from_secs(10), false)?;
@@ -111,10 +112,10 @@ impl Generator {
     fn step(&mut self, index: usize, readable: bool, refill: bool) {
         let Some(slot) = self.links.get_mut(index) else { return };
         let Some(link) = slot else { return };
-        let Self { pattern, epoll, buffer, latency, answers, .. } = self;
+        let Self { pattern, epoll, buffers, latency, answers, .. } = self;
         let mut serve = || {
             if readable {
-                let count = link.drain(pattern, buffer, |(answers, took)| {
+                let count = link.drain(pattern, buffers, |(answers, took)| {
                     latency.saturating_record_n(exchange::nanos(took), answers);
                 })?;
                 *answers += count;

@@ -4,6 +4,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::wire::Target;
 use super::{Common, Pattern, exchange};
 use crate::measure::{Watch, Window};
 use crate::outcome::{Idle, Latency, Outcome};
@@ -11,9 +12,10 @@ use crate::outcome::{Idle, Latency, Outcome};
 /// Opens `sessions`, exchanges one message on each, waits for `hold`, and reads what the server holds then.
 pub(super) fn run(common: &Common, sessions: usize, hold: Duration) -> io::Result<Outcome> {
     let pattern = Pattern::new(common.format, common.payload, 1);
+    let target = Target::new(common, false)?;
     let watch = common.watch.map(Watch::new);
     // What the server sets up once, at its first session, is not a cost of each.
-    exchange::cycle(common, &pattern)?;
+    exchange::cycle(&target, &pattern, false)?;
     let before = watch.map(|watch| watch.memory()).transpose()?;
     let mut latency = exchange::histogram()?;
     let mut connect = exchange::histogram()?;
@@ -21,11 +23,11 @@ pub(super) fn run(common: &Common, sessions: usize, hold: Duration) -> io::Resul
     let window = Window::begin(watch)?;
     for _ in 0..sessions {
         let start = Instant::now();
-        let stream = exchange::connect(common.to)?;
+        let mut wire = target.connect()?;
         connect.saturating_record(exchange::nanos(start.elapsed()));
-        exchange::once(&stream, &pattern)?;
+        exchange::once(&mut wire, &pattern)?;
         latency.saturating_record(exchange::nanos(start.elapsed()));
-        open.push(stream);
+        open.push(wire);
     }
     let opened = window.end()?;
     let window = Window::begin(watch)?;
@@ -40,8 +42,8 @@ pub(super) fn run(common: &Common, sessions: usize, hold: Duration) -> io::Resul
             .server_cpu_ns
             .map_or(0.0, |cpu| Duration::from_nanos(cpu).as_secs_f64() / rest.seconds),
     });
-    for stream in open {
-        exchange::reset(&stream)?;
+    for wire in open {
+        exchange::reset(&wire)?;
     }
     let mut outcome = Outcome {
         messages: sessions as u64,

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-
+use super::wire::{Buffers, Target, Wire};
 use super::{Pattern, exchange};
 
 /// Slices of one write. Long payloads are written from where they lie, header and payload in turn.
@@ -15,7 +14,7 @@ const SLICES: usize = 32;
 /// A connection and its two positions in the endless streams of the pattern.
 #[derive(Debug)]
 pub(super) struct Link {
-    stream: TcpStream,
+    wire: Wire,
     /// Position in bytes of what was written, of what may be written, and of what was verified.
     written: u64,
     allowed: u64,
@@ -32,13 +31,13 @@ pub(super) type Answers = (u64, Duration);
 
 impl Link {
     /// Connects; `number` decides at which frame of the pattern the connection begins.
-    pub(super) fn connect(to: SocketAddr, pattern: &Pattern, number: usize) -> io::Result<Self> {
-        let stream = exchange::connect(to)?;
-        stream.set_nonblocking(true)?;
+    pub(super) fn connect(target: &Target, pattern: &Pattern, number: usize) -> io::Result<Self> {
+        let wire = target.connect()?;
+        wire.stream().set_nonblocking(true)?;
         let frame_len = pattern.frame_len() as u64;
         let start = (number % pattern.period()) as u64 * frame_len;
         Ok(Self {
-            stream,
+            wire,
             written: start,
             allowed: start,
             verified: start,
@@ -49,7 +48,7 @@ impl Link {
     }
 
     pub(super) const fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.wire.stream()
     }
 
     /// Lets `frames` more frames be sent.
@@ -85,20 +84,16 @@ impl Link {
                 used += 1;
             }
             let began = Instant::now();
-            match rustix::io::writev(&self.stream, slices.get(..used).unwrap_or_default()) {
-                Ok(count) if count > 0 => {
-                    self.written += count as u64;
-                    self.writes.push_back((self.written, began));
-                    if self.written < end {
-                        break;
-                    }
-                }
-                Ok(_) | Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+            let count = self.wire.try_write(slices.get(..used).unwrap_or_default())?;
+            if count > 0 {
+                self.written += count as u64;
+                self.writes.push_back((self.written, began));
+            }
+            if self.written < end {
+                break;
             }
         }
-        let waits = self.is_blocked();
+        let waits = !self.wire.try_flush()? || self.is_blocked();
         let changed = waits != self.waits;
         self.waits = waits;
         Ok(changed.then_some(waits))
@@ -112,17 +107,11 @@ impl Link {
     pub(super) fn drain(
         &mut self,
         pattern: &Pattern,
-        buffer: &mut [u8],
+        buffers: &mut Buffers,
         mut each: impl FnMut(Answers),
     ) -> io::Result<u64> {
-        let count = match rustix::io::read(&self.stream, &mut *buffer) {
-            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed")),
-            Ok(count) => count,
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(0),
-            Err(error) => return Err(error.into()),
-        };
-        let now = Instant::now();
-        let data = buffer.get(..count).unwrap_or_default();
+        let data = self.wire.try_read(buffers)?;
+        let (now, count) = (Instant::now(), data.len());
         if self.verified + count as u64 > self.written {
             return Err(exchange::wrong("more came back than was sent"));
         }

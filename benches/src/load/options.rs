@@ -1,6 +1,7 @@
 //! What the load generator is asked to do, as arguments of the binary `load`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -31,6 +32,9 @@ pub enum Load {
         /// Connections in all, after a tenth as many that are not measured.
         #[arg(long, default_value_t = 4_000)]
         count: u64,
+        /// Resume a TLS session in each handshake; otherwise each is a full one.
+        #[arg(long)]
+        resume: bool,
     },
     /// Opens sessions, exchanges one message on each, and holds them while the server's memory is read.
     Idle {
@@ -58,6 +62,9 @@ pub struct Common {
     /// What a frame holds.
     #[arg(long, value_enum, default_value_t = Format::Raw)]
     pub format: Format,
+    /// Speak TLS, and trust the authority whose certificate is in this file (PEM).
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Process id of the server, whose CPU time and memory are then part of the outcome.
     #[arg(long)]
     pub watch: Option<u32>,

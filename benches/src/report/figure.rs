@@ -5,21 +5,28 @@ use serde::Serialize;
 use crate::outcome::Outcome;
 use crate::plan::Kind;
 
+/// Messages from this length on are counted by their bytes, too.
+const BULK: usize = 16 * 1_024;
+
 /// One figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
     /// Server CPU, user and system, microseconds for each message (or connection, or session opened).
     CpuUs,
-    /// The same in multiples of the bare loop's in the same round.
+    /// The same in multiples of the baseline's in the same round.
     CpuRatio,
+    /// Server CPU, nanoseconds for each byte of payload that came and went back.
+    CpuNsPerByte,
+    /// Megabytes of payload echoed a second.
+    MegabytesPerSecond,
     /// Messages (connections, sessions opened) a second.
     PerSecond,
-    /// The same in multiples of the bare loop's in the same round.
+    /// The same in multiples of the baseline's in the same round.
     PerSecondRatio,
     /// Median latency in microseconds.
     P50,
-    /// The same in multiples of the bare loop's in the same round.
+    /// The same in multiples of the baseline's in the same round.
     P50Ratio,
     /// 99th percentile in microseconds.
     P99,
@@ -39,9 +46,11 @@ pub enum Figure {
 
 impl Figure {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::CpuUs,
         Self::CpuRatio,
+        Self::CpuNsPerByte,
+        Self::MegabytesPerSecond,
         Self::PerSecond,
         Self::PerSecondRatio,
         Self::P50,
@@ -59,6 +68,19 @@ impl Figure {
     #[must_use]
     pub const fn columns(kind: Kind) -> &'static [Self] {
         match kind {
+            Kind::Echo { payload: BULK.., .. } => &[
+                Self::CpuUs,
+                Self::CpuRatio,
+                Self::CpuNsPerByte,
+                Self::MegabytesPerSecond,
+                Self::PerSecond,
+                Self::PerSecondRatio,
+                Self::P50,
+                Self::P50Ratio,
+                Self::P99,
+                Self::P999,
+                Self::PeakMib,
+            ],
             Kind::Echo { .. } => &[
                 Self::CpuUs,
                 Self::CpuRatio,
@@ -70,7 +92,7 @@ impl Figure {
                 Self::P999,
                 Self::PeakMib,
             ],
-            Kind::Churn => &[
+            Kind::Churn | Kind::Handshake { .. } => &[
                 Self::CpuUs,
                 Self::CpuRatio,
                 Self::PerSecond,
@@ -95,16 +117,18 @@ impl Figure {
         }
     }
 
-    /// The heading of its column.
+    /// The heading of its column, where ratios are taken against `base`.
     #[must_use]
-    pub const fn title(self) -> &'static str {
-        match self {
+    pub fn title(self, base: &str) -> String {
+        let name = match self {
+            Self::CpuRatio => return format!("CPU ÷ {base}"),
+            Self::PerSecondRatio => return format!("rate ÷ {base}"),
+            Self::P50Ratio => return format!("p50 ÷ {base}"),
             Self::CpuUs => "server CPU µs each",
-            Self::CpuRatio => "CPU ÷ bare",
+            Self::CpuNsPerByte => "CPU ns a byte",
+            Self::MegabytesPerSecond => "MB each second",
             Self::PerSecond => "each second",
-            Self::PerSecondRatio => "rate ÷ bare",
             Self::P50 => "p50 µs",
-            Self::P50Ratio => "p50 ÷ bare",
             Self::P99 => "p99 µs",
             Self::P999 => "p99.9 µs",
             Self::ConnectP50 => "connect p50 µs",
@@ -112,16 +136,19 @@ impl Figure {
             Self::KibPerSession => "KiB a session",
             Self::HeldMib => "held MiB",
             Self::IdleCpuPercent => "idle CPU %",
-        }
+        };
+        name.to_owned()
     }
 
-    /// Its value in `outcome`; ratios need what the bare loop did in the same round.
+    /// Its value in `outcome`; ratios need what the baseline did in the same round.
     #[must_use]
     pub fn value(self, outcome: &Outcome, baseline: Option<&Outcome>) -> Option<f64> {
         let ratio = |of: Self| Some(of.value(outcome, None)? / of.value(baseline?, None)?);
         match self {
             Self::CpuUs => outcome.cpu_us(),
             Self::CpuRatio => ratio(Self::CpuUs),
+            Self::CpuNsPerByte => outcome.cpu_ns_per_byte(),
+            Self::MegabytesPerSecond => outcome.megabytes_per_s(),
             Self::PerSecond => Some(outcome.messages_per_s()),
             Self::PerSecondRatio => ratio(Self::PerSecond),
             Self::P50 => Some(outcome.latency.p50),
@@ -140,7 +167,7 @@ impl Figure {
     #[must_use]
     pub fn format(self, value: f64) -> String {
         match self {
-            Self::PerSecond => thousands(value),
+            Self::PerSecond | Self::MegabytesPerSecond => thousands(value),
             Self::CpuRatio | Self::PerSecondRatio | Self::P50Ratio | Self::IdleCpuPercent => {
                 format!("{value:.2}")
             }

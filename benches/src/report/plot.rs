@@ -29,11 +29,13 @@ pub(super) fn svg(report: &Report) -> Result<String, Box<dyn std::error::Error +
         for table in &report.tables {
             let right = if table.columns.contains(&Figure::KibPerSession) {
                 Figure::KibPerSession
+            } else if table.columns.contains(&Figure::MegabytesPerSecond) {
+                Figure::MegabytesPerSecond
             } else {
                 Figure::PerSecond
             };
-            panel(&area, table, Figure::CpuUs, (0, top))?;
-            panel(&area, table, right, (PANEL_WIDTH, top))?;
+            panel(&area, table, (Figure::CpuUs, report.base), (0, top))?;
+            panel(&area, table, (right, report.base), (PANEL_WIDTH, top))?;
             top += panel_height(table);
         }
         area.present().map_err(|error| error.to_string())?;
@@ -45,8 +47,8 @@ fn panel_height(table: &Table) -> i32 {
     HEADING + BAR * i32::try_from(table.rows.len()).unwrap_or(0) + 12
 }
 
-fn panel(area: &Area<'_>, table: &Table, figure: Figure, (left, top): (i32, i32)) -> Drawn {
-    let heading = format!("{}: {}", table.title, figure.title());
+fn panel(area: &Area<'_>, table: &Table, (figure, base): (Figure, &str), (left, top): (i32, i32)) -> Drawn {
+    let heading = format!("{}: {}", table.title, figure.title(base));
     write(area, &heading, (left + 8, top + HEADING / 2), 13.0, HPos::Left)?;
     let spread = |index: usize| table.rows.get(index).and_then(|row| row.figures.get(&figure));
     let most = (0..table.rows.len()).filter_map(spread).map(|spread| spread.max).fold(0.0, f64::max);

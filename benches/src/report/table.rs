@@ -27,7 +27,7 @@ pub(super) fn report(report: &Report) -> String {
     );
     for table in &report.tables {
         text.push('\n');
-        text.push_str(&markdown(table));
+        text.push_str(&markdown(table, report.base));
     }
     if !report.targets.is_empty() {
         text.push_str("\n## Targets\n\n");
@@ -37,11 +37,11 @@ pub(super) fn report(report: &Report) -> String {
 }
 
 /// The table of one load.
-pub(super) fn markdown(table: &Table) -> String {
+pub(super) fn markdown(table: &Table, base: &str) -> String {
     let mut cells: Vec<Vec<String>> = Vec::new();
     cells.push(
         std::iter::once("server".to_owned())
-            .chain(table.columns.iter().map(|column| column.title().to_owned()))
+            .chain(table.columns.iter().map(|column| column.title(base)))
             .collect(),
     );
     for row in &table.rows {

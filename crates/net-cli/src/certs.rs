@@ -1,6 +1,6 @@
 //! `net certs`: a certificate authority for development, and certificates that it vouches for.
 
-use std::{fmt, fs, io::Write as _, path::Path, path::PathBuf, process::ExitCode};
+use std::{fmt, fs, io::Write as _, net::IpAddr, path::Path, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use net_core::tls::rustls::pki_types::ServerName;
@@ -59,8 +59,7 @@ struct Made<'a> {
 
 impl Certs {
     pub(crate) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let mut names: Vec<String> = LOCAL.map(str::to_owned).into();
-        names.extend(self.name.iter().cloned());
+        let names = names(&self.name);
         if let Some(name) = names.iter().find(|name| !is_host(name)) {
             return Err(Failure::usage(format_args!("{name:?} is neither a host name nor an IP address"))
                 .hint("write --name example.test, --name '*.example.test' or --name 192.0.2.1"));
@@ -178,6 +177,25 @@ fn write(path: &Path, text: &str, secret: bool) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The names that every certificate of a server is for, and those of `more` that are not among them, each once.
+fn names(more: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = LOCAL.map(str::to_owned).into();
+    for name in more {
+        if !names.iter().any(|known| is_same(known, name)) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Tells whether two names are one: in whatever case, and in whatever form of an IP address.
+fn is_same(one: &str, other: &str) -> bool {
+    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => one.eq_ignore_ascii_case(other),
+    }
+}
+
 /// Tells whether a certificate can be for `name`: a host name, all names below one, or an IP address.
 fn is_host(name: &str) -> bool {
     ServerName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok()
@@ -197,5 +215,17 @@ impl fmt::Display for Shown<'_> {
             "{GOOD}ok{GOOD:#} for {STRONG}{}{STRONG:#}, valid for {days} days; for development only",
             names.join(", ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_stands_once_however_it_is_written() {
+        let more = ["localhost", "LOCALHOST", "0:0:0:0:0:0:0:1", "a.test", "A.test", "*.a.test", "127.0.0.1"];
+        let names = names(&more.map(str::to_owned));
+        assert_eq!(names, ["localhost", "127.0.0.1", "::1", "a.test", "*.a.test"]);
     }
 }

@@ -3,6 +3,7 @@
 mod rig;
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::Path,
     process::{Command, Stdio},
@@ -59,6 +60,23 @@ fn m12_certificates_to_try_tls_with_take_one_command() {
     net(["certs", path(directory.path())]).expect(1).tells("overwrite with --force");
     net(["certs", path(directory.path()), "--force", "--name", "example.test"]).expect(0);
     net(["certs", path(directory.path()), "--force", "--name", "no name"]).expect(1);
+}
+
+#[test]
+fn m12_a_name_that_is_there_anyhow_stands_once_in_the_certificate() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = path(directory.path());
+    let ended = net(["certs", at, "--name", "localhost", "--name", "::1", "--name", "a.test"]).expect(0);
+    let told = ended.stdout.last().expect("a line");
+    assert!(told.contains("for localhost, 127.0.0.1, ::1, a.test,"), "{told}");
+    let pem = file(&directory, "server.pem");
+    let mut command = Command::new("openssl");
+    command.args(["x509", "-in", &pem, "-noout", "-ext", "subjectAltName"]);
+    let names = Process::start(&mut command).ended().expect(0).stdout.join("\n");
+    for name in ["DNS:localhost", "IP Address:127.0.0.1", "DNS:a.test"] {
+        assert_eq!(names.matches(name).count(), 1, "{names}");
+    }
+    assert_eq!(names.matches("IP Address").count(), 2, "{names}");
 }
 
 #[test]
@@ -154,31 +172,35 @@ fn m12_an_independent_client_is_served_over_tls() {
     }
 }
 
+/// Has openssl say hello to a server that echoes lines.
+fn openssl_client(server: &Server, ca: &str, flags: &[&str]) {
+    let at = server.url.strip_prefix("tcps://").expect("is TLS");
+    let mut command = Command::new("openssl");
+    command.args([
+        "s_client",
+        "-connect",
+        at,
+        "-CAfile",
+        ca,
+        "-verify_return_error",
+        "-quiet",
+        "-no_ign_eof",
+    ]);
+    let mut client = Process::start(command.args(flags));
+    let mut stdin = client.stdin();
+    std::io::Write::write_all(&mut stdin, b"hello\n").expect("reads");
+    assert_eq!(client.line(), "hello", "{flags:?}");
+    drop(stdin);
+    client.ended().expect(0);
+}
+
 #[test]
 fn m12_openssl_is_served_and_serves() {
     let directory = certs();
     let ca = file(&directory, "ca.pem");
     let server = server(&directory, "--framing lines");
-    let at = server.url.strip_prefix("tcps://").expect("is TLS");
     for version in ["-tls1_2", "-tls1_3"] {
-        let mut command = Command::new("openssl");
-        command.args([
-            "s_client",
-            "-connect",
-            at,
-            "-CAfile",
-            &ca,
-            "-verify_return_error",
-            "-quiet",
-            "-no_ign_eof",
-            version,
-        ]);
-        let mut client = Process::start(&mut command);
-        let mut stdin = client.stdin();
-        std::io::Write::write_all(&mut stdin, b"hello\n").expect("reads");
-        assert_eq!(client.line(), "hello", "{version}");
-        drop(stdin);
-        client.ended().expect(0);
+        openssl_client(&server, &ca, &[version]);
     }
     // Its server sends back what it gets, line by line and in reverse.
     let (cert, key) = (file(&directory, "server.pem"), file(&directory, "server.key"));
@@ -205,4 +227,90 @@ fn m12_openssl_is_served_and_serves() {
     let url = format!("tcps://{at}");
     let ended = net(["echo", "client", &url, "hello", "--framing", "lines", "--ca", &ca]);
     ended.expect(3).tells("olleh");
+}
+
+/// Starts an echo server for lines, with `SSLKEYLOGFILE` set.
+fn logging_server(directory: &TempDir, log: &str, flags: &[&str]) -> Server {
+    let (cert, key) = (file(directory, "server.pem"), file(directory, "server.key"));
+    let mut command = Command::new(released());
+    command.args([
+        "echo",
+        "server",
+        "tcps://127.0.0.1:0",
+        "--cert",
+        &cert,
+        "--key",
+        &key,
+        "--framing",
+        "lines",
+    ]);
+    Server::of(command.args(flags).env("SSLKEYLOGFILE", log))
+}
+
+/// Returns the lines of a key log, which must be of the form that NSS gave it: a label, the client's random number of 32
+/// bytes and a secret of 32 or 48 bytes, in hexadecimal.
+fn secrets(path: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(path).expect(path);
+    let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let secrets: BTreeSet<_> = lines.map(str::to_owned).collect();
+    for line in &secrets {
+        let [_, random, secret] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let hex =
+            |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        assert!(
+            random.len() == 64 && [64, 96].contains(&secret.len()) && hex(random) && hex(secret),
+            "{line}"
+        );
+    }
+    secrets
+}
+
+#[test]
+fn m12_secrets_are_written_where_they_are_asked_for_and_openssl_has_the_same_ones() {
+    let directory = certs();
+    let ca = file(&directory, "ca.pem");
+    for (version, labels) in [
+        ("-tls1_2", &["CLIENT_RANDOM"][..]),
+        (
+            "-tls1_3",
+            &[
+                "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+                "CLIENT_TRAFFIC_SECRET_0",
+                "EXPORTER_SECRET",
+                "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+                "SERVER_TRAFFIC_SECRET_0",
+            ],
+        ),
+    ] {
+        let [ours, theirs] = ["ours", "theirs"].map(|name| file(&directory, &format!("{name}{version}")));
+        let server = logging_server(&directory, &ours, &["--key-log"]);
+        openssl_client(&server, &ca, &[version, "-keylogfile", &theirs]);
+        // What another implementation derived of the same connection is what decrypts it.
+        let (ours, theirs) = (secrets(&ours), secrets(&theirs));
+        assert_eq!(ours, theirs, "{version}");
+        let found: Vec<_> = ours.iter().filter_map(|line| line.split(' ').next()).collect();
+        assert_eq!(found, labels, "{version}");
+    }
+    // Our client writes the same, where it is asked to.
+    let [near, far] = ["near", "far"].map(|name| file(&directory, name));
+    let server = logging_server(&directory, &far, &["--key-log"]);
+    let mut command = Command::new(released());
+    command.args(["echo", "client", &server.url, "hello", "--framing", "lines", "--ca", &ca, "--key-log"]);
+    Process::start(command.env("SSLKEYLOGFILE", &near)).ended().expect(0);
+    assert_eq!(secrets(&near), secrets(&far));
+    assert_eq!(secrets(&near).len(), 5);
+}
+
+#[test]
+fn m12_no_secret_is_written_unless_it_is_asked_for() {
+    let directory = certs();
+    let [near, far] = ["near", "far"].map(|name| file(&directory, name));
+    let server = logging_server(&directory, &far, &[]);
+    let mut command = Command::new(released());
+    let ca = file(&directory, "ca.pem");
+    command.args(["echo", "client", &server.url, "hello", "--framing", "lines", "--ca", &ca]);
+    Process::start(command.env("SSLKEYLOGFILE", &near)).ended().expect(0);
+    for log in [near, far] {
+        assert!(!Path::new(&log).exists(), "{log} was written");
+    }
 }

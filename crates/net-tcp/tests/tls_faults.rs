@@ -8,6 +8,7 @@ mod rig;
 use std::{
     error::Error as _,
     io::{Read, Write},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use authority::{Authority, LOCAL, WithPair};
 use net_core::{
     Address, Admission, Connection, Error, ErrorKind, Limits, Listener, Observer, Receiver, Sender,
     Transport,
-    tls::{ClientCertificates, ClientTls, Pem, ServerTls, TlsInfo, TlsVersion, rustls},
+    tls::{ClientCertificates, ClientTls, Pem, ServerTls, ServerTlsBuilder, TlsInfo, TlsVersion, rustls},
 };
 use net_tcp::{Tcp, TcpConfig, TcpListener, TcpReceiver, TcpSender};
 use proptest::prelude::*;
@@ -51,6 +52,19 @@ struct Server {
     to: Address,
     failures: mpsc::UnboundedReceiver<Error>,
     admission: Arc<Admission>,
+}
+
+/// Listens with these settings.
+async fn listen(tls: ServerTlsBuilder) -> TcpListener {
+    let tcp = Tcp::default().with_server_tls(tls.build().expect("settings"));
+    tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening")
+}
+
+/// Connects a socket without TLS whose reads end in time, for a thread of its own.
+fn blocking(to: SocketAddr) -> std::net::TcpStream {
+    let peer = std::net::TcpStream::connect(to).expect("connecting");
+    peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    peer
 }
 
 async fn serve(tls: &ServerTls, limits: &Limits) -> Server {
@@ -205,9 +219,8 @@ async fn a4_a_hello_in_fragments_of_one_byte_is_served() {
 
     let to = socket(&server.to);
     let handshake = tokio::task::spawn_blocking(move || {
-        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+        let mut peer = blocking(to);
         peer.set_nodelay(true).expect("set");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
         for part in records.chunks(97) {
             peer.write_all(part).expect("written");
         }
@@ -246,8 +259,7 @@ proptest! {
 #[tokio::test]
 async fn a5_handshakes_at_once_are_bounded_and_the_oldest_goes_first() {
     let authority = Authority::new("a5");
-    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
-    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let mut listener = listen(authority.server()).await;
     let (tell, mut failures) = mpsc::unbounded_channel();
     let limits = Limits { max_handshakes: 4, ..Limits::default() };
     listener.set_admission(Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell))))));
@@ -270,13 +282,11 @@ async fn a5_handshakes_at_once_are_bounded_and_the_oldest_goes_first() {
 #[tokio::test]
 async fn a5_a_storm_of_key_updates_is_bounded() {
     let authority = Authority::new("a5");
-    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
-    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let mut listener = listen(authority.server()).await;
     let to = socket(listener.local());
     let mut client = by_hand(&[&rustls::version::TLS13], &authority);
     let storm = tokio::task::spawn_blocking(move || {
-        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        let mut peer = blocking(to);
         while client.is_handshaking() {
             client.complete_io(&mut peer).expect("a handshake");
         }
@@ -304,8 +314,7 @@ async fn a5_keys_that_change_now_and_then_are_fine() {
     let mut client = by_hand(&[&rustls::version::TLS13], &authority);
     let to = socket(&server.to);
     let updating = tokio::task::spawn_blocking(move || {
-        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        let mut peer = blocking(to);
         let mut stream = rustls::Stream::new(&mut client, &mut peer);
         for number in 0..100_u32 {
             stream.write_all(&[0, 0, 0, 4]).expect("written");
@@ -457,10 +466,7 @@ async fn a6_bad_certificates_of_clients_are_refused_each_for_its_reason() {
 #[tokio::test]
 async fn m12_the_identity_of_a_client_is_in_the_connection() {
     let authority = Authority::new("m12");
-    let tcp = Tcp::default().with_server_tls(
-        authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings"),
-    );
-    let mut listener: TcpListener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let mut listener = listen(authority.server().client_ca(Pem::bytes(authority.pem.clone()))).await;
     let pair = authority.leaf(&["alice.test", "127.0.0.1"]);
     let client = authority.client().pair(&pair).alpn(["x"]).build().expect("settings");
     let to = listener.local().clone();
@@ -593,8 +599,7 @@ async fn a7_early_data_is_never_taken() {
             let name = ServerName::try_from("localhost").expect("a name");
             let mut client = rustls::ClientConnection::new(config.clone(), name).expect("a client");
             assert!(client.early_data().is_none(), "early data is offered");
-            let mut peer = std::net::TcpStream::connect(to).expect("connecting");
-            peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+            let mut peer = blocking(to);
             let mut stream = rustls::Stream::new(&mut client, &mut peer);
             stream.write_all(b"\0\0\0\x02hi").expect("written");
             stream.read_exact(&mut [0; 6]).expect("an answer");
@@ -609,10 +614,7 @@ async fn a7_early_data_is_never_taken() {
 #[tokio::test]
 async fn d8_the_host_name_is_sent_and_verified_by_default() {
     let authority = Authority::new("d8");
-    let tcp = Tcp::default().with_server_tls(
-        ServerTls::builder().pair(&authority.leaf(&["localhost"])).build().expect("settings"),
-    );
-    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let mut listener = listen(ServerTls::builder().pair(&authority.leaf(&["localhost"]))).await;
     let port = listener.local().port().expect("a port");
     let client = authority.client().build().expect("settings");
 
@@ -644,13 +646,12 @@ async fn d8_only_who_asks_for_it_trusts_anybody_and_it_shows() {
 #[tokio::test]
 async fn s9_a_stream_cut_without_close_notify_is_an_error_not_an_end() {
     let authority = Authority::new("s9");
-    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
-    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let mut listener = listen(authority.server()).await;
     let to = socket(listener.local());
     for close_notify in [true, false] {
         let mut client = by_hand(rustls::DEFAULT_VERSIONS, &authority);
         let peer = tokio::task::spawn_blocking(move || {
-            let mut peer = std::net::TcpStream::connect(to).expect("connecting");
+            let mut peer = blocking(to);
             let mut stream = rustls::Stream::new(&mut client, &mut peer);
             stream.write_all(b"\0\0\0\x02hi").expect("written");
             stream.flush().expect("flushed");
@@ -679,13 +680,11 @@ async fn s9_a_stream_cut_without_close_notify_is_an_error_not_an_end() {
 #[tokio::test]
 async fn data_and_an_end_that_come_with_the_last_of_the_handshake_are_received() {
     let authority = Authority::new("last");
-    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
-    let mut listener = tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening");
+    let mut listener = listen(authority.server()).await;
     let to = socket(listener.local());
     let mut client = by_hand(&[&rustls::version::TLS13], &authority);
     let peer = tokio::task::spawn_blocking(move || {
-        let mut peer = std::net::TcpStream::connect(to).expect("connecting");
-        peer.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+        let mut peer = blocking(to);
         while client.wants_write() {
             client.write_tls(&mut peer).expect("written");
         }

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use bytes::{Bytes, BytesMut};
 use clap::Parser;
-use futures_util::{FutureExt as _, SinkExt, StreamExt as _};
+use net_bench_peers::framed;
 use net_benches::peer;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 /// Echo server over tokio-util's `Framed`.
@@ -26,39 +25,12 @@ fn main() -> io::Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let framed = Framed::new(stream, LengthDelimitedCodec::new());
+            let mut frames = Framed::new(stream, LengthDelimitedCodec::new());
             if options.batch {
-                tokio::spawn(serve_batched(framed));
+                tokio::spawn(async move { framed::batched(&mut frames).await });
             } else {
-                tokio::spawn(serve_each(framed));
+                tokio::spawn(async move { framed::each(&mut frames).await });
             }
         }
     })
-}
-
-type Frames = Framed<TcpStream, LengthDelimitedCodec>;
-
-async fn serve_each(mut framed: Frames) -> io::Result<()> {
-    while let Some(message) = framed.next().await {
-        framed.send(message?.freeze()).await?;
-    }
-    Ok(())
-}
-
-async fn serve_batched(mut framed: Frames) -> io::Result<()> {
-    // More than the default 8 KiB may gather before a write, so that a batch leaves in one.
-    framed.set_backpressure_boundary(64 * 1024);
-    loop {
-        let ready: Option<Option<io::Result<BytesMut>>> = framed.next().now_or_never();
-        let next = if let Some(next) = ready {
-            next
-        } else {
-            SinkExt::<Bytes>::flush(&mut framed).await?;
-            framed.next().await
-        };
-        match next {
-            Some(message) => framed.feed(message?.freeze()).await?,
-            None => return SinkExt::<Bytes>::flush(&mut framed).await,
-        }
-    }
 }

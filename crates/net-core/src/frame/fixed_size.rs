@@ -62,7 +62,7 @@ impl Framing for FixedSize {
     }
 
     fn find(&self, input: &[u8]) -> Option<Found> {
-        (input.len() >= self.size).then(|| Found { message: 0..self.size, frame_len: self.size })
+        (input.len() >= self.size).then_some(Found { message: 0..self.size, frame_len: self.size })
     }
 }
 
