@@ -199,11 +199,11 @@ impl Demux {
             self.sessions.retain(|_, line| {
                 let keep = now.saturating_sub(line.heard.load(Ordering::Relaxed)) < idle;
                 if !keep {
-                    line.inbox.end(ErrorKind::TimedOut);
+                    line.inbox.fail(ErrorKind::TimedOut);
                 }
                 keep
             });
-            self.last.take_if(|last| last.inbox.over().is_some());
+            self.last.take_if(|last| last.inbox.failure().is_some());
             self.hub.counters.expired.add((before - self.sessions.len()) as u64);
             self.hub.counters.sessions.set(self.sessions.len() as u64);
             self.sweep.as_mut().reset(Instant::now() + period(&self.hub));
@@ -249,7 +249,7 @@ impl Drop for Demux {
     fn drop(&mut self) {
         self.hub.end();
         for line in self.sessions.values() {
-            line.inbox.end(ErrorKind::Closed);
+            line.inbox.fail(ErrorKind::Closed);
         }
     }
 }

@@ -28,6 +28,7 @@ mod config;
 #[cfg(target_os = "linux")]
 mod control;
 mod demux;
+mod ending;
 mod intake;
 mod listener;
 mod outgoing;

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use net_core::{Batch, Error, Receiver, Result};
 
 use crate::{
-    UdpSocket,
+    UdpConfig, UdpSocket,
+    ending::Ending,
     intake::{Arrival, Datagrams},
     session::Session,
     socket::address,
@@ -21,7 +22,7 @@ use crate::{
 ///
 /// A peer that leaves is not noticed: a session of a listener ends with
 /// [`ErrorKind::TimedOut`](net_core::ErrorKind::TimedOut) when nothing has arrived for the idle time-out; that of a client
-/// does not end by itself.
+/// does not end by itself. `None` comes once this side's sender has finished.
 ///
 /// # Examples
 ///
@@ -48,6 +49,7 @@ enum Path {
     /// A socket of its own, which is connected.
     Own {
         socket: Arc<UdpSocket>,
+        ending: Arc<Ending>,
         arrivals: VecDeque<Arrival>,
         current: Option<Datagrams>,
         max_message_len: usize,
@@ -57,8 +59,9 @@ enum Path {
 }
 
 impl UdpReceiver {
-    pub(crate) fn of_socket(socket: Arc<UdpSocket>, max_message_len: usize) -> Self {
-        Self(Path::Own { socket, arrivals: VecDeque::new(), current: None, max_message_len })
+    pub(crate) fn of_socket(socket: Arc<UdpSocket>, config: &UdpConfig, ending: Arc<Ending>) -> Self {
+        let max_message_len = config.max_message_len();
+        Self(Path::Own { socket, ending, arrivals: VecDeque::new(), current: None, max_message_len })
     }
 
     pub(crate) fn of_session(session: Arc<Session>) -> Self {
@@ -70,7 +73,7 @@ impl Receiver for UdpReceiver {
     #[inline]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         match &mut self.0 {
-            Path::Own { socket, arrivals, current, max_message_len } => loop {
+            Path::Own { socket, ending, arrivals, current, max_message_len } => loop {
                 if let Some(datagram) = current.as_mut().and_then(Iterator::next) {
                     return Poll::Ready(Ok(Some(datagram)));
                 }
@@ -81,15 +84,18 @@ impl Receiver for UdpReceiver {
                     }
                     Some(arrival) => *current = Some(arrival.into_datagrams()),
                     // What the system reports here is of datagrams that are gone; the next one may be in order.
-                    None => ready!(poll_more(socket, cx, arrivals)),
+                    None if poll_more(socket, cx, arrivals).is_ready() => {}
+                    None => return ending.poll(cx).map(|()| Ok(None)),
                 }
             },
             Path::Shared { session, taken, cost } => {
                 if taken.is_empty() {
                     *cost = 0;
                     let line = session.line();
-                    *cost = ready!(line.inbox.poll_take(cx, taken, &session.hub().queued))
-                        .map_err(|why| Error::new(why, "receive").at(&address(line.key.peer)))?;
+                    let more = ready!(line.inbox.poll_take(cx, taken, &session.hub().queued));
+                    *cost = more
+                        .map_err(|why| Error::new(why, "receive").at(&address(line.key.peer)))?
+                        .unwrap_or_default();
                 }
                 Poll::Ready(Ok(taken.pop_front()))
             }

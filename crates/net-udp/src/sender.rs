@@ -8,7 +8,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use net_core::{Error, ErrorKind, Info, Observer, Result, Sender};
 
-use crate::{UdpSocket, demux::Staged, session::Session};
+use crate::{UdpConfig, UdpSocket, demux::Staged, ending::Ending, session::Session};
 
 mod own;
 mod shared;
@@ -18,7 +18,8 @@ use shared::Shared;
 
 /// The sending half of a connection: each message is one datagram.
 ///
-/// Messages gather until they are flushed, and then go out in as few system calls as the system allows.
+/// Messages gather until they are flushed, and then go out in as few system calls as the system allows. Nobody is told of
+/// an end, so [`finish`](Sender::finish) ends this side's receiving, too: there is nothing to wait for.
 ///
 /// # Examples
 ///
@@ -51,8 +52,9 @@ enum Path {
 }
 
 impl UdpSender {
-    pub(crate) fn of_socket(socket: Arc<UdpSocket>, max_message_len: usize, max_buffered: usize) -> Self {
-        Self { path: Path::Own(Own::new(socket, max_buffered)), max_message_len, finished: false }
+    pub(crate) fn of_socket(socket: Arc<UdpSocket>, config: &UdpConfig, ending: Arc<Ending>) -> Self {
+        let own = Own::new(socket, config.max_buffered, ending);
+        Self { path: Path::Own(own), max_message_len: config.max_message_len(), finished: false }
     }
 
     pub(crate) fn of_session(session: Arc<Session>, watch: Option<(Arc<dyn Observer>, Info)>) -> Self {
@@ -102,7 +104,12 @@ impl Sender for UdpSender {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.finished = true;
-        self.poll_flush(cx)
+        ready!(self.poll_flush(cx))?;
+        match &self.path {
+            Path::Own(own) => own.finish(),
+            Path::Shared(shared) => shared.finish(),
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn unsent_len(&self) -> usize {

@@ -1,5 +1,7 @@
 //! A UDP socket: datagrams to and from anyone, or one peer.
 
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
 use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
@@ -299,6 +301,13 @@ impl UdpSocket {
 
     fn joins(&self) -> bool {
         self.joins.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
     }
 }
 

@@ -9,7 +9,9 @@ use std::{
 use net_core::{Address, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport};
 
 use crate::{
-    UdpConfig, UdpListener, UdpReceiver, UdpSender, UdpSocket, resolve,
+    UdpConfig, UdpListener, UdpReceiver, UdpSender, UdpSocket,
+    ending::Ending,
+    resolve,
     socket::{address, open},
 };
 
@@ -92,7 +94,8 @@ impl Transport for Udp {
         Guarantees {
             reliable: false,
             ordered: false,
-            half_close: true,
+            // Nobody is told of an end, so nobody answers it: there is nothing to wait for behind one.
+            half_close: false,
             signals_end: false,
             signals_abort: false,
             preserves_messages: true,
@@ -110,9 +113,13 @@ impl Transport for Udp {
                     let socket = Arc::new(socket);
                     let info = Info::new(address(socket.local()), address(peer));
                     let info = info.with_details(socket.clone());
-                    let max_message_len = self.config.max_message_len();
-                    let tx = UdpSender::of_socket(socket.clone(), max_message_len, self.config.max_buffered);
-                    return Ok(Connection::new(tx, UdpReceiver::of_socket(socket, max_message_len), info));
+                    let ending: Arc<Ending> = Arc::default();
+                    let tx = UdpSender::of_socket(socket.clone(), &self.config, ending.clone());
+                    return Ok(Connection::new(
+                        tx,
+                        UdpReceiver::of_socket(socket, &self.config, ending),
+                        info,
+                    ));
                 }
                 Err(error) => last = error,
             }

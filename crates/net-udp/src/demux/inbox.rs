@@ -22,8 +22,8 @@ const COST: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
-    /// Whether the session has ended, which is asked for each message that is sent.
-    over: AtomicBool,
+    /// Whether the session has ended by itself, which is asked for each message that is sent.
+    failed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -31,8 +31,15 @@ struct State {
     datagrams: VecDeque<Bytes>,
     cost: usize,
     receiver: Option<Waker>,
-    /// Why nothing more arrives.
-    over: Option<ErrorKind>,
+    over: Option<Over>,
+}
+
+/// Why nothing more arrives.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    /// This side has finished.
+    Finished,
+    Failed(ErrorKind),
 }
 
 /// What waits for all sessions of a listener.
@@ -76,17 +83,19 @@ impl Inbox {
         dropped
     }
 
-    /// Moves all that waits into `taken`, which is empty. `Ready(Err)`: nothing waits, and nothing will.
+    /// Moves all that waits into `taken`, which is empty, and returns what it costs. `None`: nothing will come.
     pub(crate) fn poll_take(
         &self,
         cx: &mut Context<'_>,
         taken: &mut VecDeque<Bytes>,
         queued: &Queued,
-    ) -> Poll<Result<usize, ErrorKind>> {
+    ) -> Poll<Result<Option<usize>, ErrorKind>> {
         let mut state = self.state();
         if state.datagrams.is_empty() {
-            if let Some(why) = state.over {
-                return Poll::Ready(Err(why));
+            match state.over {
+                Some(Over::Finished) => return Poll::Ready(Ok(None)),
+                Some(Over::Failed(why)) => return Poll::Ready(Err(why)),
+                None => {}
             }
             if !state.receiver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 state.receiver = Some(cx.waker().clone());
@@ -96,7 +105,7 @@ impl Inbox {
         mem::swap(&mut state.datagrams, taken);
         let cost = mem::take(&mut state.cost);
         queued.give_back(cost);
-        Poll::Ready(Ok(cost))
+        Poll::Ready(Ok(Some(cost)))
     }
 
     /// Returns how much memory waits.
@@ -105,10 +114,19 @@ impl Inbox {
     }
 
     /// Ends the session, because of `why`: what waits is still given.
-    pub(crate) fn end(&self, why: ErrorKind) {
+    pub(crate) fn fail(&self, why: ErrorKind) {
+        self.end(Over::Failed(why));
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends receiving, since this side has finished: what waits is still given.
+    pub(crate) fn finish(&self) {
+        self.end(Over::Finished);
+    }
+
+    fn end(&self, over: Over) {
         let mut state = self.state();
-        state.over.get_or_insert(why);
-        self.over.store(true, Ordering::Relaxed);
+        state.over.get_or_insert(over);
         let receiver = state.receiver.take();
         drop(state);
         if let Some(receiver) = receiver {
@@ -116,15 +134,21 @@ impl Inbox {
         }
     }
 
-    /// Tells why the session has ended, where it has.
-    pub(crate) fn over(&self) -> Option<ErrorKind> {
-        if self.over.load(Ordering::Relaxed) { self.state().over } else { None }
+    /// Tells why the session has ended by itself, where it has.
+    pub(crate) fn failure(&self) -> Option<ErrorKind> {
+        if !self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.state().over {
+            Some(Over::Failed(why)) => Some(why),
+            _ => Some(ErrorKind::Closed),
+        }
     }
 
     /// Drops what waits: nobody receives any more.
     pub(crate) fn abandon(&self, queued: &Queued) {
         let mut state = self.state();
-        state.over.get_or_insert(ErrorKind::Closed);
+        state.over.get_or_insert(Over::Finished);
         let unread = mem::take(&mut state.datagrams);
         queued.give_back(mem::take(&mut state.cost));
         drop(state);

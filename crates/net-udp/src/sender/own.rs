@@ -10,6 +10,7 @@ use net_core::Result;
 
 use crate::{
     UdpSocket,
+    ending::Ending,
     outgoing::{Outgoing, Route},
 };
 
@@ -22,11 +23,16 @@ pub(super) struct Own {
     socket: Arc<UdpSocket>,
     outgoing: Outgoing,
     max_buffered: usize,
+    ending: Arc<Ending>,
 }
 
 impl Own {
-    pub(super) fn new(socket: Arc<UdpSocket>, max_buffered: usize) -> Self {
-        Self { socket, outgoing: Outgoing::default(), max_buffered }
+    pub(super) fn new(socket: Arc<UdpSocket>, max_buffered: usize, ending: Arc<Ending>) -> Self {
+        Self { socket, outgoing: Outgoing::default(), max_buffered, ending }
+    }
+
+    pub(super) fn finish(&self) {
+        self.ending.finish();
     }
 
     pub(super) fn poll_send(

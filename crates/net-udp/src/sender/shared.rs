@@ -46,7 +46,7 @@ impl Shared {
         head: &[u8],
         body: &mut Bytes,
     ) -> Poll<Result<()>> {
-        if let Some(why) = self.session.line().inbox.over() {
+        if let Some(why) = self.session.line().inbox.failure() {
             return Poll::Ready(Err(self.error(why)));
         }
         let len = head.len() + body.len();
@@ -83,6 +83,10 @@ impl Shared {
         ready!(handed).map_err(|why| self.error(why))?;
         self.turn = None;
         Poll::Ready(Ok(()))
+    }
+
+    pub(super) fn finish(&self) {
+        self.session.line().inbox.finish();
     }
 
     pub(super) fn unsent_len(&self) -> usize {
