@@ -24,7 +24,7 @@ use crate::{UdpSocket, intake::Arrival, outgoing::Outgoing, peer::Standing};
 mod hub;
 mod inbox;
 
-pub(crate) use hub::{Hub, Key, Line, Staged};
+pub(crate) use hub::{Hub, Key, Line, Place, Staged};
 pub(crate) use inbox::{Inbox, Queued};
 
 /// The longest time between two looks at who has been silent for too long.

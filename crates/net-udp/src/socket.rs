@@ -14,7 +14,7 @@ use std::{
 use net_core::{Address, Error, ErrorKind, Result, Scheme};
 use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-use tokio::io::Interest;
+use tokio::{io::Interest, runtime::Handle};
 
 use crate::{TrafficClass, UdpConfig, UdpStats, stats::Counters, transmit::is_reported};
 
@@ -82,7 +82,7 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// The address is in use, not one of this machine, or not permitted.
+    /// The address is in use, not one of this machine, or not permitted; there is no runtime.
     pub fn bind(at: SocketAddr) -> Result<Self> {
         Self::bind_with(at, &UdpConfig::default())
     }
@@ -104,18 +104,21 @@ impl UdpSocket {
     /// # Errors
     ///
     /// No route leads to `to`.
-    pub fn connect(mut self, to: SocketAddr) -> Result<Self> {
-        let connect = || {
-            SockRef::from(&self.io).connect(&SockAddr::from(to))?;
-            self.io.local_addr()
-        };
-        self.local = connect().map_err(|error| Error::from_io(error, "connect").at(&address(to)))?;
+    pub fn connect(self, to: SocketAddr) -> Result<Self> {
+        self.route(to).map_err(|error| Error::from_io(error, "connect").at(&address(to)))
+    }
+
+    pub(crate) fn route(mut self, to: SocketAddr) -> io::Result<Self> {
+        SockRef::from(&self.io).connect(&SockAddr::from(to))?;
+        self.local = self.io.local_addr()?;
         self.peer = Some(to);
         Ok(self)
     }
 
     /// Makes a bound socket known to the runtime.
     pub(crate) fn register(socket: Socket, config: &UdpConfig) -> io::Result<Self> {
+        // Without a runtime tokio would panic.
+        Handle::try_current().map_err(io::Error::other)?;
         let io = tokio::net::UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&io).into())?;
         let local = io.local_addr()?;
@@ -290,6 +293,7 @@ impl UdpSocket {
         self.counters.sent_bytes.add(len as u64);
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn dscp(&self) -> u8 {
         self.dscp.load(Ordering::Relaxed)
     }
@@ -330,6 +334,8 @@ pub(crate) fn open(config: &UdpConfig, at: SocketAddr, reuse_port: bool) -> io::
     if config.reuse_address {
         socket.set_reuse_address(true)?;
     }
+    #[cfg(not(unix))]
+    let _ = reuse_port;
     #[cfg(unix)]
     if reuse_port {
         socket.set_reuse_port(true)?;

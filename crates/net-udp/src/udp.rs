@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use net_core::{Address, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport};
+use net_core::{
+    Address, Attempts, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport,
+};
 
 use crate::{
     UdpConfig, UdpListener, UdpReceiver, UdpSender, UdpSocket,
@@ -24,7 +26,8 @@ const BALANCES: bool = cfg!(target_os = "linux");
 /// A datagram may be lost, come twice or out of order, and nobody learns that a peer has left. Connecting sends nothing:
 /// the first message begins a session at the listener, and only what comes back shows that somebody is there. What
 /// others report (ICMP) is counted and ends nothing. To a peer that has not proved its address a listener sends no more
-/// than came from it: see [`UdpPeer`](crate::UdpPeer).
+/// than came from it: see [`UdpPeer`](crate::UdpPeer). [`Info::details`] of a client's connection is its
+/// `Arc<`[`UdpSocket`]`>`, which counts what was sent and received.
 ///
 /// # Examples
 ///
@@ -61,28 +64,37 @@ impl Udp {
         &self.config
     }
 
-    fn dial(&self, to: SocketAddr) -> Result<UdpSocket> {
+    fn dial(&self, to: SocketAddr) -> io::Result<UdpSocket> {
         let any: SocketAddr = match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = UdpSocket::bind_with(self.config.bind.unwrap_or(any), &self.config)?.connect(to)?;
-        socket.join(true).map_err(|error| Error::from_io(error, "connect").at(&address(to)))?;
+        let socket = open(&self.config, self.config.bind.unwrap_or(any), self.config.reuse_port)?;
+        let socket = UdpSocket::register(socket, &self.config)?.route(to)?;
+        socket.join(true)?;
         Ok(socket)
     }
 
     fn bind(&self, at: &Address, reuse_port: bool, addresses: &[SocketAddr]) -> Result<UdpListener> {
-        let mut last = Error::new(ErrorKind::Unresolved, "listen").at(at);
-        for address in addresses {
-            let bound = open(&self.config, *address, reuse_port)
-                .and_then(|socket| UdpListener::new(socket, self.config));
-            match bound {
-                Ok(listener) => return Ok(listener),
-                Err(error) => last = Error::from_io(error, "listen").at(at),
-            }
-        }
-        Err(last)
+        first_of(addresses, |address| UdpListener::new(open(&self.config, address, reuse_port)?, self.config))
+            .map_err(|attempts| attempts.into_error("listen").at(at))
     }
+}
+
+/// Gives each address to `attempt` until one succeeds.
+fn first_of<T>(
+    addresses: &[SocketAddr],
+    attempt: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<T, Attempts> {
+    let mut attempts = Attempts::default();
+    for address in addresses {
+        let place = attempts.begin(*address);
+        match attempt(*address) {
+            Ok(success) => return Ok(success),
+            Err(error) => attempts.fail(place, error),
+        }
+    }
+    Err(attempts)
 }
 
 impl Transport for Udp {
@@ -106,25 +118,14 @@ impl Transport for Udp {
 
     async fn connect(&self, to: &Address) -> Result<Connection<UdpSender, UdpReceiver>> {
         check_scheme(to, "connect")?;
-        let mut last = Error::new(ErrorKind::Unresolved, "connect").at(to);
-        for peer in resolve::connectable(to, self.config.connect_timeout).await? {
-            match self.dial(peer) {
-                Ok(socket) => {
-                    let socket = Arc::new(socket);
-                    let info = Info::new(address(socket.local()), address(peer));
-                    let info = info.with_details(socket.clone());
-                    let ending: Arc<Ending> = Arc::default();
-                    let tx = UdpSender::of_socket(socket.clone(), &self.config, ending.clone());
-                    return Ok(Connection::new(
-                        tx,
-                        UdpReceiver::of_socket(socket, &self.config, ending),
-                        info,
-                    ));
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let addresses = resolve::connectable(to, self.config.connect_timeout).await?;
+        let socket = first_of(&addresses, |peer| self.dial(peer));
+        let socket = Arc::new(socket.map_err(|attempts| attempts.into_error("connect").at(to))?);
+        let remote = socket.peer().unwrap_or_else(|| socket.local());
+        let info = Info::new(address(socket.local()), address(remote)).with_details(socket.clone());
+        let ending: Arc<Ending> = Arc::default();
+        let tx = UdpSender::of_socket(socket.clone(), &self.config, ending.clone());
+        Ok(Connection::new(tx, UdpReceiver::of_socket(socket, &self.config, ending), info))
     }
 
     async fn listen(&self, at: &Address) -> Result<UdpListener> {
@@ -141,14 +142,9 @@ impl Transport for Udp {
         let mut addresses = resolve::bindable(at, self.config.connect_timeout).await?;
         if !self.config.reuse_port && at.port() != Some(0) {
             // A socket that would share the port starts beside a foreign one without an error. This one does not.
-            let free = |address: &SocketAddr| open(&self.config, *address, false).map(|_| *address);
-            let found = addresses.iter().map(free).collect::<Vec<io::Result<_>>>();
-            let mut failed = None;
-            addresses =
-                found.into_iter().filter_map(|one| one.map_err(|error| failed = Some(error)).ok()).collect();
-            if let (true, Some(error)) = (addresses.is_empty(), failed) {
-                return Err(Error::from_io(error, "listen").at(at));
-            }
+            // The one it finds free is taken: another one of the name may be the foreign one's.
+            let free = first_of(&addresses, |address| open(&self.config, address, false).map(|_| address));
+            addresses = vec![free.map_err(|attempts| attempts.into_error("listen").at(at))?];
         }
         let mut listeners = Vec::with_capacity(n);
         for _ in 0..n {

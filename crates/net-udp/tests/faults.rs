@@ -234,8 +234,8 @@ async fn a23_errors_that_others_report_end_no_socket() {
         near.send(b"anybody?").await.expect("reports end nothing");
     }
     let mut batch = net_udp::SendBatch::new();
-    for _ in 0..10 {
-        batch.push_connected("anybody?");
+    for number in 0..10 {
+        batch.push_connected(vec![7; 100 * number]);
     }
     near.send_batch(&mut batch).await.expect("reports end nothing");
     let back = UdpSocket::bind(to).expect("free again");

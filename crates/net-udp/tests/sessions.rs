@@ -280,3 +280,16 @@ async fn a_name_is_resolved() {
         Udp::default().connect(&at("udp://no-such-name.invalid:9")).await.err().expect("no such name");
     assert_eq!(unknown.kind(), ErrorKind::Unresolved);
 }
+
+#[tokio::test]
+async fn u6_a_failure_names_every_address_and_why() {
+    // Both families of the wildcard are taken, each by a socket of its own.
+    let v4 = net_udp::UdpSocket::bind(([0, 0, 0, 0], 0).into()).expect("a socket");
+    let at = at(&format!("udp://:{}", v4.local().port()));
+    let error = Udp::default().listen(&at).await.err().expect("in use");
+    assert_eq!(error.kind(), ErrorKind::AddressInUse);
+    let told = error.report();
+    for address in [format!("[::]:{}", v4.local().port()), v4.local().to_string()] {
+        assert!(told.contains(&address), "{address} in {told}");
+    }
+}

@@ -206,3 +206,9 @@ async fn traffic_classes_travel_with_each_datagram() {
         }
     }
 }
+
+#[test]
+fn without_a_runtime_there_is_no_socket_and_no_panic() {
+    let error = UdpSocket::bind(any("127.0.0.1:0")).expect_err("no runtime");
+    assert_eq!(error.kind(), ErrorKind::Io);
+}

@@ -69,6 +69,20 @@ pub(super) struct Work {
     pub(super) closed: bool,
 }
 
+/// A place among those who wait for room.
+#[derive(Debug)]
+pub(crate) struct Place {
+    turn: u64,
+    waker: Waker,
+}
+
+impl Place {
+    /// Tells whether whoever `waker` wakes still has it.
+    fn holds(&self, turn: u64, waker: &Waker) -> bool {
+        self.turn == turn && self.waker.will_wake(waker)
+    }
+}
+
 /// A message that a sender has accepted and the task has not.
 #[derive(Debug)]
 pub(crate) struct Staged {
@@ -101,13 +115,13 @@ impl Hub {
 
     /// Hands `staged` to the task, in order, as far as there is room.
     ///
-    /// `turn` is what the caller remembers of its place among those who wait.
+    /// `place` is what the caller remembers of its place among those who wait.
     pub(crate) fn poll_hand_over(
         &self,
         cx: &mut Context<'_>,
         route: Route,
         staged: &mut Vec<Staged>,
-        turn: &mut Option<u64>,
+        place: &mut Option<Place>,
     ) -> Poll<Result<(), ErrorKind>> {
         let mut shared = self.shared();
         if shared.ended {
@@ -125,8 +139,10 @@ impl Hub {
         }
         let task = if taken > 0 { shared.task.take() } else { None };
         let all = taken == staged.len();
-        if !all && *turn != Some(shared.turn) {
-            *turn = Some(shared.turn);
+        if all {
+            *place = None;
+        } else if !place.as_ref().is_some_and(|place| place.holds(shared.turn, cx.waker())) {
+            *place = Some(Place { turn: shared.turn, waker: cx.waker().clone() });
             shared.waiting.push(cx.waker().clone());
         }
         drop(shared);

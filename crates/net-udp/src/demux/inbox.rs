@@ -63,10 +63,11 @@ impl Inbox {
         let total = queued.0.load(Ordering::Relaxed);
         for datagram in arrival.into_datagrams() {
             let cost = datagram.len() + COST;
-            let fits = state.datagrams.len() < config.max_queued
-                && state.cost + cost <= config.max_queued_len
-                && total + added + cost <= config.max_queued_total_len;
-            if fits || (state.datagrams.is_empty() && total == 0) {
+            // One always fits, wherever nothing else waits.
+            let fits = state.datagrams.is_empty()
+                || (state.datagrams.len() < config.max_queued && state.cost + cost <= config.max_queued_len);
+            let all = total + added;
+            if fits && (all == 0 || all + cost <= config.max_queued_total_len) {
                 state.datagrams.push_back(datagram);
                 state.cost += cost;
                 added += cost;

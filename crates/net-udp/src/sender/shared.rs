@@ -8,7 +8,12 @@ use std::{
 use bytes::Bytes;
 use net_core::{Error, ErrorKind, Info, Observer, Result};
 
-use crate::{demux::Staged, outgoing::Route, session::Session, socket::address};
+use crate::{
+    demux::{Place, Staged},
+    outgoing::Route,
+    session::Session,
+    socket::address,
+};
 
 /// How many bytes are gathered before they are handed to the task.
 const MAX_STAGED_LEN: usize = 64 * 1024;
@@ -25,7 +30,7 @@ pub(super) struct Shared {
     staged: Vec<Staged>,
     staged_len: usize,
     /// Its place among those who wait for room.
-    turn: Option<u64>,
+    place: Option<Place>,
     /// What was sent before the peer had proved its address, headers counted.
     sent: u64,
     /// Who is told of what is withheld.
@@ -37,7 +42,7 @@ impl Shared {
         let key = session.line().key;
         let route = Route { to: Some(key.peer), from: key.local, ecn: None };
         let watch = watch.map(Box::new);
-        Self { session, route, staged: Vec::new(), staged_len: 0, turn: None, sent: 0, watch }
+        Self { session, route, staged: Vec::new(), staged_len: 0, place: None, sent: 0, watch }
     }
 
     pub(super) fn poll_send(
@@ -75,14 +80,12 @@ impl Shared {
         if self.staged.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let handed = self.session.hub().poll_hand_over(cx, self.route, &mut self.staged, &mut self.turn);
+        let handed = self.session.hub().poll_hand_over(cx, self.route, &mut self.staged, &mut self.place);
         self.staged_len = self.staged.iter().map(Staged::len).sum();
         if self.staged.is_empty() {
             self.staged.shrink_to(KEPT);
         }
-        ready!(handed).map_err(|why| self.error(why))?;
-        self.turn = None;
-        Poll::Ready(Ok(()))
+        handed.map_err(|why| self.error(why))
     }
 
     pub(super) fn finish(&self) {

@@ -202,16 +202,17 @@ impl UdpSocket {
         cx: &mut Context<'_>,
         outgoing: &mut Outgoing,
     ) -> Poll<io::Result<()>> {
-        let mut skipped = 0;
+        let mut reported_at = None;
         while !outgoing.is_empty() {
             ready!(self.io.poll_send_ready(cx))?;
             match self.io.try_io(Interest::WRITABLE, || transmit(self, outgoing)) {
                 Ok(()) => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // An error that was reported of an earlier datagram has taken the place of sending this one.
-                Err(error) if is_reported(&error) && skipped == 0 => {
+                // One that comes again before anything was sent is of the first datagram itself: no route leads there.
+                Err(error) if is_reported(&error) && reported_at != Some(outgoing.cost()) => {
                     self.counters.icmp_errors.add(1);
-                    skipped += 1;
+                    reported_at = Some(outgoing.cost());
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
