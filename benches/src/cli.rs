@@ -11,11 +11,11 @@ use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::machine::{self, Machine};
-use crate::plan::{self, Effort};
+use crate::plan::{self, Case, Effort};
 use crate::report::Report;
-use crate::servers::{self, BASELINE, Server, Workshop};
+use crate::servers::{self, BASELINE, Server, UDP_BASELINE, Workshop};
 use crate::suite::Suite;
-use crate::targets;
+use crate::targets::{self, Verdict};
 
 /// Measures this workspace's servers beside the peers that users would pick instead.
 #[derive(Debug, Parser)]
@@ -40,6 +40,15 @@ Examples:
 Tables, JSON and a plot are written to target/bench/tcp-pinned.* or tcp-unpinned.*.
 A pinned run tells cost, an unpinned one rates and tails; never compare the two.")]
     Tcp(RunOptions),
+    /// Echo over UDP: cost of a datagram against the loops that users would write.
+    #[command(after_help = "\
+Examples:
+  bench udp --pin                          cost: server CPU per datagram, everything on one core
+  bench udp --pin --quick                  half a minute to see that everything works
+  bench udp --list                         names of servers and loads
+
+Tables, JSON and a plot are written to target/bench/udp-pinned.* or udp-unpinned.*.")]
+    Udp(RunOptions),
     /// Sessions by the thousand over several processes on one port: memory, connecting, broadcasts, heartbeats.
     #[command(after_help = "\
 Examples:
@@ -112,19 +121,45 @@ struct RunOptions {
 /// When the suite cannot be set up or the report cannot be written; a server that fails is a row of the report.
 pub fn run(options: &Options) -> io::Result<ExitCode> {
     match &options.suite {
-        SuiteName::Tcp(run) => tcp(run),
+        SuiteName::Tcp(run) => compare(run, &TCP),
+        SuiteName::Udp(run) => compare(run, &UDP),
         SuiteName::Connections(options) => crowd::connections(options),
         SuiteName::Soak(options) => crowd::soak(options),
     }
 }
 
-fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
+/// What a suite compares.
+struct Comparison {
+    name: &'static str,
+    servers: &'static [Server],
+    baseline: &'static str,
+    cases: fn() -> Vec<Case>,
+    targets: fn(&Report) -> Vec<Verdict>,
+}
+
+const TCP: Comparison = Comparison {
+    name: "tcp",
+    servers: &servers::TCP,
+    baseline: BASELINE,
+    cases: plan::tcp,
+    targets: targets::tcp,
+};
+
+const UDP: Comparison = Comparison {
+    name: "udp",
+    servers: &servers::UDP,
+    baseline: UDP_BASELINE,
+    cases: plan::udp,
+    targets: targets::udp,
+};
+
+fn compare(options: &RunOptions, suite: &Comparison) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     if options.list {
-        return list(&mut out);
+        return list(&mut out, suite);
     }
-    let cases = plan::select(plan::tcp(), &options.loads).map_err(|name| unknown("load", &name))?;
-    let chosen = choose(&options.only)?;
+    let cases = plan::select((suite.cases)(), &options.loads).map_err(|name| unknown("load", &name))?;
+    let chosen = choose(suite, &options.only)?;
     let executable = std::env::current_exe()?;
     let siblings = executable.parent().unwrap_or_else(|| Path::new(".")).to_owned();
     let directory =
@@ -141,11 +176,11 @@ fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
     let effort = effort(options);
     let missing: Vec<_> = rows.iter().map(|(server, found)| (*server, found.clone().err())).collect();
     let servers = rows.into_iter().filter_map(|(server, found)| Some((server, found.ok()?))).collect();
-    let suite = Suite { servers, cases, effort, workshop };
-    let mut report = Report::new("tcp", pinned, machine, &effort);
-    let bar = progress_bar(suite.samples());
-    for case in &suite.cases {
-        let samples = suite.run(case, |server, round| {
+    let run = Suite { servers, cases, effort, workshop };
+    let mut report = Report::new(suite.name, pinned, machine, &effort);
+    let bar = progress_bar(run.samples());
+    for case in &run.cases {
+        let samples = run.run(case, |server, round| {
             bar.set_message(format!("{} round {} {}", case.id, round + 1, server.title));
             bar.inc(1);
         })?;
@@ -155,7 +190,7 @@ fn tcp(options: &RunOptions) -> io::Result<ExitCode> {
         }
     }
     bar.finish_and_clear();
-    report.targets = targets::tcp(&report);
+    report.targets = (suite.targets)(&report);
     let paths = report.write(&directory)?;
     if options.json {
         serde_json::to_writer_pretty(&mut out, &report)?;
@@ -182,13 +217,13 @@ fn effort(options: &RunOptions) -> Effort {
 }
 
 /// The servers to run, in the order of the catalogue.
-fn choose(names: &[String]) -> io::Result<Vec<Server>> {
-    let known = |name: &&String| servers::TCP.iter().any(|server| server.id == name.as_str());
+fn choose(suite: &Comparison, names: &[String]) -> io::Result<Vec<Server>> {
+    let known = |name: &&String| suite.servers.iter().any(|server| server.id == name.as_str());
     if let Some(name) = names.iter().find(|name| !known(name)) {
         return Err(unknown("server", name));
     }
-    let wanted = |id: &str| names.is_empty() || id == BASELINE || names.iter().any(|name| name == id);
-    Ok(servers::TCP.into_iter().filter(|server| wanted(server.id)).collect())
+    let wanted = |id: &str| names.is_empty() || id == suite.baseline || names.iter().any(|name| name == id);
+    Ok(suite.servers.iter().copied().filter(|server| wanted(server.id)).collect())
 }
 
 fn unknown(what: &str, name: &str) -> io::Error {
@@ -198,13 +233,13 @@ fn unknown(what: &str, name: &str) -> io::Error {
     )
 }
 
-fn list(out: &mut impl Write) -> io::Result<ExitCode> {
+fn list(out: &mut impl Write, suite: &Comparison) -> io::Result<ExitCode> {
     writeln!(out, "servers:")?;
-    for server in servers::TCP {
+    for server in suite.servers {
         writeln!(out, "  {:<14} {}", server.id, server.title)?;
     }
     writeln!(out, "loads:")?;
-    for case in plan::tcp() {
+    for case in (suite.cases)() {
         writeln!(out, "  {:<14} {}", case.id, case.title)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -231,10 +266,10 @@ mod tests {
     fn the_bare_loop_is_always_among_the_servers() {
         let ids = |names: &[&str]| -> Vec<_> {
             let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-            choose(&names).unwrap().into_iter().map(|server| server.id).collect()
+            choose(&TCP, &names).unwrap().into_iter().map(|server| server.id).collect()
         };
         assert_eq!(ids(&["ntex"]), [BASELINE, "ntex"]);
         assert_eq!(ids(&[]).len(), servers::TCP.len());
-        assert!(choose(&["nginx".to_owned()]).unwrap_err().to_string().contains("nginx"));
+        assert!(choose(&TCP, &["nginx".to_owned()]).unwrap_err().to_string().contains("nginx"));
     }
 }

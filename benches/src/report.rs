@@ -15,7 +15,7 @@ pub(crate) use table::align;
 
 use crate::machine::Machine;
 use crate::plan::{Case, Effort};
-use crate::servers::{BASELINE, Server};
+use crate::servers::{BASELINE, Server, UDP_BASELINE};
 use crate::suite::Sample;
 use crate::targets::Verdict;
 
@@ -163,7 +163,9 @@ impl Row {
         let mut values: BTreeMap<Figure, Vec<f64>> = BTreeMap::new();
         for sample in of(server.id) {
             let Some(outcome) = &sample.outcome else { continue };
+            // Only one of them is among the servers of a suite.
             let baseline = of(BASELINE)
+                .chain(of(UDP_BASELINE))
                 .find(|other| other.round == sample.round)
                 .and_then(|other| other.outcome.as_ref());
             for figure in Figure::ALL {

@@ -64,6 +64,9 @@ const fn net(format: &'static str) -> [&'static str; 10] {
     ]
 }
 
+/// The same for datagrams, which need no framing.
+const NET_UDP: [&str; 6] = ["echo", "server", "udp://127.0.0.1:0", "--quiet", "--max-connections", "20000"];
+
 const NET_RAW: [&str; 10] = net("raw");
 const NET_MESSAGE: [&str; 10] = net("message");
 
@@ -84,6 +87,18 @@ pub const TCP: [Server; 9] = [
     peer("ntex", "ntex 3.12 framed", "peer_ntex", &[]),
     peer("message-io", "message-io", "peer_message_io", &[]),
     peer("framed", "tokio Framed, send each", "peer_framed", &[]),
+];
+
+/// The server of `bench udp` that every ratio is taken against.
+pub const UDP_BASELINE: &str = "batched";
+
+/// Our server, then the loops that users would write instead.
+pub const UDP: [Server; 5] = [
+    Server { id: "net", title: "net", format: Format::Raw, program: Program::Net, args: &NET_UDP },
+    peer("net-socket", "net, its socket alone", "udp_socket", &[]),
+    peer(UDP_BASELINE, "recvmmsg and sendmmsg loop", "peer_udp_batched", &[]),
+    peer("std", "std loop", "peer_udp_std", &[]),
+    peer("tokio", "tokio loop", "peer_udp_tokio", &[]),
 ];
 
 /// Where executables are, and where those that are built here go.

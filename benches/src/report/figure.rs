@@ -59,7 +59,7 @@ impl Figure {
     #[must_use]
     pub const fn columns(kind: Kind) -> &'static [Self] {
         match kind {
-            Kind::Echo { .. } => &[
+            Kind::Echo { .. } | Kind::Datagrams { .. } => &[
                 Self::CpuUs,
                 Self::CpuRatio,
                 Self::PerSecond,
