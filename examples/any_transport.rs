@@ -1,7 +1,7 @@
 //! One program over every transport, chosen at run time by the address.
 //!
 //! ```sh
-//! cargo run -p net-examples --example any_transport                       # memory, a Unix-domain socket, TCP
+//! cargo run -p net-examples --example any_transport                       # memory, a Unix-domain socket, TCP, UDP
 //! cargo run -p net-examples --example any_transport tcp://127.0.0.1:9000  # where you like
 //! ```
 #![allow(clippy::print_stdout, reason = "it talks to the person who runs it")]
@@ -13,12 +13,14 @@ use net_messaging::{Client, Server};
 use net_tcp::Tcp;
 #[cfg(unix)]
 use net_tcp::Unix;
+use net_udp::Udp;
 
 /// Returns what carries messages at `address`.
 fn transport(address: &Address, memory: &Memory) -> Result<BoxTransport> {
     match address.scheme() {
         Scheme::Mem => Ok(memory.clone().boxed()),
         Scheme::Tcp => Ok(Tcp::default().boxed()),
+        Scheme::Udp => Ok(Udp::default().boxed()),
         #[cfg(unix)]
         Scheme::Unix => Ok(Unix::default().boxed()),
         _ => Err(Error::new(ErrorKind::Unsupported, "choose a transport").at(address)),
@@ -47,7 +49,7 @@ async fn main() -> std::result::Result<(), Box<dyn StdError>> {
     let socket = directory.path().join("echo.sock");
     let mut addresses: Vec<String> = env::args().skip(1).collect();
     if addresses.is_empty() {
-        addresses.extend(["mem://echo".to_owned(), "tcp://127.0.0.1:0".to_owned()]);
+        addresses.extend(["mem://echo", "tcp://127.0.0.1:0", "udp://127.0.0.1:0"].map(str::to_owned));
         if cfg!(unix) {
             addresses.push(format!("unix://{}", socket.display()));
         }

@@ -56,6 +56,15 @@ by itself, which agrees on TLS 1.3 with X25519MLKEM768. Handshakes are one at a 
 rate for what one client at a time gets.
 Tables, JSON and a plot are written to target/bench/tls-pinned.* or tls-unpinned.*.")]
     Tls(RunOptions),
+    /// Echo over UDP: cost of a datagram against the loops that users would write.
+    #[command(after_help = "\
+Examples:
+  bench udp --pin                          cost: server CPU per datagram, everything on one core
+  bench udp --pin --quick                  half a minute to see that everything works
+  bench udp --list                         names of servers and loads
+
+Tables, JSON and a plot are written to target/bench/udp-pinned.* or udp-unpinned.*.")]
+    Udp(RunOptions),
     /// Sessions by the thousand over several processes on one port: memory, connecting, broadcasts, heartbeats.
     #[command(after_help = "\
 Examples:
@@ -133,6 +142,7 @@ pub fn run(options: &Options) -> io::Result<ExitCode> {
     match &options.suite {
         SuiteName::Tcp(run) => compare(&comparison::TCP, run),
         SuiteName::Tls(run) => compare(&comparison::TLS, run),
+        SuiteName::Udp(run) => compare(&comparison::UDP, run),
         SuiteName::Connections(options) => crowd::connections(options),
         SuiteName::Soak(options) => crowd::soak(options),
     }

@@ -1,4 +1,4 @@
-//! What is compared with what: `bench tcp` and `bench tls`.
+//! What is compared with what: `bench tcp`, `bench tls` and `bench udp`.
 
 use crate::plan::{self, Case};
 use crate::report::Report;
@@ -46,8 +46,19 @@ pub const TLS: Comparison = Comparison {
     verdicts: targets::tls,
 };
 
+/// Echo over UDP, beside the loops that users would write.
+pub const UDP: Comparison = Comparison {
+    name: "udp",
+    servers: &servers::UDP,
+    baseline: "batched",
+    base: "batched",
+    secure: false,
+    cases: plan::udp,
+    verdicts: targets::udp,
+};
+
 /// Every comparison.
-pub const ALL: [&Comparison; 2] = [&TCP, &TLS];
+pub const ALL: [&Comparison; 3] = [&TCP, &TLS, &UDP];
 
 #[cfg(test)]
 mod tests {

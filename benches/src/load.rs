@@ -1,6 +1,7 @@
 //! The load generator: one process, one epoll loop, every byte that comes back verified.
 
 mod churn;
+mod datagrams;
 mod echo;
 mod exchange;
 mod idle;
@@ -24,6 +25,9 @@ use crate::outcome::Outcome;
 pub fn run(load: &Load) -> io::Result<Outcome> {
     match load {
         Load::Echo { common, shape, duration, warm_up } => echo::run(common, shape, *duration, *warm_up),
+        Load::Datagrams { common, shape, duration, warm_up } => {
+            datagrams::run(common, shape, *duration, *warm_up)
+        }
         Load::Churn { common, count, resume } => churn::run(common, *count, *resume),
         Load::Idle { common, sessions, hold } => idle::run(common, *sessions, *hold),
     }

@@ -26,6 +26,15 @@ pub enum Kind {
         /// Messages in flight on each connection.
         in_flight: usize,
     },
+    /// Datagrams echoed, so many in flight.
+    Datagrams {
+        /// Bytes.
+        payload: usize,
+        /// Sockets.
+        connections: usize,
+        /// Datagrams in flight on each socket.
+        in_flight: usize,
+    },
     /// Connect, one echo, close.
     Churn,
     /// The same over TLS, so that the handshake is what costs.
@@ -92,6 +101,14 @@ impl Case {
         }
     }
 
+    fn datagrams(payload: usize, connections: usize, in_flight: usize) -> Self {
+        Self {
+            id: format!("{payload}B/{connections}x{in_flight}"),
+            title: format!("{payload}B datagrams, {connections} × {in_flight} in flight"),
+            kind: Kind::Datagrams { payload, connections, in_flight },
+        }
+    }
+
     fn idle(sessions: usize) -> Self {
         Self {
             id: format!("idle-{sessions}"),
@@ -103,9 +120,11 @@ impl Case {
     /// Arguments of the load generator, but for the address, the format and the process to watch.
     #[must_use]
     pub fn args(&self, effort: &Effort) -> Vec<OsString> {
+        let echo = if matches!(self.kind, Kind::Datagrams { .. }) { "datagrams" } else { "echo" };
         let args: Vec<String> = match self.kind {
-            Kind::Echo { payload, connections, in_flight } => vec![
-                "echo".to_owned(),
+            Kind::Echo { payload, connections, in_flight }
+            | Kind::Datagrams { payload, connections, in_flight } => vec![
+                echo.to_owned(),
                 format!("--payload={payload}"),
                 format!("--connections={connections}"),
                 format!("--in-flight={in_flight}"),
@@ -173,6 +192,16 @@ pub fn tls() -> Vec<Case> {
         handshake("resumed", "resumed", true),
         Case::idle(1_000),
     ]
+}
+
+/// The loads of `bench udp`.
+#[must_use]
+pub fn udp() -> Vec<Case> {
+    let shapes = [(1, 1), (1, 64), (64, 1), (16, 16)];
+    [64, 1_200]
+        .into_iter()
+        .flat_map(|payload| shapes.map(|(sockets, in_flight)| Case::datagrams(payload, sockets, in_flight)))
+        .collect()
 }
 
 /// Those of `cases` whose name begins with one of `names`, or all when there are none.

@@ -63,6 +63,9 @@ const fn ours(
 const PLAIN: &str = "tcp://127.0.0.1:0";
 const SECURE: &str = "tcps://127.0.0.1:0";
 
+/// The same for datagrams, which need no framing.
+const NET_UDP: [&str; 6] = ["echo", "server", "udp://127.0.0.1:0", "--quiet", "--max-connections", "20000"];
+
 /// Our server first, then the peers from the barest to the richest.
 pub const TCP: [Server; 9] = [
     ours("net", "net", Format::Raw, &net(PLAIN, "raw")),
@@ -83,6 +86,15 @@ pub const TLS: [Server; 5] = [
     peer("tokio", "hand-rolled tokio-rustls", "peer_tokio_tls", &[]),
     peer("framed-batch", "Framed over tokio-rustls, batched flush", "peer_framed_tls", &["--batch"]),
     peer("framed", "Framed over tokio-rustls, send each", "peer_framed_tls", &[]),
+];
+
+/// Over UDP: ours, then the loops that users would write instead.
+pub const UDP: [Server; 5] = [
+    Server { id: "net", title: "net", format: Format::Raw, program: Program::Net, args: &NET_UDP },
+    peer("net-socket", "net, its socket alone", "udp_socket", &[]),
+    peer("batched", "recvmmsg and sendmmsg loop", "peer_udp_batched", &[]),
+    peer("std", "std loop", "peer_udp_std", &[]),
+    peer("tokio", "tokio loop", "peer_udp_tokio", &[]),
 ];
 
 /// Where executables are, and where those that are built here go.

@@ -1,14 +1,17 @@
 //! What our own server is to reach, as bounds on figures, and whether a run reached it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
+use crate::plan;
 use crate::report::{Figure, Report};
 
 /// A bound that was compared with what was measured.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verdict {
     /// The load.
-    pub case: &'static str,
+    pub case: Cow<'static, str>,
     /// The server.
     pub server: &'static str,
     /// The figure.
@@ -107,7 +110,7 @@ fn verdicts(targets: &[Target], report: &Report) -> Vec<Verdict> {
             let measured = report.figure(target.case, "net", target.figure)?.median;
             let met = if target.at_most { measured <= target.bound } else { measured >= target.bound };
             Some(Verdict {
-                case: target.case,
+                case: target.case.into(),
                 server: "net",
                 figure: target.figure,
                 what: target.figure.title(report.base),
@@ -131,7 +134,7 @@ pub fn tcp(report: &Report) -> Vec<Verdict> {
                 let message = report.figure(case, "net-message", Figure::CpuRatio)?.median;
                 let measured = message / raw;
                 Some(Verdict {
-                    case,
+                    case: case.into(),
                     server: "net-message",
                     figure: Figure::CpuRatio,
                     what: "CPU ÷ raw framing".to_owned(),
@@ -142,6 +145,37 @@ pub fn tcp(report: &Report) -> Vec<Verdict> {
                 })
             },
         ));
+    }
+    verdicts
+}
+
+/// How much more than the batched loop our server may cost, and our socket alone.
+const UDP_SHARE: f64 = 1.2;
+
+/// Compares our server of datagrams with the loops: at most a fifth over the batched one, and below both others.
+#[must_use]
+pub fn udp(report: &Report) -> Vec<Verdict> {
+    if report.pinned_to.is_none() {
+        return Vec::new();
+    }
+    let mut verdicts = Vec::new();
+    for case in plan::udp() {
+        let cpu = |server| Some(report.figure(&case.id, server, Figure::CpuUs)?.median);
+        let Some(measured) = cpu("net") else { continue };
+        let against = [("batched", UDP_SHARE), ("std", 1.0), ("tokio", 1.0)];
+        for (peer, bound) in against {
+            let Some(theirs) = cpu(peer) else { continue };
+            verdicts.push(Verdict {
+                case: case.id.clone().into(),
+                server: "net",
+                figure: Figure::CpuUs,
+                what: format!("CPU ÷ {peer}"),
+                bound,
+                at_most: true,
+                measured: measured / theirs,
+                met: measured <= bound * theirs,
+            });
+        }
     }
     verdicts
 }

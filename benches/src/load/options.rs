@@ -24,6 +24,21 @@ pub enum Load {
         #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
         warm_up: Duration,
     },
+    /// Keeps a number of datagrams in flight on each socket and counts the answers.
+    Datagrams {
+        /// Where and what.
+        #[command(flatten)]
+        common: Common,
+        /// How many at once.
+        #[command(flatten)]
+        shape: Shape,
+        /// Length of the measured window.
+        #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+        duration: Duration,
+        /// Load before the window that is not measured.
+        #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
+        warm_up: Duration,
+    },
     /// Connects, exchanges one message and closes, over and over.
     Churn {
         /// Where and what.

@@ -9,6 +9,7 @@ use crate::{failure::Failure, output::Output, serve::Serve};
 mod alarm;
 mod answers;
 mod client;
+mod flight;
 pub(crate) mod load;
 mod pace;
 mod payloads;

@@ -112,7 +112,8 @@ fn show(rows: &[Row], elapsed: Duration, output: Output) -> Result<(), Failure> 
     let verified: u64 = rows.iter().map(|row| row.verified).sum();
     output.text(shown)?;
     output.text(
-        "Round trips: one message of 64 bytes in flight. Messages: 256 in flight. 64 KiB: 16 in flight.",
+        "Round trips: one message of 64 bytes in flight. Messages: 256 in flight. 64 KiB: 16 in flight. Over UDP 64 and 2 in \
+         flight, and the longest datagram is a little shorter.",
     )?;
     output.text(format_args!(
         "{GOOD}ok{GOOD:#} {STRONG}{}{STRONG:#} answers, every one verified, in {:.1} s",

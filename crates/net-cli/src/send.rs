@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use clap::Args;
-use net_core::{Error, ErrorKind, Message, frame::Framing as _};
+use net_core::{Error, ErrorKind, Message, Transport as _};
 use net_messaging::{Client, Heartbeat, Limits, OutboxConfig, Overflow, SessionConfig};
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -31,7 +31,7 @@ use source::{Cut, Source};
 /// Without TEXT and --file each line of standard input is a message. In the message format they are notifications;
 /// with --request they are requests, and each answer is printed, in order. What a server sends unasked is discarded.
 ///
-/// Exit status: 0 the server has taken everything, 1 usage or connect, 2 send, 3 receive.
+/// Exit status: 0 the server has taken everything (over UDP: the network has), 1 usage or connect, 2 send, 3 receive.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Send {
@@ -100,13 +100,15 @@ impl Send {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let address = target::address(&self.address, None)?;
         let framing = self.wire.framing()?;
-        let max_len = framing.max_message_len().saturating_sub(self.wire.format.head_len());
+        let max_len =
+            transport::max_message_len(&address, &framing).saturating_sub(self.wire.format.head_len());
         if self.request && self.wire.format == WireFormat::Raw {
             return Err(Failure::usage("--request needs --format message: raw answers carry no number"));
         }
         let mut source = self.source(max_len)?;
         let sockets = self.socket.connecting(&self.connecting, &address)?;
         let transport = transport::boxed(&address, framing, &sockets)?;
+        let ends = transport.guarantees().signals_end;
         let client = Client::builder(transport)
             .session(self.session())
             .limits(self.limits())
@@ -138,10 +140,11 @@ impl Send {
             output.result(&sent, "")?;
         }
         output.note(format_args!(
-            "sent {}, {}, in {:.3} s; both sides finished",
+            "sent {}, {}, in {:.3} s; {}",
             Count(sent.messages, "message"),
             Count(sent.bytes, "byte"),
-            sent.seconds
+            sent.seconds,
+            if ends { "both sides finished" } else { "whether they arrived is not told" }
         ));
         Ok(ExitCode::SUCCESS)
     }

@@ -23,6 +23,9 @@ use crate::{
     transport::{self, Sockets, With},
 };
 
+/// A hundred years.
+const NEVER: Duration = Duration::from_hours(36_525 * 24);
+
 /// The flags of every server.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
@@ -56,9 +59,12 @@ impl Serve {
         };
         let mut signals = Signals::listen().map_err(Failure::runtime)?;
         let echo = Echo { log: log.clone(), verbose: self.serving.verbose };
-        let sockets = self.socket.listening(&self.listening, &address)?;
+        let mut sockets = self.socket.listening(&self.listening, &address)?;
+        // What a connection is to others, a session is to UDP, which keeps them by itself.
+        sockets.udp.max_sessions = config.limits.max_connections;
+        sockets.udp.idle_timeout = config.limits.idle_timeout.unwrap_or(NEVER);
         let _watch = watch(&sockets, &log)?;
-        let shown = framing.to_string();
+        let shown = transport::framing_name(&address, &framing);
         let server = listen(address, framing, &sockets, config, echo).await?;
         log.tell(&Event::Bound {
             address: &server.local().to_string(),

@@ -8,6 +8,7 @@ use net_core::{
 use net_tcp::{Tcp, TcpConfig};
 #[cfg(unix)]
 use net_tcp::{Unix, UnixConfig};
+use net_udp::{Udp, UdpConfig};
 
 use crate::failure::Failure;
 
@@ -19,6 +20,7 @@ pub(crate) struct Sockets {
     pub(crate) server_tls: Option<ServerTls>,
     #[cfg(unix)]
     pub(crate) unix: UnixConfig,
+    pub(crate) udp: UdpConfig,
 }
 
 /// Something to be done with a transport of any type.
@@ -61,10 +63,31 @@ fn framed<F: Framing, W: With>(
         }
         #[cfg(unix)]
         Scheme::Unix => Ok(with.with(Unix::with_framing(sockets.unix, framing))),
+        // A datagram marks its message by itself.
+        Scheme::Udp => {
+            let max_message_len = sockets.udp.max_message_len.min(framing.max_message_len());
+            Ok(with.with(Udp::new(UdpConfig { max_message_len, ..sockets.udp })))
+        }
         Scheme::Mem => Err(Failure::usage(format_args!("{address}: mem:// joins tasks of one process only"))
             .hint("between processes use unix:///path or tcp://host:port")),
         scheme => Err(Failure::usage(format_args!("{address}: this command does not speak {scheme}:// yet"))
-            .hint("use tcp://host:port, tcps://host:port or unix:///path")),
+            .hint("use tcp://host:port, tcps://host:port, udp://host:port or unix:///path")),
+    }
+}
+
+/// The longest message that travels to `address`: what the framing takes, and what a datagram holds.
+pub(crate) fn max_message_len(address: &Address, framing: &AnyFraming) -> usize {
+    match address.scheme() {
+        Scheme::Udp => framing.max_message_len().min(UdpConfig::default().max_message_len),
+        _ => framing.max_message_len(),
+    }
+}
+
+/// Tells what marks messages at `address`.
+pub(crate) fn framing_name(address: &Address, framing: &AnyFraming) -> String {
+    match address.scheme() {
+        Scheme::Udp => "datagram".to_owned(),
+        _ => framing.to_string(),
     }
 }
 

@@ -9,6 +9,7 @@
 //! * [`buffer`]: buffers that are used again; [`MessageSink`], [`MessageStream`]: connections for combinators.
 //! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
 //! * [`Limits`]: the limits and time-outs of every server.
+//! * [`Attempts`]: every address that was tried, and why it failed.
 //! * [`Observer`]: what is told to logs and metrics.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
@@ -17,6 +18,7 @@
 
 mod accept;
 mod address;
+mod attempts;
 mod batch;
 pub mod blocking;
 pub mod buffer;
@@ -42,6 +44,7 @@ mod transport;
 
 pub use accept::{Accept, Acceptor, Admission, Handshake, Permit, Prefix};
 pub use address::{Address, AddressError, Host, Scheme};
+pub use attempts::{Attempt, Attempts};
 pub use batch::Batch;
 pub use connection::{Connection, ConnectionId, Info};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};

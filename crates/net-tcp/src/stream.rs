@@ -22,7 +22,6 @@
 //! ```
 
 mod accept;
-mod attempts;
 mod bind;
 mod bytes;
 mod connect;
@@ -45,7 +44,6 @@ mod unix;
 pub use self::secure::{bind_many_tls, bind_tls, listen_many_tls, listen_tls};
 pub(crate) use self::tls::{ClientSettings, ServerSettings};
 pub use accept::StreamListener;
-pub use attempts::{Attempt, Attempts};
 pub use bind::{bind, bind_many, listen, listen_many};
 pub(crate) use bind::{bind_many_with, bind_with};
 pub use bytes::ByteStream;

@@ -17,9 +17,9 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{
-    Admission, ErrorKind, Limit, Limits, Listener, Receiver, Sender, Transport, frame::FrameError,
+    Admission, Attempts, ErrorKind, Limit, Limits, Listener, Receiver, Sender, Transport, frame::FrameError,
 };
-use net_tcp::{Tcp, TcpConfig, stream::Attempts};
+use net_tcp::{Tcp, TcpConfig};
 use rig::{Answer, Seen, Watch, at, echo, loopback, pair, round_trip, socket, soon};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, sync::mpsc};
 

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use net_core::{Message, MessageKind};
 
-use super::payloads::Payloads;
+use super::{
+    flight::{Flight, Sent},
+    payloads::Payloads,
+};
 use crate::{
     failure::{Failure, Step},
     options::WireFormat,
@@ -50,11 +53,33 @@ impl Answers {
         Ok(1)
     }
 
+    /// Finds the message in flight whose answer came back, where answers may be lost, come twice and out of order.
+    pub(crate) fn find(&self, received: Bytes, flight: &mut Flight) -> Result<Option<Sent>, Failure> {
+        let (id, payload) = match self.format {
+            WireFormat::Raw => (None, received),
+            WireFormat::Message => {
+                let message = decode(received)?;
+                match message.kind() {
+                    MessageKind::Response => (Some(message.id()), message.into_payload()),
+                    MessageKind::Heartbeat => return Ok(None),
+                    kind => {
+                        let what = format!("{kind:?} {} where an answer is due", message.id());
+                        return Err(Failure::new(Step::Receive, what));
+                    }
+                }
+            }
+        };
+        let holds = |number| payload.len() == self.payloads.len() && self.payloads.holds(number, 0, &payload);
+        let Some(id) = id else { return Ok(flight.land(holds)) };
+        match flight.land(|number| number == id) {
+            Some(sent) if !holds(sent.number) => Err(self.changed()),
+            landed => Ok(landed),
+        }
+    }
+
     /// The payload of an answer; `None` where the message is none.
     fn read(&self, received: Bytes) -> Result<Option<Bytes>, Failure> {
-        let message = Message::decode(received).map_err(|error| {
-            Failure::new(Step::Receive, error).hint("do both sides use the same --framing and --format?")
-        })?;
+        let message = decode(received)?;
         match message.kind() {
             MessageKind::Heartbeat => Ok(None),
             MessageKind::Response if message.id() == self.received => Ok(Some(message.into_payload())),
@@ -88,8 +113,16 @@ impl Answers {
     }
 }
 
+fn decode(received: Bytes) -> Result<Message, Failure> {
+    Message::decode(received).map_err(|error| {
+        Failure::new(Step::Receive, error).hint("do both sides use the same --framing and --format?")
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn answers(format: WireFormat, whole: bool) -> Answers {
@@ -126,5 +159,30 @@ mod tests {
         assert!(answers.take(answer(MessageKind::Error, 0)).is_err());
         assert!(answers.take(Bytes::from_static(b"short")).is_err());
         assert_eq!(answers.take(answer(MessageKind::Response, 0)).expect("is right"), 1);
+    }
+
+    #[test]
+    fn where_answers_may_be_lost_each_finds_its_own() {
+        for format in [WireFormat::Raw, WireFormat::Message] {
+            let answers = answers(format, true);
+            let (mut flight, now) = (Flight::default(), Instant::now());
+            (0..4).for_each(|number| flight.push(number, now, now));
+            let answer = |number| match format {
+                WireFormat::Raw => answers.payload(number),
+                WireFormat::Message => {
+                    Message::new(MessageKind::Response, number, answers.payload(number)).encode()
+                }
+            };
+            for number in [2, 0, 3] {
+                let found = answers.find(answer(number), &mut flight).expect("is right");
+                assert_eq!(found.map(|sent| sent.number), Some(number));
+                assert!(answers.find(answer(number), &mut flight).expect("comes twice").is_none());
+            }
+            assert_eq!(flight.len(), 1);
+        }
+        let changed = Message::new(MessageKind::Response, 1, vec![0; 10]).encode();
+        let (mut flight, now) = (Flight::default(), Instant::now());
+        flight.push(1, now, now);
+        assert!(answers(WireFormat::Message, true).find(changed, &mut flight).is_err());
     }
 }

@@ -10,11 +10,11 @@ use std::{
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use net_core::frame::{AnyFraming, Framing as _};
+use net_core::{Transport as _, frame::AnyFraming};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{
-    load::{Goal, Load, Measured, State},
+    load::{Goal, LOSS_TIMEOUT, Load, Measured, State},
     payloads::Payloads,
     report::Report,
 };
@@ -86,12 +86,17 @@ struct Shape {
     /// Give up when no answer came for this long
     #[arg(long, value_name = "TIME", default_value_t = Time(Duration::from_secs(10)))]
     timeout: Time,
+
+    /// Over UDP, a message without an answer for this long is lost: it is counted, and makes room for the next one
+    #[arg(long, value_name = "TIME", default_value_t = Time(LOSS_TIMEOUT))]
+    loss_timeout: Time,
 }
 
 const EXAMPLES: &str = "\
 Examples:
   net bench client tcp://127.0.0.1:9000 --connections 1 --in-flight 1
   net bench client tcp://127.0.0.1:9000 --connections 64 --payload 1KiB --duration 30s
+  net bench client udp://127.0.0.1:9000 --in-flight 64 --payload 1200
   net bench client unix:///run/app.sock --rate 50000 --format message --json";
 
 /// More connections than a machine has ports and memory for.
@@ -112,7 +117,7 @@ fn rate(text: &str) -> Result<f64, String> {
 impl Client {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let framing = self.wire.framing()?;
-        let framing_name = framing.to_string();
+        let framing_name = transport::framing_name(&self.target.address()?, &framing);
         let load = Arc::new(self.load(framing)?);
         let mut signals = Signals::listen().map_err(Failure::runtime)?;
         let progress = (!output.json && stderr().is_terminal()).then(bar);
@@ -139,16 +144,18 @@ impl Client {
             let what = format!("--in-flight is at most {}", Payloads::MAX_IN_FLIGHT);
             return Err(Failure::usage(what).hint("more connections hold more messages in flight"));
         }
-        let max = framing.max_message_len().saturating_sub(self.wire.format.head_len());
+        let max = transport::max_message_len(&address, &framing).saturating_sub(self.wire.format.head_len());
         if payload_len > max {
             let what =
                 format!("a payload of {payload_len} bytes is longer than a message may be, {max} bytes");
             return Err(Failure::new(Step::Send, what).hint("raise --max-message-len, on both sides"));
         }
         let sockets = self.socket.connecting(&self.connecting, &address)?;
+        let transport = transport::boxed(&address, framing, &sockets)?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Load {
-            transport: transport::boxed(&address, framing, &sockets)?,
+            loss_timeout: (!transport.guarantees().reliable).then_some(shape.loss_timeout.0),
+            transport,
             address,
             format: self.wire.format,
             heartbeats: self.wire.carries_heartbeats(),

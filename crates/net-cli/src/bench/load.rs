@@ -25,6 +25,9 @@ const MAX_CONNECTING: usize = 64;
 /// The longest latency that is told apart, in nanoseconds: an hour.
 const MAX_LATENCY: u64 = 3_600_000_000_000;
 
+/// After how long a message without an answer is lost, where messages may be.
+pub(crate) const LOSS_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// When a load has reached its goal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Goal {
@@ -53,6 +56,8 @@ pub(crate) struct Load {
     pub(crate) goal: Goal,
     /// How long an answer may take.
     pub(crate) timeout: Duration,
+    /// After how long a message without an answer is lost, where messages may be.
+    pub(crate) loss_timeout: Option<Duration>,
     pub(crate) threads: usize,
     pub(crate) state: State,
 }
@@ -79,6 +84,8 @@ pub(crate) struct Measured {
     pub(crate) latency: Histogram<u64>,
     /// Messages that were due before the end, where a rate was set, and for which there was no room until then.
     pub(crate) unsent: u64,
+    /// Messages without an answer, where messages may be lost.
+    pub(crate) lost: u64,
     /// Answers in all, the warm-up's among them; each was verified.
     pub(crate) verified: u64,
 }
@@ -89,6 +96,7 @@ pub(crate) struct Tally {
     latency: Histogram<u64>,
     messages: u64,
     unsent: u64,
+    lost: u64,
     last: Option<Instant>,
 }
 
@@ -96,7 +104,7 @@ impl Tally {
     fn new() -> Result<Self, Failure> {
         // Three digits are exact to a thousandth.
         let latency = Histogram::new_with_bounds(1, MAX_LATENCY, 3).map_err(Failure::usage)?;
-        Ok(Self { latency, messages: 0, unsent: 0, last: None })
+        Ok(Self { latency, messages: 0, unsent: 0, lost: 0, last: None })
     }
 
     pub(crate) fn record(&mut self, latency: Duration) {
@@ -107,6 +115,11 @@ impl Tally {
     pub(crate) fn record_unsent(&mut self, late: Duration) {
         self.record(late);
         self.unsent += 1;
+    }
+
+    /// Counts messages that were sent and have no answer.
+    pub(crate) fn record_lost(&mut self, messages: u64) {
+        self.lost += messages;
     }
 
     pub(crate) fn count(&mut self, messages: u64, now: Instant) {
@@ -214,6 +227,7 @@ impl Load {
             sum.latency.add(&tally.latency).map_err(Failure::usage)?;
             sum.messages += tally.messages;
             sum.unsent += tally.unsent;
+            sum.lost += tally.lost;
             sum.last = sum.last.max(tally.last);
         }
         let from = self.state.start.get().map(|start| *start + self.warm_up);
@@ -228,6 +242,7 @@ impl Load {
             elapsed,
             latency: sum.latency,
             unsent: sum.unsent,
+            lost: sum.lost,
             verified: self.answers(),
         })
     }

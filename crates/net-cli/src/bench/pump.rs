@@ -1,7 +1,6 @@
 //! One connection under load: keeps messages in flight, verifies every answer, measures.
 
 use std::{
-    collections::VecDeque,
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{Arc, Mutex, PoisonError},
@@ -22,6 +21,7 @@ use tokio::{
 use super::{
     alarm::Alarm,
     answers::Answers,
+    flight::{Flight, Sent},
     load::{Goal, Load, Tally},
     pace::Pace,
     payloads::Payloads,
@@ -51,8 +51,9 @@ pub(crate) struct Pump {
     /// The number of the first message that was sent in the measured window.
     first_measured: Option<u64>,
     sent: u64,
-    /// When each message in flight was due or, without a rate, sent.
-    stamps: VecDeque<Instant>,
+    flight: Flight,
+    /// How long nothing at all may come back, counted from the first message that nothing has followed.
+    unheard_since: Option<Instant>,
     batch: Batch,
     /// Wakes when a message is due, where a rate is set.
     alarm: Option<Alarm>,
@@ -89,7 +90,8 @@ impl Pump {
             },
             first_measured: None,
             sent: 0,
-            stamps: VecDeque::new(),
+            flight: Flight::default(),
+            unheard_since: None,
             batch: Batch::new(256, 256 * 1024),
             alarm: load.rate.map(|_| Alarm::default()),
             patience: Box::pin(sleep_until((start + load.timeout).into())),
@@ -108,6 +110,9 @@ impl Pump {
         poll_fn(|cx| self.poll(cx, stopping.as_mut())).await?;
         self.record_unsent();
         poll_fn(|cx| self.tx.poll_finish(cx)).await.map_err(Failure::sending)?;
+        if !load.transport.guarantees().signals_end {
+            return Ok(());
+        }
         let end = tokio::time::timeout(self.load.timeout, poll_fn(|cx| self.rx.poll_recv(cx))).await;
         match end.map_err(|_| Failure::new(Step::Receive, "the server did not finish"))? {
             // The server has answered everything; a heartbeat may be under way.
@@ -129,7 +134,7 @@ impl Pump {
             if self.dirty && self.tx.poll_flush(cx).map_err(Failure::sending)?.is_ready() {
                 self.dirty = false;
             }
-            if sending == Sending::Over && self.stamps.is_empty() {
+            if sending == Sending::Over && self.flight.is_empty() {
                 return Poll::Ready(Ok(()));
             }
             if self.poll_receive(cx)?.is_ready() {
@@ -159,7 +164,7 @@ impl Pump {
             Some(count) => count.saturating_sub(measured),
             None => u64::MAX,
         };
-        while left > 0 && self.stamps.len() < self.load.in_flight {
+        while left > 0 && self.flight.len() < self.load.in_flight {
             let due = self.pace.due(self.sent);
             if let Some(due) = due.filter(|due| *due > now) {
                 return Ok(Sending::DueAt(due));
@@ -168,7 +173,8 @@ impl Pump {
                 break;
             }
             // With a rate, latency counts from when the message was due: what waits behind a slow answer is late.
-            self.stamps.push_back(due.unwrap_or(now));
+            self.flight.push(self.sent, due.unwrap_or(now), now);
+            self.unheard_since.get_or_insert(now);
             self.sent += 1;
             // The warm-up has no number of messages.
             left -= u64::from(self.first_measured.is_some());
@@ -209,7 +215,7 @@ impl Pump {
             Poll::Pending => return Ok(Poll::Pending),
             Poll::Ready(Err(error)) => return Err(Failure::receiving(error)),
             Poll::Ready(Ok(0)) => {
-                let what = format!("the server finished with {} answers outstanding", self.stamps.len());
+                let what = format!("the server finished with {} answers outstanding", self.flight.len());
                 return Err(Failure::new(Step::Receive, what)
                     .hint("its log says why, perhaps a limit, --framing or --format"));
             }
@@ -217,21 +223,29 @@ impl Pump {
         }
         let now = Instant::now();
         self.last_received = now;
+        self.unheard_since = None;
         let (mut answers, mut measured) = (0, 0);
         // Locked once a batch, and shared with nobody but the other connections of this thread.
         let tally = self.tally.clone();
         let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(received) = self.batch.pop() {
-            for _ in 0..self.answers.take(received)? {
-                let Some(stamp) = self.stamps.pop_front() else {
-                    return Err(Failure::new(Step::Receive, "more came back than was sent"));
-                };
+            let mut landed = |sent: Sent| {
                 answers += 1;
-                let number = self.sent - 1 - self.stamps.len() as u64;
-                if self.first_measured.is_some_and(|first| number >= first) {
-                    tally.record(now.saturating_duration_since(stamp));
+                if self.first_measured.is_some_and(|first| sent.number >= first) {
+                    tally.record(now.saturating_duration_since(sent.stamp));
                     measured += 1;
                 }
+            };
+            if self.load.loss_timeout.is_some() {
+                // What comes twice, or after it was given up, is no answer any more.
+                self.answers.find(received, &mut self.flight)?.into_iter().for_each(landed);
+                continue;
+            }
+            for _ in 0..self.answers.take(received)? {
+                let Some(sent) = self.flight.land_next() else {
+                    return Err(Failure::new(Step::Receive, "more came back than was sent"));
+                };
+                landed(sent);
             }
         }
         match self.count {
@@ -248,9 +262,14 @@ impl Pump {
 
     /// Proves life where the pace is slow, and gives up where no answer comes.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let late = self.stamps.front().map(|oldest| self.last_received.max(*oldest) + self.load.timeout);
+        let lost = self.load.loss_timeout.and_then(|time| self.flight.lost_at(time));
+        let late = match self.load.loss_timeout {
+            Some(_) => self.unheard_since.filter(|_| !self.flight.is_empty()),
+            None => self.flight.oldest().map(|oldest| self.last_received.max(oldest.stamp)),
+        }
+        .map(|since| since + self.load.timeout);
         let silent = self.load.heartbeats.then(|| self.last_sent + HEARTBEAT);
-        let Some(deadline) = late.into_iter().chain(silent).min() else { return Poll::Pending };
+        let Some(deadline) = late.into_iter().chain(silent).chain(lost).min() else { return Poll::Pending };
         // A timer that fires early is set anew then: setting it at every wake-up would cost more.
         if self.patience.is_elapsed() || self.patience.deadline() > deadline.into() {
             self.patience.as_mut().reset(deadline.into());
@@ -261,9 +280,13 @@ impl Pump {
             let what = format!(
                 "no answer for {}, with {} outstanding",
                 humantime::format_duration(self.load.timeout),
-                self.stamps.len()
+                self.flight.len()
             );
             return Poll::Ready(Err(Failure::new(Step::Receive, what)));
+        }
+        if let Some(time) = self.load.loss_timeout {
+            let lost = self.flight.give_up(time, now);
+            self.tally.lock().unwrap_or_else(PoisonError::into_inner).record_lost(lost);
         }
         if silent.is_some_and(|silent| silent <= now) {
             let mut heartbeat = Message::new(MessageKind::Heartbeat, 0, Bytes::new()).encode();

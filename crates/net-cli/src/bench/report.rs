@@ -33,6 +33,8 @@ pub(crate) struct Report {
     pub(crate) latency_counts_from: &'static str,
     /// Messages that were due and could not be sent before the end: the rate was too high. They count as late.
     pub(crate) unsent: u64,
+    /// Messages without an answer, where messages may be lost.
+    pub(crate) lost: u64,
     pub(crate) verified: u64,
 }
 
@@ -89,6 +91,7 @@ impl Report {
             latency_us: Latency::of(&measured.latency),
             latency_counts_from: if load.rate.is_some() { "due" } else { "sent" },
             unsent: measured.unsent,
+            lost: measured.lost,
             verified: measured.verified,
         }
     }
@@ -114,6 +117,9 @@ impl fmt::Display for Report {
                 f,
                 "{unsent} messages were due and found no room before the end: lower --rate, or raise --in-flight"
             )?;
+        }
+        if self.lost > 0 {
+            writeln!(f, "{} messages were lost: no answer came in time", grouped(self.lost))?;
         }
         let latency = &self.latency_us;
         let mut table = table(&["latency", "mean", "p50", "p90", "p99", "p99.9", "max"]);

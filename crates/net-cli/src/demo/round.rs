@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use net_core::Transport as _;
 use serde::Serialize;
 
 use super::stage::Stage;
 use crate::{
     bench::{
-        load::{Goal, Load, Measured, State},
+        load::{Goal, LOSS_TIMEOUT, Load, Measured, State},
         report::Latency,
     },
     failure::Failure,
@@ -57,9 +58,14 @@ impl Extent {
 
 /// Measures round trips, messages and bytes of one server.
 pub(crate) async fn measure(stage: &Stage, extent: Extent) -> Result<Row, Failure> {
+    // Where nothing holds a sender back, no more is sent at once than a socket's buffer keeps.
+    let reliable = stage.client()?.guarantees().reliable;
+    let (many, large) = if reliable { (256, 16) } else { (64, 2) };
+    let max_len = stage.client()?.guarantees().max_message_len - stage.format.head_len();
+    let large_len = LARGE.min(max_len);
     let alone = load(stage, 1, SMALL, extent.warm_up(), extent.goal(1000)).await?;
-    let many = load(stage, 256, SMALL, extent.warm_up(), extent.goal(20_000)).await?;
-    let large = load(stage, 16, LARGE, extent.warm_up(), extent.goal(500)).await?;
+    let many = load(stage, many, SMALL, extent.warm_up(), extent.goal(20_000)).await?;
+    let large = load(stage, large, large_len, extent.warm_up(), extent.goal(500)).await?;
     Ok(Row {
         transport: stage.transport.name(),
         format: stage.format.as_str(),
@@ -67,7 +73,7 @@ pub(crate) async fn measure(stage: &Stage, extent: Extent) -> Result<Row, Failur
         round_trips_per_second: alone.rate(),
         round_trip_us: Latency::of(&alone.latency),
         messages_per_second: many.rate(),
-        megabytes_per_second: large.rate() * float(LARGE as u64) / 1e6,
+        megabytes_per_second: large.rate() * float(large_len as u64) / 1e6,
         verified: alone.verified + many.verified + large.verified,
     })
 }
@@ -79,8 +85,10 @@ async fn load(
     warm_up: Duration,
     goal: Goal,
 ) -> Result<Measured, Failure> {
+    let transport = stage.client()?;
     let load = Load {
-        transport: stage.client()?,
+        loss_timeout: (!transport.guarantees().reliable).then_some(LOSS_TIMEOUT),
+        transport,
         address: stage.server.local().clone(),
         format: stage.format,
         heartbeats: false,

@@ -27,6 +27,7 @@ pub(crate) enum Transport {
     Unix,
     Tcp,
     Tls,
+    Udp,
 }
 
 impl Transport {
@@ -37,6 +38,7 @@ impl Transport {
         Self::Unix,
         Self::Tcp,
         Self::Tls,
+        Self::Udp,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Transport {
             Self::Unix => "unix",
             Self::Tcp => "tcp",
             Self::Tls => "tcps",
+            Self::Udp => "udp",
         }
     }
 }
@@ -91,6 +94,10 @@ impl Stage {
             }
             Transport::Tcp => {
                 let address = "tcp://127.0.0.1:0".parse().map_err(Failure::start)?;
+                serve::listen(address, framing, &sockets, config, echo).await?
+            }
+            Transport::Udp => {
+                let address = "udp://127.0.0.1:0".parse().map_err(Failure::start)?;
                 serve::listen(address, framing, &sockets, config, echo).await?
             }
             Transport::Tls => {

@@ -45,6 +45,7 @@ const EXAMPLES: &str = "\
 Examples:
   net echo client 127.0.0.1 9000 'hello world'
   net echo client tcp://[::1]:9000 'hello world' --format message
+  net echo client udp://127.0.0.1:9000 'hello world'
   net echo client unix:///run/app.sock 'hello world' --json
   net echo client tcps://127.0.0.1:9443 'hello world' --ca certs/ca.pem";
 
@@ -86,7 +87,10 @@ impl Client {
                 .hint("is it an echo server, with the same --framing and --format?"));
         }
         connection.tx.finish().await.map_err(Failure::sending)?;
-        let rest = timeout(self.timeout.0, connection.rx.recv());
+        // Without an end that is told there is nothing to wait for.
+        let rest =
+            async { if transport.guarantees().signals_end { connection.rx.recv().await } else { Ok(None) } };
+        let rest = timeout(self.timeout.0, rest);
         if rest.await.map_err(|_| late("the server did not finish"))?.map_err(Failure::receiving)?.is_some() {
             return Err(Failure::new(Step::Receive, "more came back than was sent"));
         }
@@ -99,9 +103,10 @@ impl Client {
         };
         output.result(&echoed, text)?;
         output.note(format_args!(
-            "echoed {} in {:.1} µs; both sides finished",
+            "echoed {} in {:.1} µs{}",
             Count(answer.len() as u64, "byte"),
-            round_trip.as_secs_f64() * 1e6
+            round_trip.as_secs_f64() * 1e6,
+            if transport.guarantees().signals_end { "; both sides finished" } else { "" }
         ));
         Ok(ExitCode::SUCCESS)
     }

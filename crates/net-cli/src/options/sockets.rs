@@ -37,7 +37,7 @@ pub(crate) struct Socket {
     #[arg(long, value_name = "SIZE")]
     send_buffer: Option<Size>,
 
-    /// The kernel's receive buffer of TCP (`SO_RCVBUF`) [default: the system's]
+    /// The kernel's receive buffer of TCP and UDP (`SO_RCVBUF`) [default: the system's; UDP 4MiB]
     #[arg(long, value_name = "SIZE")]
     recv_buffer: Option<Size>,
 
@@ -89,6 +89,8 @@ impl Socket {
         sockets.server_tls = listening.tls.settings(address)?;
         sockets.tcp.backlog = listening.backlog;
         sockets.tcp.reuse_port = listening.reuse_port;
+        sockets.udp.backlog = usize::try_from(listening.backlog).unwrap_or(usize::MAX);
+        sockets.udp.reuse_port = listening.reuse_port;
         #[cfg(unix)]
         {
             sockets.unix.backlog = listening.backlog;
@@ -104,6 +106,8 @@ impl Socket {
         let Time(connect_timeout) = connecting.connect_timeout;
         sockets.tcp.connect_timeout = connect_timeout;
         sockets.tcp.bind = connecting.bind;
+        sockets.udp.connect_timeout = connect_timeout;
+        sockets.udp.bind = connecting.bind;
         #[cfg(unix)]
         {
             sockets.unix.connect_timeout = connect_timeout;
@@ -128,6 +132,9 @@ impl Socket {
             max_buffered: self.max_buffered.0,
             ..sockets.tcp
         };
+        sockets.udp.send_buffer_len = len(self.send_buffer);
+        sockets.udp.recv_buffer_len = len(self.recv_buffer).or(sockets.udp.recv_buffer_len);
+        sockets.udp.max_buffered = self.max_buffered.0;
         #[cfg(unix)]
         {
             sockets.unix.send_buffer_len = len(self.send_buffer);

@@ -6,14 +6,13 @@ use std::{
     sync::Arc,
 };
 
-use net_core::{Address, Error, ErrorKind, Result};
+use net_core::{Address, Attempts, Error, ErrorKind, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
 use super::{
     ServerSettings,
     accept::StreamListener,
-    attempts::Attempts,
     connect::check_scheme,
     race::interleave,
     resolve::{Resolver, SystemResolver},

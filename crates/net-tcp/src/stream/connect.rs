@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use net_core::{Address, Error, ErrorKind, Info, Result, Scheme};
+use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -11,7 +11,6 @@ use tokio::{
 
 use super::{
     ClientSettings,
-    attempts::Attempts,
     bytes::ByteStream,
     half::Socket,
     race::{interleave, race},

@@ -3,9 +3,9 @@
 use std::{collections::VecDeque, future::Future, io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use net_core::Attempts;
 use tokio::time::timeout;
 
-use super::attempts::Attempts;
 use crate::Family;
 
 /// Orders `addresses` so that the families take turns.

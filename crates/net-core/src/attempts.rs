@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, io, net::SocketAddr};
 
-use net_core::{Error, ErrorKind};
+use crate::{Error, ErrorKind};
 
 /// Every address that was tried to connect or to listen, and why it failed: the source of the error of `connect` and
 /// `listen`.
@@ -10,21 +10,19 @@ use net_core::{Error, ErrorKind};
 /// # Examples
 ///
 /// ```
-/// use std::error::Error;
-/// use net_core::Transport;
-/// use net_tcp::{Tcp, stream::Attempts};
+/// use std::{error::Error, io};
+/// use net_core::{Attempts, ErrorKind};
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> net_core::Result<()> {
-/// # let closed = net_tcp::stream::listen(&"tcp://127.0.0.1:0".parse()?, &Default::default()).await?.local().clone();
-/// let error = Tcp::default().connect(&closed).await.expect_err("nobody listens there");
+/// let mut attempts = Attempts::default();
+/// let place = attempts.begin(([127, 0, 0, 1], 9).into());
+/// attempts.fail(place, io::ErrorKind::ConnectionRefused.into());
+/// let error = attempts.into_error("connect");
+/// assert_eq!(error.kind(), ErrorKind::Refused);
 /// let attempts = error.source().and_then(|source| source.downcast_ref::<Attempts>());
 /// assert_eq!(attempts.map(|attempts| attempts.iter().count()), Some(1));
-/// # Ok(())
-/// # }
 /// ```
 #[derive(Debug, Default)]
-pub struct Attempts(pub(super) Vec<Attempt>);
+pub struct Attempts(Vec<Attempt>);
 
 /// One address that was tried.
 #[derive(Debug)]
@@ -43,20 +41,20 @@ impl Attempts {
     }
 
     /// Notes the beginning of an attempt, and returns its place.
-    pub(super) fn begin(&mut self, address: SocketAddr) -> usize {
+    pub fn begin(&mut self, address: SocketAddr) -> usize {
         self.0.push(Attempt { address, error: None });
         self.0.len() - 1
     }
 
     /// Notes why the attempt at `place` failed.
-    pub(super) fn fail(&mut self, place: usize, error: io::Error) {
+    pub fn fail(&mut self, place: usize, error: io::Error) {
         if let Some(attempt) = self.0.get_mut(place) {
             attempt.error = Some(error);
         }
     }
 
     /// Makes the error of an operation of which every attempt failed.
-    pub(super) fn into_error(self, operation: &'static str) -> Error {
+    pub fn into_error(self, operation: &'static str) -> Error {
         // What a host answered says more than that there is no way to another one.
         let kinds = self.0.iter().filter_map(|attempt| attempt.error.as_ref()).map(kind);
         let kind = kinds.reduce(|first, next| if first == ErrorKind::Unreachable { next } else { first });

@@ -1,0 +1,269 @@
+//! The one task of a listener: takes datagrams from the socket to their sessions, and theirs to the socket.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use net_core::ErrorKind;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, Sleep, sleep},
+};
+
+use crate::{UdpSocket, intake::Arrival, outgoing::Outgoing, peer::Standing};
+
+mod hub;
+mod inbox;
+
+pub(crate) use hub::{Hub, Key, Line, Place, Staged};
+pub(crate) use inbox::{Inbox, Queued};
+
+/// The longest time between two looks at who has been silent for too long.
+const MAX_SWEEP: Duration = Duration::from_secs(1);
+/// The shortest one.
+const MIN_SWEEP: Duration = Duration::from_millis(5);
+/// How long receiving rests after an error of the system that is about no datagram.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// The one task of a listener.
+///
+/// It lives for as long as the listener is open or has sessions. Each turn sends what sessions have left for it, takes
+/// one batch of what has arrived and lets the sessions run: so what they answer to a batch goes out in one call.
+#[derive(Debug)]
+pub(crate) struct Demux {
+    socket: UdpSocket,
+    hub: Arc<Hub>,
+    /// Where new sessions wait; none once the listener is closed.
+    backlog: Option<mpsc::Sender<Newcomer>>,
+    /// Keyed by what peers choose; the standard map's hash is seeded at random.
+    sessions: HashMap<Key, Arc<Line>>,
+    /// Whose datagrams came last: the next ones are mostly of the same peer.
+    last: Option<Arc<Line>>,
+    arrivals: VecDeque<Arrival>,
+    sending: Outgoing,
+    /// Whether it has several addresses, so that the one that a peer sends to is a part of its session.
+    is_wildcard: bool,
+    start: Instant,
+    sweep: Pin<Box<Sleep>>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+/// A session that waits to be accepted; dropped, it is gone.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) line: Arc<Line>,
+    pub(crate) hub: Arc<Hub>,
+}
+
+impl Drop for Newcomer {
+    fn drop(&mut self) {
+        self.hub.leave(self.line.clone());
+    }
+}
+
+impl Demux {
+    pub(crate) fn new(socket: UdpSocket, hub: Arc<Hub>, backlog: mpsc::Sender<Newcomer>) -> Self {
+        let is_wildcard = socket.local().ip().is_unspecified();
+        let period = period(&hub);
+        Self {
+            socket,
+            hub,
+            backlog: Some(backlog),
+            sessions: HashMap::new(),
+            last: None,
+            arrivals: VecDeque::new(),
+            sending: Outgoing::default(),
+            is_wildcard,
+            start: Instant::now(),
+            sweep: Box::pin(sleep(period)),
+            pause: None,
+        }
+    }
+
+    /// Hands what is to be sent to the system. Returns whether it has taken all.
+    fn send(&mut self, cx: &mut Context<'_>) -> bool {
+        loop {
+            match self.socket.poll_transmit(cx, &mut self.sending) {
+                Poll::Ready(Ok(())) => return true,
+                // No route, too long, forbidden: nobody waits for this datagram, and the next one may do.
+                Poll::Ready(Err(_)) => {
+                    self.sending.pop();
+                    self.hub.counters.refused.add(1);
+                }
+                Poll::Pending => return false,
+            }
+        }
+    }
+
+    /// Takes one batch to its sessions. Returns whether there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>) -> bool {
+        if let Some(pause) = &mut self.pause {
+            if pause.as_mut().poll(cx).is_pending() {
+                return false;
+            }
+            self.pause = None;
+        }
+        match self.socket.poll_receive(cx, &mut self.arrivals) {
+            Poll::Ready(Ok(_)) => {
+                let now = self.now();
+                while let Some(arrival) = self.arrivals.pop_front() {
+                    self.deliver(arrival, now);
+                }
+                true
+            }
+            Poll::Ready(Err(_)) => {
+                self.pause = Some(Box::pin(sleep(PAUSE)));
+                true
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn deliver(&mut self, arrival: Arrival, now: u64) {
+        let counters = &self.hub.counters;
+        if arrival.stride > self.hub.config.max_message_len() {
+            counters.oversize.add(arrival.count() as u64);
+            return;
+        }
+        let local = arrival.local.filter(|ip| self.is_wildcard && is_ours(*ip));
+        let key = Key { peer: arrival.peer, local };
+        let (count, len) = (arrival.count(), arrival.payload.len());
+        let line = match &self.last {
+            Some(line) if line.key == key => line,
+            _ => {
+                let Some(line) = self.session(key) else {
+                    self.hub.counters.rejected.add(count as u64);
+                    return;
+                };
+                self.last.insert(line)
+            }
+        };
+        line.heard.store(now, Ordering::Relaxed);
+        line.standing.came(count, len);
+        let dropped = line.inbox.deliver(arrival, &self.hub.queued, &self.hub.config);
+        if dropped > 0 {
+            line.standing.overflowed.add(dropped as u64);
+            self.hub.counters.overflowed.add(dropped as u64);
+        }
+    }
+
+    /// Returns the session of `key`, a new one where there is none yet and a place is left.
+    fn session(&mut self, key: Key) -> Option<Arc<Line>> {
+        if let Some(line) = self.sessions.get(&key) {
+            return Some(line.clone());
+        }
+        let config = &self.hub.config;
+        if self.sessions.len() >= config.max_sessions {
+            return None;
+        }
+        let place = self.backlog.as_ref()?.try_reserve().ok()?;
+        let line = Arc::new(Line {
+            key,
+            inbox: Inbox::default(),
+            standing: Arc::new(Standing::new(key.peer, config.max_amplification.is_none())),
+            heard: AtomicU64::new(0),
+        });
+        self.sessions.insert(key, line.clone());
+        self.hub.counters.sessions.set(self.sessions.len() as u64);
+        place.send(Newcomer { line: line.clone(), hub: self.hub.clone() });
+        Some(line)
+    }
+
+    /// Forgets sessions of which both halves are gone.
+    fn forget(&mut self, gone: Vec<Arc<Line>>) {
+        for line in gone {
+            // The peer may have a new one since.
+            if self.sessions.get(&line.key).is_some_and(|known| Arc::ptr_eq(known, &line)) {
+                self.sessions.remove(&line.key);
+            }
+            self.last.take_if(|last| Arc::ptr_eq(last, &line));
+        }
+        self.hub.counters.sessions.set(self.sessions.len() as u64);
+    }
+
+    /// Ends sessions of which nothing has arrived for too long.
+    fn sweep(&mut self, cx: &mut Context<'_>) {
+        while !self.sessions.is_empty() && self.sweep.as_mut().poll(cx).is_ready() {
+            let now = self.now();
+            let idle = millis(self.hub.config.idle_timeout);
+            let before = self.sessions.len();
+            self.sessions.retain(|_, line| {
+                let keep = now.saturating_sub(line.heard.load(Ordering::Relaxed)) < idle;
+                if !keep {
+                    line.inbox.fail(ErrorKind::TimedOut);
+                }
+                keep
+            });
+            self.last.take_if(|last| last.inbox.failure().is_some());
+            self.hub.counters.expired.add((before - self.sessions.len()) as u64);
+            self.hub.counters.sessions.set(self.sessions.len() as u64);
+            self.sweep.as_mut().reset(Instant::now() + period(&self.hub));
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.start.elapsed())
+    }
+}
+
+impl Future for Demux {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            let work = this.hub.work(&mut this.sending);
+            if work.closed {
+                this.backlog = None;
+            }
+            if !work.gone.is_empty() {
+                this.forget(work.gone);
+            }
+            let sent = this.send(cx);
+            this.sweep(cx);
+            if work.closed && sent && this.sessions.is_empty() && this.hub.is_idle() {
+                return Poll::Ready(());
+            }
+            if this.receive(cx) {
+                // The sessions run before the next batch is taken, and their answers go out together.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if this.hub.sleep(cx, sent) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl Drop for Demux {
+    fn drop(&mut self) {
+        self.hub.end();
+        for line in self.sessions.values() {
+            line.inbox.fail(ErrorKind::Closed);
+        }
+    }
+}
+
+/// Tells whether a datagram that was sent to `ip` can be answered from it: it is no group and no broadcast.
+fn is_ours(ip: IpAddr) -> bool {
+    let canonical = ip.to_canonical();
+    !canonical.is_multicast() && canonical != IpAddr::from([255; 4])
+}
+
+fn period(hub: &Hub) -> Duration {
+    (hub.config.idle_timeout / 8).clamp(MIN_SWEEP, MAX_SWEEP)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,229 @@
+//! What a listener's task and the halves of its sessions share: what is to be sent, and who has left.
+
+use std::{
+    mem,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use net_core::ErrorKind;
+
+use super::{Inbox, Queued};
+use crate::{
+    UdpConfig,
+    outgoing::{Outgoing, Route},
+    peer::Standing,
+    stats::Counters,
+};
+
+/// Whose datagrams belong to one session: those of a peer to one of this machine's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) peer: SocketAddr,
+    /// The address that the peer sends to, where the listener has several.
+    pub(crate) local: Option<IpAddr>,
+}
+
+/// One session, as the task and the halves see it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) key: Key,
+    pub(crate) inbox: Inbox,
+    pub(crate) standing: Arc<Standing>,
+    /// When something arrived last, in milliseconds since the task began; its own.
+    pub(crate) heard: AtomicU64,
+}
+
+/// What a listener's task and the halves of its sessions share.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    pub(crate) config: UdpConfig,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) queued: Queued,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    outgoing: Outgoing,
+    /// The task, where it sleeps.
+    task: Option<Waker>,
+    /// Senders that wait for room.
+    waiting: Vec<Waker>,
+    /// How often those were woken.
+    turn: u64,
+    /// Sessions of which both halves are gone.
+    gone: Vec<Arc<Line>>,
+    /// Whether the listener is closed: no new session begins.
+    closed: bool,
+    /// Whether the task has ended: nothing is sent any more.
+    ended: bool,
+}
+
+/// What the task has to do.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) gone: Vec<Arc<Line>>,
+    pub(super) closed: bool,
+}
+
+/// A place among those who wait for room.
+#[derive(Debug)]
+pub(crate) struct Place {
+    turn: u64,
+    waker: Waker,
+}
+
+impl Place {
+    /// Tells whether whoever `waker` wakes still has it.
+    fn holds(&self, turn: u64, waker: &Waker) -> bool {
+        self.turn == turn && self.waker.will_wake(waker)
+    }
+}
+
+/// A message that a sender has accepted and the task has not.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    head: [u8; Self::MAX_HEAD],
+    head_len: u8,
+    body: Bytes,
+}
+
+impl Staged {
+    /// The longest head that is kept apart from its body.
+    pub(crate) const MAX_HEAD: usize = 15;
+
+    /// Makes a message of `head` and `body`; `None` where the head is too long to be kept apart.
+    pub(crate) fn new(head: &[u8], body: &mut Bytes) -> Option<Self> {
+        let mut kept = [0; Self::MAX_HEAD];
+        kept.get_mut(..head.len())?.copy_from_slice(head);
+        let head_len = u8::try_from(head.len()).ok()?;
+        Some(Self { head: kept, head_len, body: mem::take(body) })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.head_len) + self.body.len()
+    }
+}
+
+impl Hub {
+    pub(crate) fn new(config: UdpConfig, counters: Arc<Counters>) -> Self {
+        Self { config, counters, queued: Queued::default(), shared: Mutex::default() }
+    }
+
+    /// Hands `staged` to the task, in order, as far as there is room.
+    ///
+    /// `place` is what the caller remembers of its place among those who wait.
+    pub(crate) fn poll_hand_over(
+        &self,
+        cx: &mut Context<'_>,
+        route: Route,
+        staged: &mut Vec<Staged>,
+        place: &mut Option<Place>,
+    ) -> Poll<Result<(), ErrorKind>> {
+        let mut shared = self.shared();
+        if shared.ended {
+            return Poll::Ready(Err(ErrorKind::Closed));
+        }
+        let mut taken = 0;
+        for message in staged.iter_mut() {
+            let fits = shared.outgoing.cost() + message.len() <= self.config.max_buffered;
+            if !fits && !shared.outgoing.is_empty() {
+                break;
+            }
+            let head = message.head.get(..message.head_len.into()).unwrap_or_default();
+            shared.outgoing.push(route, head, mem::take(&mut message.body));
+            taken += 1;
+        }
+        let task = if taken > 0 { shared.task.take() } else { None };
+        let all = taken == staged.len();
+        if all {
+            *place = None;
+        } else if !place.as_ref().is_some_and(|place| place.holds(shared.turn, cx.waker())) {
+            *place = Some(Place { turn: shared.turn, waker: cx.waker().clone() });
+            shared.waiting.push(cx.waker().clone());
+        }
+        drop(shared);
+        staged.drain(..taken);
+        if let Some(task) = task {
+            task.wake();
+        }
+        if all { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Says that both halves of a session are gone.
+    pub(crate) fn leave(&self, line: Arc<Line>) {
+        line.inbox.abandon(&self.queued);
+        let mut shared = self.shared();
+        if shared.ended {
+            return;
+        }
+        shared.gone.push(line);
+        let task = shared.task.take();
+        drop(shared);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Says that no new session is to begin.
+    pub(crate) fn close(&self) {
+        let mut shared = self.shared();
+        shared.closed = true;
+        let task = shared.task.take();
+        drop(shared);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Gives the task what there is to do; `sending` takes what is to be sent, where it is empty.
+    pub(super) fn work(&self, sending: &mut Outgoing) -> Work {
+        let mut shared = self.shared();
+        let mut waiting = Vec::new();
+        if sending.is_empty() && !shared.outgoing.is_empty() {
+            mem::swap(&mut shared.outgoing, sending);
+            if !shared.waiting.is_empty() {
+                shared.turn += 1;
+                waiting = mem::take(&mut shared.waiting);
+            }
+        }
+        let work = Work { gone: mem::take(&mut shared.gone), closed: shared.closed };
+        drop(shared);
+        waiting.into_iter().for_each(Waker::wake);
+        work
+    }
+
+    /// Tells whether nothing waits for the task.
+    pub(super) fn is_idle(&self) -> bool {
+        let shared = self.shared();
+        shared.outgoing.is_empty() && shared.gone.is_empty()
+    }
+
+    /// Has the task woken by the next who has something for it. `false`: somebody has already, and it `sends` at once.
+    pub(super) fn sleep(&self, cx: &mut Context<'_>, sends: bool) -> bool {
+        let mut shared = self.shared();
+        let idle = (!sends || shared.outgoing.is_empty()) && shared.gone.is_empty();
+        if idle && !shared.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            shared.task = Some(cx.waker().clone());
+        }
+        idle
+    }
+
+    /// Says that the task has ended.
+    pub(super) fn end(&self) {
+        let mut shared = self.shared();
+        shared.ended = true;
+        shared.outgoing.clear();
+        let (waiting, gone) = (mem::take(&mut shared.waiting), mem::take(&mut shared.gone));
+        drop(shared);
+        drop(gone);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,162 @@
+//! What has arrived for one session and waits to be taken: bounded, and woken once a batch.
+
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use net_core::ErrorKind;
+
+use crate::{UdpConfig, intake::Arrival};
+
+/// What each datagram costs in memory beside its bytes.
+const COST: usize = 64;
+
+/// What has arrived for one session and waits to be taken.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    state: Mutex<State>,
+    /// Whether the session has ended by itself, which is asked for each message that is sent.
+    failed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    datagrams: VecDeque<Bytes>,
+    cost: usize,
+    receiver: Option<Waker>,
+    over: Option<Over>,
+}
+
+/// Why nothing more arrives.
+#[derive(Clone, Copy, Debug)]
+enum Over {
+    /// This side has finished.
+    Finished,
+    Failed(ErrorKind),
+}
+
+/// What waits for all sessions of a listener.
+#[derive(Debug, Default)]
+pub(crate) struct Queued(AtomicUsize);
+
+impl Queued {
+    fn give_back(&self, cost: usize) {
+        self.0.fetch_sub(cost, Ordering::Relaxed);
+    }
+}
+
+impl Inbox {
+    /// Appends what has arrived as far as there is room, and wakes who receives. Returns how many datagrams were dropped.
+    pub(crate) fn deliver(&self, arrival: Arrival, queued: &Queued, config: &UdpConfig) -> usize {
+        let mut state = self.state();
+        if state.over.is_some() {
+            return 0;
+        }
+        let (mut dropped, mut added) = (0, 0);
+        let total = queued.0.load(Ordering::Relaxed);
+        for datagram in arrival.into_datagrams() {
+            let cost = datagram.len() + COST;
+            // One always fits, wherever nothing else waits.
+            let fits = state.datagrams.is_empty()
+                || (state.datagrams.len() < config.max_queued && state.cost + cost <= config.max_queued_len);
+            let all = total + added;
+            if fits && (all == 0 || all + cost <= config.max_queued_total_len) {
+                state.datagrams.push_back(datagram);
+                state.cost += cost;
+                added += cost;
+            } else {
+                dropped += 1;
+            }
+        }
+        queued.0.fetch_add(added, Ordering::Relaxed);
+        let receiver = if added > 0 { state.receiver.take() } else { None };
+        drop(state);
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
+        dropped
+    }
+
+    /// Moves all that waits into `taken`, which is empty, and returns what it costs. `None`: nothing will come.
+    pub(crate) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        taken: &mut VecDeque<Bytes>,
+        queued: &Queued,
+    ) -> Poll<Result<Option<usize>, ErrorKind>> {
+        let mut state = self.state();
+        if state.datagrams.is_empty() {
+            match state.over {
+                Some(Over::Finished) => return Poll::Ready(Ok(None)),
+                Some(Over::Failed(why)) => return Poll::Ready(Err(why)),
+                None => {}
+            }
+            if !state.receiver.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                state.receiver = Some(cx.waker().clone());
+            }
+            return Poll::Pending;
+        }
+        mem::swap(&mut state.datagrams, taken);
+        let cost = mem::take(&mut state.cost);
+        queued.give_back(cost);
+        Poll::Ready(Ok(Some(cost)))
+    }
+
+    /// Returns how much memory waits.
+    pub(crate) fn cost(&self) -> usize {
+        self.state().cost
+    }
+
+    /// Ends the session, because of `why`: what waits is still given.
+    pub(crate) fn fail(&self, why: ErrorKind) {
+        self.end(Over::Failed(why));
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends receiving, since this side has finished: what waits is still given.
+    pub(crate) fn finish(&self) {
+        self.end(Over::Finished);
+    }
+
+    fn end(&self, over: Over) {
+        let mut state = self.state();
+        state.over.get_or_insert(over);
+        let receiver = state.receiver.take();
+        drop(state);
+        if let Some(receiver) = receiver {
+            receiver.wake();
+        }
+    }
+
+    /// Tells why the session has ended by itself, where it has.
+    pub(crate) fn failure(&self) -> Option<ErrorKind> {
+        if !self.failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        match self.state().over {
+            Some(Over::Failed(why)) => Some(why),
+            _ => Some(ErrorKind::Closed),
+        }
+    }
+
+    /// Drops what waits: nobody receives any more.
+    pub(crate) fn abandon(&self, queued: &Queued) {
+        let mut state = self.state();
+        state.over.get_or_insert(Over::Finished);
+        let unread = mem::take(&mut state.datagrams);
+        queued.give_back(mem::take(&mut state.cost));
+        drop(state);
+        drop(unread);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

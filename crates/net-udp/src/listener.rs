@@ -1,0 +1,176 @@
+//! Accepts sessions: the first datagram of a peer begins one.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+};
+
+use net_core::{
+    Accept, Acceptor, Address, Admission, Connection, Handshake, Info, Listener, Observer, Permit, Result,
+};
+use socket2::Socket;
+use tokio::sync::mpsc;
+
+use crate::{
+    UdpConfig, UdpPeer, UdpReceiver, UdpSender, UdpSocket, UdpStats,
+    demux::{Demux, Hub, Newcomer},
+    session::Session,
+    socket::address,
+    stats::Counters,
+};
+
+/// Accepts sessions: the first datagram of a peer begins one, and is the first message of it.
+///
+/// One task takes the datagrams from the socket to the sessions, in the runtime in which the listener is first polled. It
+/// goes on after the listener is closed or dropped, until the last session has ended: so the address is free only then.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport};
+/// use net_udp::{Udp, UdpListener};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let mut listener: UdpListener = Udp::default().listen(&"udp://127.0.0.1:0".parse()?).await?;
+/// let mut near = Udp::default().connect(listener.local()).await?;
+/// near.send("hello").await?;
+/// let mut far = listener.accept().await?;
+/// assert_eq!(far.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// assert_eq!((listener.stats().received, listener.stats().sessions), (1, 1));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct UdpListener {
+    acceptor: Acceptor<Source>,
+    counters: Arc<Counters>,
+    observer: Watching,
+    local: SocketAddr,
+}
+
+/// The observer, which is known only once the limits are.
+type Watching = Arc<OnceLock<Arc<dyn Observer>>>;
+
+impl UdpListener {
+    pub(crate) fn new(socket: Socket, config: UdpConfig) -> io::Result<Self> {
+        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+        let counters: Arc<Counters> = Arc::default();
+        let observer = Watching::default();
+        let source = Source {
+            stage: Stage::Bound(Some(socket)),
+            hub: Arc::new(Hub::new(config, counters.clone())),
+            local,
+            observer: observer.clone(),
+        };
+        Ok(Self { acceptor: Acceptor::new(source, address(local)), counters, observer, local })
+    }
+
+    pub(crate) fn socket_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Returns what the socket has carried so far, and what was dropped and why.
+    pub fn stats(&self) -> UdpStats {
+        self.counters.read()
+    }
+}
+
+impl Listener for UdpListener {
+    type Sender = UdpSender;
+    type Receiver = UdpReceiver;
+
+    fn local(&self) -> &Address {
+        self.acceptor.local()
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection<UdpSender, UdpReceiver>>> {
+        self.acceptor.poll_accept(cx)
+    }
+
+    fn close(&mut self) {
+        self.acceptor.close();
+    }
+
+    fn set_admission(&mut self, admission: Arc<Admission>) {
+        if let Some(observer) = admission.observer() {
+            // Only the first one counts: limits are set once.
+            let _ = self.observer.set(observer.clone());
+        }
+        self.acceptor.set_admission(admission);
+    }
+}
+
+/// Where new sessions come from.
+#[derive(Debug)]
+struct Source {
+    stage: Stage,
+    hub: Arc<Hub>,
+    local: SocketAddr,
+    observer: Watching,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Known to no runtime yet: the listeners of a server are made by one and each served by another.
+    Bound(Option<Socket>),
+    Served(mpsc::Receiver<Newcomer>),
+}
+
+impl Source {
+    /// Begins to serve the socket in the current runtime.
+    fn serve(&mut self) -> io::Result<&mut mpsc::Receiver<Newcomer>> {
+        if let Stage::Bound(socket) = &mut self.stage {
+            // Gone only where an earlier attempt failed.
+            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
+            let socket = UdpSocket::register(socket, &self.hub.config)?;
+            socket.join(true)?;
+            let (tx, rx) = mpsc::channel(self.hub.config.backlog.max(1));
+            let socket = socket.with_counters(self.hub.counters.clone());
+            tokio::spawn(Demux::new(socket, self.hub.clone(), tx));
+            self.stage = Stage::Served(rx);
+        }
+        match &mut self.stage {
+            Stage::Served(newcomers) => Ok(newcomers),
+            Stage::Bound(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Accept for Source {
+    type Socket = Newcomer;
+    type Output = Connection<UdpSender, UdpReceiver>;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Newcomer, Address)>> {
+        // The task ends first only with its runtime.
+        let newcomer = ready!(self.serve()?.poll_recv(cx)).ok_or(io::ErrorKind::NotConnected)?;
+        let peer = address(newcomer.line.key.peer);
+        Poll::Ready(Ok((newcomer, peer)))
+    }
+
+    fn accept_waiting(&mut self) -> Option<io::Result<(Newcomer, Address)>> {
+        let Stage::Served(newcomers) = &mut self.stage else { return None };
+        let newcomer = newcomers.try_recv().ok()?;
+        let peer = address(newcomer.line.key.peer);
+        Some(Ok((newcomer, peer)))
+    }
+
+    fn handshake(&self, newcomer: Newcomer, peer: Address, permit: Permit) -> Handshake<Self::Output> {
+        let key = newcomer.line.key;
+        let local = SocketAddr::new(key.local.unwrap_or_else(|| self.local.ip()), self.local.port());
+        let standing = newcomer.line.standing.clone();
+        let info = Info::new(address(local), peer).with_details(UdpPeer(standing));
+        let observer = self.observer.get().cloned();
+        let session = Arc::new(Session::new(newcomer, permit));
+        let tx = UdpSender::of_session(session.clone(), observer.map(|observer| (observer, info.clone())));
+        Handshake::Done(Ok(Connection::new(tx, UdpReceiver::of_session(session), info)))
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.hub.close();
+    }
+}

@@ -1,0 +1,395 @@
+//! A UDP socket: datagrams to and from anyone, or one peer.
+
+#[cfg(unix)]
+use std::os::fd::{AsFd, BorrowedFd};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
+
+use net_core::{Address, Error, ErrorKind, Result, Scheme};
+use quinn_udp::UdpSocketState;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use tokio::{io::Interest, runtime::Handle};
+
+use crate::{TrafficClass, UdpConfig, UdpStats, stats::Counters, transmit::is_reported};
+
+mod batches;
+mod multicast;
+mod options;
+
+pub use batches::{Datagram, RecvBatch, SendBatch};
+use multicast::Heard;
+
+/// How many errors in a row that others reported are skipped before a call gives other tasks their turn.
+pub(crate) const MAX_SKIPPED: usize = 64;
+
+/// A UDP socket: datagrams to and from anyone, or one peer.
+///
+/// All operations take `&self`: any number of tasks may send and receive. What others report of datagrams sent earlier
+/// (ICMP) is counted in [`stats`](Self::stats) and ends no operation. It must be made within a runtime.
+///
+/// # Examples
+///
+/// ```
+/// use net_udp::UdpSocket;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let any = "127.0.0.1:0".parse().expect("an address");
+/// let (near, far) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+/// near.send_to(b"hello", far.local()).await?;
+/// let mut buffer = [0; 1_500];
+/// let (len, peer) = far.recv_from(&mut buffer).await?;
+/// assert_eq!((&buffer[..len], peer), (&b"hello"[..], near.local()));
+/// # Ok(())
+/// # }
+/// ```
+pub struct UdpSocket {
+    io: tokio::net::UdpSocket,
+    state: UdpSocketState,
+    local: SocketAddr,
+    peer: Option<SocketAddr>,
+    dscp: AtomicU8,
+    /// Whether the kernel joins what one peer sent.
+    joins: AtomicBool,
+    /// Whether there are groups of which not all sources are heard.
+    selects: AtomicBool,
+    heard: Mutex<Vec<Heard>>,
+    counters: Arc<Counters>,
+}
+
+/// What is told of a datagram that was received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Meta {
+    /// How many bytes of the buffer it fills.
+    pub len: usize,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The address of this machine, or the group, that it was sent to; where the system tells it.
+    pub local: Option<IpAddr>,
+    /// Its traffic class; elsewhere than on Linux its code point is always 0.
+    pub class: TrafficClass,
+}
+
+impl UdpSocket {
+    /// Makes a socket at `at`; port 0 lets the system choose one. At the IPv6 wildcard address it serves IPv4, too.
+    ///
+    /// # Errors
+    ///
+    /// The address is in use, not one of this machine, or not permitted; there is no runtime.
+    pub fn bind(at: SocketAddr) -> Result<Self> {
+        Self::bind_with(at, &UdpConfig::default())
+    }
+
+    /// Makes a socket at `at`, with what `config` says of sockets.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_with(at: SocketAddr, config: &UdpConfig) -> Result<Self> {
+        let made = open(config, at, config.reuse_port).and_then(|socket| Self::register(socket, config));
+        made.map_err(|error| Error::from_io(error, "bind").at(&address(at)))
+    }
+
+    /// Makes `to` the only peer: others' datagrams are not received any more.
+    ///
+    /// Nothing is sent, and nobody needs to be there.
+    ///
+    /// # Errors
+    ///
+    /// No route leads to `to`.
+    pub fn connect(self, to: SocketAddr) -> Result<Self> {
+        self.route(to).map_err(|error| Error::from_io(error, "connect").at(&address(to)))
+    }
+
+    pub(crate) fn route(mut self, to: SocketAddr) -> io::Result<Self> {
+        SockRef::from(&self.io).connect(&SockAddr::from(to))?;
+        self.local = self.io.local_addr()?;
+        self.peer = Some(to);
+        Ok(self)
+    }
+
+    /// Makes a bound socket known to the runtime.
+    pub(crate) fn register(socket: Socket, config: &UdpConfig) -> io::Result<Self> {
+        // Without a runtime tokio would panic.
+        Handle::try_current().map_err(io::Error::other)?;
+        let io = tokio::net::UdpSocket::from_std(socket.into())?;
+        let state = UdpSocketState::new((&io).into())?;
+        let local = io.local_addr()?;
+        let socket = Self {
+            io,
+            state,
+            local,
+            peer: None,
+            dscp: AtomicU8::new(0),
+            joins: AtomicBool::new(true),
+            selects: AtomicBool::new(false),
+            heard: Mutex::default(),
+            counters: Arc::default(),
+        };
+        // What quinn-udp has switched on is for QUIC, which finds the length of datagrams that needs no fragments.
+        socket.fragment(!config.dont_fragment)?;
+        socket.join(false)?;
+        socket.classify(config.dscp)?;
+        Ok(socket)
+    }
+
+    /// Returns the address of this socket, with the port that the system chose.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Returns the peer, where the socket is connected.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// Returns what it has carried so far.
+    pub fn stats(&self) -> UdpStats {
+        self.counters.read()
+    }
+
+    /// Sends `payload` as one datagram to `to`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::MessageTooLong`] where neither the protocol nor, without fragments, the path carries it;
+    /// [`ErrorKind::PermissionDenied`] for a broadcast that was not
+    /// [permitted](Self::set_broadcast); what else the system reports. The socket is good for further datagrams.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the datagram was sent whole or not at all.
+    pub async fn send_to(&self, payload: &[u8], to: SocketAddr) -> Result<()> {
+        self.send_one(payload, Some(to)).await
+    }
+
+    /// Sends `payload` as one datagram to the peer of a [connected](Self::connect) socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_to`](Self::send_to).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the datagram was sent whole or not at all.
+    pub async fn send(&self, payload: &[u8]) -> Result<()> {
+        self.send_one(payload, None).await
+    }
+
+    async fn send_one(&self, payload: &[u8], to: Option<SocketAddr>) -> Result<()> {
+        let send = || {
+            let socket = SockRef::from(&self.io);
+            let sent = || match to {
+                Some(to) => socket.send_to(payload, &SockAddr::from(to)),
+                None => socket.send(payload),
+            };
+            // An error that was reported of an earlier datagram has taken the place of sending this one.
+            sent().or_else(|error| {
+                if !is_reported(&error) {
+                    return Err(error);
+                }
+                self.counters.icmp_errors.add(1);
+                sent()
+            })
+        };
+        match self.io.async_io(Interest::WRITABLE, send).await {
+            Ok(len) => {
+                self.count_sent(1, len);
+                Ok(())
+            }
+            Err(error) => Err(send_error(error, to.or(self.peer))),
+        }
+    }
+
+    /// Receives one datagram into `buffer`; returns its length and who sent it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::MessageTooLong`] where it is longer than `buffer`: it is gone, and the socket is good for others.
+    /// [`ErrorKind::InvalidConfig`] where [datagrams are joined](Self::set_joins).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no datagram is lost.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> Result<(usize, SocketAddr)> {
+        let meta = self.recv_meta(buffer).await?;
+        Ok((meta.len, meta.peer))
+    }
+
+    /// Receives one datagram into `buffer`; returns its length.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](Self::recv_from).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no datagram is lost.
+    pub async fn recv(&self, buffer: &mut [u8]) -> Result<usize> {
+        Ok(self.recv_meta(buffer).await?.len)
+    }
+
+    /// Receives one datagram into `buffer`, with all that is told of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv_from`](Self::recv_from).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no datagram is lost.
+    pub async fn recv_meta(&self, buffer: &mut [u8]) -> Result<Meta> {
+        if self.joins() {
+            let why = "datagrams are joined: receive batches";
+            return Err(Error::new(ErrorKind::InvalidConfig, "receive").because(why));
+        }
+        for _ in 0..MAX_SKIPPED {
+            match self.io.async_io(Interest::READABLE, || receive(self, buffer)).await {
+                Ok(meta) if !self.hears(meta.peer, meta.local) => {}
+                Ok(meta) if meta.len > buffer.len() => {
+                    self.counters.oversize.add(1);
+                    let error = Error::new(ErrorKind::MessageTooLong, "receive");
+                    return Err(error.at(&address(meta.peer)));
+                }
+                Ok(meta) => {
+                    self.counters.received.add(1);
+                    self.counters.received_bytes.add(meta.len as u64);
+                    return Ok(meta);
+                }
+                Err(error) if is_reported(&error) => self.counters.icmp_errors.add(1),
+                Err(error) => return Err(Error::from_io(error, "receive").at(&address(self.local))),
+            }
+        }
+        Err(Error::new(ErrorKind::Unreachable, "receive").at(&address(self.peer.unwrap_or(self.local))))
+    }
+
+    pub(crate) fn io(&self) -> &tokio::net::UdpSocket {
+        &self.io
+    }
+
+    pub(crate) fn state(&self) -> &UdpSocketState {
+        &self.state
+    }
+
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// Counts into `counters`, which others read, too.
+    pub(crate) fn with_counters(mut self, counters: Arc<Counters>) -> Self {
+        self.counters = counters;
+        self
+    }
+
+    pub(crate) fn count_sent(&self, count: usize, len: usize) {
+        self.counters.sent.add(count as u64);
+        self.counters.sent_bytes.add(len as u64);
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn dscp(&self) -> u8 {
+        self.dscp.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether the kernel cuts runs of datagrams apart.
+    pub(crate) fn segments(&self) -> bool {
+        self.state.max_gso_segments() > 1
+    }
+
+    fn joins(&self) -> bool {
+        self.joins.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(unix)]
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpSocket")
+            .field("local", &self.local)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a socket that has the address `at`, and is known to no runtime yet.
+pub(crate) fn open(config: &UdpConfig, at: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    if at.is_ipv6() && at.ip().is_unspecified() {
+        socket.set_only_v6(config.only_v6)?;
+    }
+    if config.reuse_address {
+        socket.set_reuse_address(true)?;
+    }
+    #[cfg(not(unix))]
+    let _ = reuse_port;
+    #[cfg(unix)]
+    if reuse_port {
+        socket.set_reuse_port(true)?;
+    }
+    if let Some(len) = config.send_buffer_len {
+        socket.set_send_buffer_size(len)?;
+    }
+    if let Some(len) = config.recv_buffer_len {
+        socket.set_recv_buffer_size(len)?;
+    }
+    socket.bind(&at.into())?;
+    Ok(socket)
+}
+
+/// Receives one datagram; its length may be more than the buffer has.
+#[cfg(target_os = "linux")]
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
+    crate::control::receive(socket, buffer)
+}
+
+/// Receives one datagram; elsewhere the system reports one that is too long as an error, or the rest is skipped.
+#[cfg(not(target_os = "linux"))]
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
+    let mut meta = [quinn_udp::RecvMeta::default()];
+    let mut views = [io::IoSliceMut::new(buffer)];
+    socket.state.recv((&socket.io).into(), &mut views, &mut meta)?;
+    let [meta] = meta;
+    let class = TrafficClass { dscp: 0, ecn: meta.ecn.map(crate::Ecn::from_quinn) };
+    Ok(Meta { len: meta.len, peer: meta.addr, local: meta.dst_ip, class })
+}
+
+pub(crate) fn address(socket: SocketAddr) -> Address {
+    Address::from_socket(Scheme::Udp, socket)
+}
+
+/// Says why a datagram to `to` was not sent.
+pub(crate) fn send_error(error: io::Error, to: Option<SocketAddr>) -> Error {
+    let told = if is_too_long(&error) {
+        Error::new(ErrorKind::MessageTooLong, "send").because(error)
+    } else {
+        Error::from_io(error, "send")
+    };
+    match to {
+        Some(to) => told.at(&address(to)),
+        None => told,
+    }
+}
+
+/// Tells whether the system refused a datagram for its length: `EMSGSIZE`, which has no kind of its own.
+pub(crate) fn is_too_long(error: &io::Error) -> bool {
+    let code = match () {
+        () if cfg!(target_os = "linux") => 90,
+        () if cfg!(windows) => 10_040,
+        () => 40,
+    };
+    error.raw_os_error() == Some(code)
+}

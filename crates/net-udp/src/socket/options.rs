@@ -1,0 +1,185 @@
+//! Options of a socket.
+
+use std::{io, sync::atomic::Ordering};
+
+use net_core::{Error, Result};
+use socket2::SockRef;
+
+use super::{UdpSocket, address};
+
+impl UdpSocket {
+    /// Permits datagrams to broadcast addresses. Off unless set.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn set_broadcast(&self, on: bool) -> Result<()> {
+        self.set(|socket| socket.set_broadcast(on))
+    }
+
+    /// Sets how many routers a datagram may pass (TTL, hop limit), from 1 to 255. The system's choice unless set, 64
+    /// mostly.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports: 0 is no such number.
+    pub fn set_hops(&self, hops: u8) -> Result<()> {
+        self.set(|socket| {
+            if self.local.is_ipv6() {
+                socket.set_unicast_hops_v6(hops.into())?;
+            }
+            self.for_v4(|| socket.set_ttl_v4(hops.into()))
+        })
+    }
+
+    /// Sets the code point of all datagrams, from 0 to 63: how they are to be treated on their way. 0 unless set.
+    ///
+    /// Source: RFC 2474.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn set_dscp(&self, dscp: u8) -> Result<()> {
+        self.set(|_| self.classify(dscp))
+    }
+
+    /// Forbids that datagrams travel in fragments: one that is too long for the path is
+    /// [`ErrorKind::MessageTooLong`](net_core::ErrorKind::MessageTooLong) then. Off unless set.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn set_dont_fragment(&self, on: bool) -> Result<()> {
+        self.set(|_| self.fragment(!on))
+    }
+
+    /// Has the kernel join the datagrams that one peer sends (GRO, Linux), so that one call receives up to 64 of them;
+    /// [`recv_batch`](Self::recv_batch) takes them apart, without a copy. Off unless set; without effect elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn set_joins(&self, on: bool) -> Result<()> {
+        self.set(|_| self.join(on))
+    }
+
+    /// Sets the size of the kernel's send buffer, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports; a size beyond its limit is none, but is not reached.
+    pub fn set_send_buffer_len(&self, len: usize) -> Result<()> {
+        self.set(|socket| socket.set_send_buffer_size(len))
+    }
+
+    /// Sets the size of the kernel's receive buffer, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports; a size beyond its limit is none, but is not reached.
+    pub fn set_recv_buffer_len(&self, len: usize) -> Result<()> {
+        self.set(|socket| socket.set_recv_buffer_size(len))
+    }
+
+    /// Returns the size of the kernel's send buffer, in bytes; Linux tells twice what was asked for, as it counts its own
+    /// needs.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn send_buffer_len(&self) -> Result<usize> {
+        self.set(|socket| socket.send_buffer_size())
+    }
+
+    /// Returns the size of the kernel's receive buffer, in bytes, as [`send_buffer_len`](Self::send_buffer_len) does.
+    ///
+    /// # Errors
+    ///
+    /// What the system reports.
+    pub fn recv_buffer_len(&self) -> Result<usize> {
+        self.set(|socket| socket.recv_buffer_size())
+    }
+
+    /// Returns the longest payload that the path to the peer of a connected socket carries in one piece, as far as the
+    /// system knows; `None` where it does not tell.
+    pub fn path_payload_len(&self) -> Option<usize> {
+        #[cfg(target_os = "linux")]
+        {
+            let is_v6 = self.peer?.ip().to_canonical().is_ipv6();
+            let (unit, headers) = if is_v6 {
+                (rustix::net::sockopt::ipv6_mtu(&self.io), 48)
+            } else {
+                (rustix::net::sockopt::ip_mtu(&self.io), 28)
+            };
+            let unit = usize::try_from(unit.ok()?).ok()?;
+            unit.checked_sub(headers)
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    /// Sets or reads an option.
+    pub(super) fn set<T>(&self, option: impl FnOnce(SockRef<'_>) -> io::Result<T>) -> Result<T> {
+        option(SockRef::from(&self.io))
+            .map_err(|error| Error::from_io(error, "set option").at(&address(self.local)))
+    }
+
+    /// Sets what IPv4 has of its own, on sockets that speak it; one for IPv6 may be one for both.
+    pub(super) fn for_v4(&self, option: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let set = option();
+        if self.local.is_ipv6() { Ok(()) } else { set }
+    }
+
+    pub(super) fn classify(&self, dscp: u8) -> io::Result<()> {
+        let dscp = dscp & 0x3f;
+        // A socket begins without one.
+        if self.dscp.swap(dscp, Ordering::Relaxed) == dscp {
+            return Ok(());
+        }
+        let socket = SockRef::from(&self.io);
+        let octet = u32::from(dscp) << 2;
+        #[cfg(unix)]
+        if self.local.is_ipv6() {
+            socket.set_tclass_v6(octet)?;
+        }
+        self.for_v4(|| socket.set_tos_v4(octet))
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn fragment(&self, may: bool) -> io::Result<()> {
+        use nix::sys::socket::{setsockopt, sockopt::Ipv6DontFrag};
+        use rustix::net::sockopt::{
+            Ipv4PathMtuDiscovery as V4, Ipv6PathMtuDiscovery as V6, set_ip_mtu_discover,
+            set_ipv6_mtu_discover,
+        };
+        // The system's own choice is `WANT`: it learns what paths carry, and cuts what is longer.
+        let (v4, v6) = if may { (V4::WANT, V6::WANT) } else { (V4::DO, V6::DO) };
+        if self.local.is_ipv6() {
+            set_ipv6_mtu_discover(&self.io, v6)?;
+            setsockopt(&self.io, Ipv6DontFrag, &!may)?;
+        }
+        self.for_v4(|| Ok(set_ip_mtu_discover(&self.io, v4)?))
+    }
+
+    /// Elsewhere quinn-udp has set it once and for all, where the system has the option.
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
+    pub(super) fn fragment(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn join(&self, on: bool) -> io::Result<()> {
+        use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
+        setsockopt(&self.io, UdpGroSegment, &on)?;
+        self.joins.store(on, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
+    pub(crate) fn join(&self, _: bool) -> io::Result<()> {
+        self.joins.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+}

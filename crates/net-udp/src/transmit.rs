@@ -1,0 +1,170 @@
+//! Sending: one system call hands many datagrams to the kernel, which cuts runs of one length apart by itself.
+
+use std::io;
+
+use quinn_udp::Transmit;
+use socket2::{SockAddr, SockRef};
+
+use crate::{
+    UdpSocket,
+    outgoing::{Front, Outgoing},
+};
+
+/// Hands `outgoing` to the system, until it is empty.
+///
+/// # Errors
+///
+/// `WouldBlock` where the system has no room, and why it refused the datagram that is now the first.
+pub(crate) fn transmit(socket: &UdpSocket, outgoing: &mut Outgoing) -> io::Result<()> {
+    while let Some(front) = outgoing.front() {
+        let cuts = socket.segments();
+        if cuts && front.segmented && front.count > 1 {
+            let sent = send_controlled(socket, &front);
+            after_run(socket, outgoing, sent)?;
+        } else if front.route.is_plain() {
+            send_plain(socket, outgoing, cuts)?;
+        } else {
+            // The first datagram of the run alone.
+            let segment = front.segment.min(front.bytes.len());
+            let bytes = front.bytes.get(..segment).unwrap_or_default();
+            let sent = send_controlled(socket, &Front { bytes, count: 1, ..front });
+            after_one(socket, outgoing, sent)?;
+        }
+    }
+    Ok(())
+}
+
+fn after_run(socket: &UdpSocket, outgoing: &mut Outgoing, sent: io::Result<()>) -> io::Result<()> {
+    match sent {
+        Ok(()) => {
+            let (count, len) = outgoing.pop_run();
+            socket.count_sent(count, len);
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_reported(&error) => return Err(error),
+        // The path takes no datagrams of this length, or the system cuts none: whichever, one by one they may go.
+        Err(_) => outgoing.do_not_segment(),
+    }
+    Ok(())
+}
+
+fn after_one(socket: &UdpSocket, outgoing: &mut Outgoing, sent: io::Result<()>) -> io::Result<()> {
+    match sent {
+        Ok(()) => {
+            let len = outgoing.pop();
+            socket.count_sent(1, len);
+            Ok(())
+        }
+        // The address that the peer sent to is none to send from: a broadcast address, or gone since.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::AddrNotAvailable)
+                && outgoing.front().is_some_and(|front| front.route.from.is_some()) =>
+        {
+            outgoing.forget_source();
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends one datagram, or a run that the kernel cuts, with what its route asks for.
+fn send_controlled(socket: &UdpSocket, front: &Front<'_>) -> io::Result<()> {
+    let Some(to) = front.route.to.or_else(|| socket.peer()) else {
+        return Err(io::ErrorKind::NotConnected.into());
+    };
+    let segment = (front.count > 1).then_some(front.segment);
+    #[cfg(target_os = "linux")]
+    if socket.dscp() != 0 {
+        // The system call below sets the whole traffic class, and knows of congestion alone.
+        return crate::control::send(socket, to, front, segment);
+    }
+    let transmit = Transmit {
+        destination: to,
+        ecn: front.route.ecn.map(crate::Ecn::to_quinn),
+        contents: front.bytes,
+        segment_size: segment,
+        src_ip: front.route.from,
+    };
+    socket.state().try_send(socket.io().into(), &transmit)
+}
+
+/// Sends datagrams that ask for no more than a destination, as many as one system call takes.
+fn send_plain(socket: &UdpSocket, outgoing: &mut Outgoing, cuts: bool) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    let sent = match outgoing.singles(cuts).take(batch::MANY).count() {
+        0 | 1 => send_first(socket, outgoing, cuts)?,
+        2..=batch::FEW => batch::send::<{ batch::FEW }>(socket, outgoing.singles(cuts))?,
+        _ => batch::send::<{ batch::MANY }>(socket, outgoing.singles(cuts))?,
+    };
+    #[cfg(not(target_os = "linux"))]
+    let sent = send_first(socket, outgoing, cuts)?;
+    let len = (0..sent).map(|_| outgoing.pop()).sum();
+    socket.count_sent(sent, len);
+    Ok(())
+}
+
+/// Sends the first datagram.
+fn send_first(socket: &UdpSocket, outgoing: &Outgoing, cuts: bool) -> io::Result<usize> {
+    let Some((to, bytes)) = outgoing.singles(cuts).next() else { return Ok(0) };
+    let io = SockRef::from(socket.io());
+    match to {
+        Some(to) => io.send_to(bytes, &SockAddr::from(to))?,
+        None => io.send(bytes)?,
+    };
+    Ok(1)
+}
+
+/// Datagrams of any lengths to any peers in one system call.
+#[cfg(target_os = "linux")]
+mod batch {
+    use std::{
+        array,
+        io::{self, IoSlice},
+        net::{Ipv4Addr, SocketAddr},
+    };
+
+    use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+
+    use crate::UdpSocket;
+
+    /// How many datagrams one system call takes.
+    pub(super) const MANY: usize = 32;
+    /// For how many less is prepared.
+    pub(super) const FEW: usize = 4;
+
+    /// Sends the first of `datagrams`, `N` at the most, and returns how many the system took.
+    pub(super) fn send<'a, const N: usize>(
+        socket: &UdpSocket,
+        datagrams: impl Iterator<Item = (Option<SocketAddr>, &'a [u8])>,
+    ) -> io::Result<usize> {
+        let mut views = [IoSlice::new(&[]); N];
+        let mut peers = [None; N];
+        let mut count = 0;
+        for ((place, view), (to, bytes)) in peers.iter_mut().zip(&mut views).zip(datagrams) {
+            (*place, *view) = (to, IoSlice::new(bytes));
+            count += 1;
+        }
+        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let mut each = peers.iter();
+        let names: [SocketAddrAny; N] =
+            array::from_fn(|_| each.next().copied().flatten().unwrap_or(nobody).into());
+        let mut controls: [SendAncillaryBuffer<'_, '_, '_>; N] =
+            array::from_fn(|_| SendAncillaryBuffer::default());
+        let mut each = views.chunks(1).zip(peers.iter().zip(&names));
+        let mut headers = controls.each_mut().map(|control| match each.next() {
+            Some((view, (Some(_), name))) => MMsgHdr::new_with_addr(name, view, control),
+            Some((view, (None, _))) => MMsgHdr::new(view, control),
+            None => MMsgHdr::new(&[], control),
+        });
+        let headers = headers.get_mut(..count).unwrap_or_default();
+        Ok(sendmmsg(socket.io(), headers, SendFlags::empty())?)
+    }
+}
+
+/// Tells whether an error is one that others reported (ICMP) about a datagram sent earlier, and not of this call.
+pub(crate) fn is_reported(error: &io::Error) -> bool {
+    use io::ErrorKind as Io;
+    matches!(
+        error.kind(),
+        Io::ConnectionRefused | Io::ConnectionReset | Io::HostUnreachable | Io::NetworkUnreachable
+    )
+}

@@ -1,0 +1,165 @@
+//! Messages as UDP datagrams.
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
+
+use net_core::{
+    Address, Attempts, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport,
+};
+
+use crate::{
+    UdpConfig, UdpListener, UdpReceiver, UdpSender, UdpSocket,
+    ending::Ending,
+    resolve,
+    socket::{address, open},
+};
+
+/// Whether the system spreads peers over the sockets that share an address.
+const BALANCES: bool = cfg!(target_os = "linux");
+
+/// Carries messages as UDP datagrams, at addresses such as `udp://host:port`: each message is one datagram, without a
+/// frame of any kind.
+///
+/// A datagram may be lost, come twice or out of order, and nobody learns that a peer has left. Connecting sends nothing:
+/// the first message begins a session at the listener, and only what comes back shows that somebody is there. What
+/// others report (ICMP) is counted and ends nothing. To a peer that has not proved its address a listener sends no more
+/// than came from it: see [`UdpPeer`](crate::UdpPeer). [`Info::details`] of a client's connection is its
+/// `Arc<`[`UdpSocket`]`>`, which counts what was sent and received.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport};
+/// use net_udp::Udp;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let udp = Udp::default();
+/// let mut listener = udp.listen(&"udp://127.0.0.1:0".parse()?).await?;
+/// let mut near = udp.connect(listener.local()).await?;
+/// near.send("hello").await?;
+/// let mut far = listener.accept().await?;
+/// let message = far.recv().await?.unwrap_or_default();
+/// far.send(message).await?;
+/// assert_eq!(near.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Udp {
+    config: UdpConfig,
+}
+
+impl Udp {
+    /// Creates a transport.
+    pub fn new(config: UdpConfig) -> Self {
+        Self { config }
+    }
+
+    /// Returns the settings.
+    pub fn config(&self) -> &UdpConfig {
+        &self.config
+    }
+
+    fn dial(&self, to: SocketAddr) -> io::Result<UdpSocket> {
+        let any: SocketAddr = match to {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = open(&self.config, self.config.bind.unwrap_or(any), self.config.reuse_port)?;
+        let socket = UdpSocket::register(socket, &self.config)?.route(to)?;
+        socket.join(true)?;
+        Ok(socket)
+    }
+
+    fn bind(&self, at: &Address, reuse_port: bool, addresses: &[SocketAddr]) -> Result<UdpListener> {
+        first_of(addresses, |address| UdpListener::new(open(&self.config, address, reuse_port)?, self.config))
+            .map_err(|attempts| attempts.into_error("listen").at(at))
+    }
+}
+
+/// Gives each address to `attempt` until one succeeds.
+fn first_of<T>(
+    addresses: &[SocketAddr],
+    attempt: impl Fn(SocketAddr) -> io::Result<T>,
+) -> Result<T, Attempts> {
+    let mut attempts = Attempts::default();
+    for address in addresses {
+        let place = attempts.begin(*address);
+        match attempt(*address) {
+            Ok(success) => return Ok(success),
+            Err(error) => attempts.fail(place, error),
+        }
+    }
+    Err(attempts)
+}
+
+impl Transport for Udp {
+    type Sender = UdpSender;
+    type Receiver = UdpReceiver;
+    type Listener = UdpListener;
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            reliable: false,
+            ordered: false,
+            // Nobody is told of an end, so nobody answers it: there is nothing to wait for behind one.
+            half_close: false,
+            signals_end: false,
+            signals_abort: false,
+            preserves_messages: true,
+            may_duplicate: true,
+            max_message_len: self.config.max_message_len(),
+        }
+    }
+
+    async fn connect(&self, to: &Address) -> Result<Connection<UdpSender, UdpReceiver>> {
+        check_scheme(to, "connect")?;
+        let addresses = resolve::connectable(to, self.config.connect_timeout).await?;
+        let socket = first_of(&addresses, |peer| self.dial(peer));
+        let socket = Arc::new(socket.map_err(|attempts| attempts.into_error("connect").at(to))?);
+        let remote = socket.peer().unwrap_or_else(|| socket.local());
+        let info = Info::new(address(socket.local()), address(remote)).with_details(socket.clone());
+        let ending: Arc<Ending> = Arc::default();
+        let tx = UdpSender::of_socket(socket.clone(), &self.config, ending.clone());
+        Ok(Connection::new(tx, UdpReceiver::of_socket(socket, &self.config, ending), info))
+    }
+
+    async fn listen(&self, at: &Address) -> Result<UdpListener> {
+        check_scheme(at, "listen")?;
+        let addresses = resolve::bindable(at, self.config.connect_timeout).await?;
+        self.bind(at, self.config.reuse_port, &addresses)
+    }
+
+    async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<UdpListener>> {
+        if n <= 1 || !BALANCES {
+            return Ok(vec![self.listen(at).await?]);
+        }
+        check_scheme(at, "listen")?;
+        let mut addresses = resolve::bindable(at, self.config.connect_timeout).await?;
+        if !self.config.reuse_port && at.port() != Some(0) {
+            // A socket that would share the port starts beside a foreign one without an error. This one does not.
+            // The one it finds free is taken: another one of the name may be the foreign one's.
+            let free = first_of(&addresses, |address| open(&self.config, address, false).map(|_| address));
+            addresses = vec![free.map_err(|attempts| attempts.into_error("listen").at(at))?];
+        }
+        let mut listeners = Vec::with_capacity(n);
+        for _ in 0..n {
+            let listener = self.bind(at, true, &addresses)?;
+            // The others join the first one, whatever name or port it was made from.
+            addresses = vec![listener.socket_address()];
+            listeners.push(listener);
+        }
+        Ok(listeners)
+    }
+}
+
+fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
+    match address.scheme() {
+        Scheme::Udp => Ok(()),
+        _ => Err(Error::new(ErrorKind::InvalidAddress, operation).at(address)),
+    }
+}

@@ -1,0 +1,245 @@
+//! What must not go wrong with datagrams: reflection, forged sources, oversize, empty ones, errors that others report.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use net_core::{ErrorKind, Listener, Receiver, Sender, Transport};
+use net_udp::{Udp, UdpConfig, UdpSocket};
+
+mod rig;
+
+use rig::{at, bound, counted, echo, listen, peer, received, session, socket, soon};
+
+#[tokio::test]
+async fn a23_no_answer_is_larger_than_the_request_before_proof() {
+    let (near, listener, mut far) = session(UdpConfig::default(), &[1; 100]).await;
+    far.tx.send(vec![2; 101]).await.expect("accepted, and withheld");
+    far.tx.send(vec![3; 100]).await.expect("sent");
+    far.tx.send("").await.expect("accepted, and withheld: its headers are too much");
+    assert_eq!((peer(&far).withheld(), listener.stats().unproved), (2, 2));
+    assert_eq!(received(&near).await.0, vec![3; 100], "the first that arrives");
+
+    peer(&far).prove();
+    far.tx.send(vec![4; 60_000]).await.expect("sent");
+    assert_eq!(received(&near).await.0, vec![4; 60_000]);
+    assert_eq!(peer(&far).withheld(), 2);
+}
+
+#[tokio::test]
+async fn a23_many_small_answers_to_one_request_are_withheld_together() {
+    let (near, _listener, mut far) = session(UdpConfig::default(), &[1; 100]).await;
+    for _ in 0..100 {
+        far.tx.feed("10 bytes  ").await.expect("accepted");
+    }
+    far.tx.flush().await.expect("flushed");
+    // 128 bytes came, headers counted, and each answer has 38.
+    assert_eq!(peer(&far).withheld(), 97);
+    for _ in 0..3 {
+        assert_eq!(received(&near).await.0, b"10 bytes  ");
+    }
+}
+
+#[tokio::test]
+async fn a23_a_larger_factor_and_none_are_a_matter_of_configuration() {
+    let three = UdpConfig { max_amplification: Some(3), ..UdpConfig::default() };
+    let (near, _listener, mut far) = session(three, &[1; 100]).await;
+    far.tx.send(vec![2; 356]).await.expect("sent");
+    assert_eq!(received(&near).await.0.len(), 356, "with 28 bytes of headers thrice the 128 that came");
+    far.tx.send("").await.expect("accepted, and withheld");
+    assert_eq!(peer(&far).withheld(), 1);
+
+    let unbounded = UdpConfig { max_amplification: None, ..UdpConfig::default() };
+    let (near, _listener, mut far) = session(unbounded, b"").await;
+    assert!(peer(&far).is_proved());
+    far.tx.send(vec![2; 1_000]).await.expect("sent");
+    assert_eq!(received(&near).await.0.len(), 1_000);
+}
+
+#[tokio::test]
+async fn a23_an_echo_is_no_amplification() {
+    let (listener, to) = listen(UdpConfig::default()).await;
+    let serving = echo(listener);
+    let near = bound().connect(to).expect("a route");
+    for len in [0, 1, 1_200, 20_000, 65_507] {
+        near.send(&vec![7; len]).await.expect("sent");
+        assert_eq!(received(&near).await.0, vec![7; len]);
+    }
+    serving.abort();
+}
+
+/// Sends one datagram from each of so many sources.
+async fn flood(to: SocketAddr, sources: u16) {
+    for source in 0..sources {
+        let [high, low] = source.to_be_bytes();
+        let one = UdpSocket::bind(([127, 1, high, low.max(1)], 0).into()).expect("an address of loopback");
+        one.send_to(b"whose is this?", to).await.expect("sent");
+        // Whoever receives keeps up: what is asked here is not how much the kernel keeps.
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a23_forged_sources_take_no_more_places_than_there_are() {
+    let config = UdpConfig { max_sessions: 100, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    let near = bound().connect(to).expect("a route");
+    near.send(b"first").await.expect("sent");
+    let mut far = soon("a session", listener.accept()).await.expect("a session");
+    flood(to, 1_000).await;
+    let stats = counted(&mut listener, "all to be looked at", |stats| stats.received == 1_001).await;
+    assert_eq!((stats.sessions, stats.rejected), (100, 901));
+    // Who was there before is served all the same.
+    assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"first"[..]));
+    near.send(b"second").await.expect("sent");
+    assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b"second"[..]));
+}
+
+#[tokio::test]
+async fn a23_new_sessions_that_nobody_accepts_are_bounded() {
+    let config = UdpConfig { backlog: 10, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    bound().send_to(b"first", to).await.expect("sent");
+    let far = soon("a session", listener.accept()).await.expect("a session");
+    flood(to, 100).await;
+    let stats = counted(&mut listener, "all to be looked at", |stats| stats.received == 101).await;
+    assert_eq!((stats.sessions, stats.rejected), (11, 90));
+    drop(far);
+    counted(&mut listener, "the place of who left", |stats| stats.sessions == 10).await;
+}
+
+#[tokio::test]
+async fn a23_what_waits_for_a_session_is_bounded_in_number() {
+    let config = UdpConfig { max_queued: 4, ..UdpConfig::default() };
+    let (near, mut listener, mut far) = session(config, b"0").await;
+    for number in 1..=10_u8 {
+        near.send(&[b'0' + number]).await.expect("sent");
+    }
+    let stats = counted(&mut listener, "all to be looked at", |stats| stats.received == 11).await;
+    assert_eq!((stats.overflowed, peer(&far).overflowed()), (7, 7));
+    for number in 0..4_u8 {
+        assert_eq!(
+            far.recv().await.expect("received").as_deref(),
+            Some(&[b'0' + number][..]),
+            "the oldest stay"
+        );
+    }
+    near.send(b"again").await.expect("sent");
+    assert_eq!(soon("room again", far.recv()).await.expect("received").as_deref(), Some(&b"again"[..]));
+}
+
+#[tokio::test]
+async fn a23_what_waits_for_all_sessions_is_bounded_in_bytes() {
+    let config = UdpConfig { max_queued_total_len: 100_000, max_queued_len: 60_000, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    let mut far = Vec::new();
+    for _ in 0..10_u64 {
+        let near = bound().connect(to).expect("a route");
+        for _ in 0..5 {
+            near.send(&[1; 20_000]).await.expect("sent");
+        }
+        far.push(soon("a session", listener.accept()).await.expect("a session"));
+    }
+    let stats = counted(&mut listener, "all to be looked at", |stats| stats.received == 50).await;
+    // Two fit for the first two sessions each, and no fifth for all.
+    assert_eq!(stats.overflowed, 46);
+    far.clear();
+    counted(&mut listener, "their end", |stats| stats.sessions == 0).await;
+    let near = bound().connect(to).expect("a route");
+    near.send(&[1; 20_000]).await.expect("sent");
+    let mut far = soon("room again", listener.accept()).await.expect("a session");
+    assert_eq!(far.recv().await.expect("received").map(|message| message.len()), Some(20_000));
+}
+
+#[tokio::test]
+async fn a23_what_is_too_long_is_dropped_alone() {
+    let config = UdpConfig { max_message_len: 100, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    let near = bound().connect(to).expect("a route");
+    near.send(&[1; 101]).await.expect("sent");
+    near.send(&[2; 100]).await.expect("sent");
+    let mut far = soon("a session", listener.accept()).await.expect("a session");
+    assert_eq!(far.recv().await.expect("received").as_deref(), Some(&[2; 100][..]));
+    assert_eq!(listener.stats().oversize, 1);
+    let error = far.send(vec![0; 101]).await.expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::MessageTooLong);
+
+    // The same on the side of a client.
+    let client = Udp::new(config);
+    let sink = bound();
+    let mut near = client.connect(&at(&format!("udp://{}", sink.local()))).await.expect("a route");
+    sink.send_to(&[1; 101], socket(&near.info.local)).await.expect("sent");
+    sink.send_to(&[2; 100], socket(&near.info.local)).await.expect("sent");
+    assert_eq!(soon("a message", near.recv()).await.expect("received").as_deref(), Some(&[2; 100][..]));
+}
+
+#[tokio::test]
+async fn a23_an_empty_datagram_is_a_message() {
+    let (near, _listener, mut far) = session(UdpConfig::default(), b"").await;
+    assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b""[..]));
+    far.send("").await.expect("sent");
+    assert_eq!(received(&near).await.0, b"");
+    for _ in 0..3 {
+        near.send(b"").await.expect("sent");
+        assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b""[..]));
+    }
+}
+
+#[tokio::test]
+async fn a23_errors_that_others_report_end_no_client() {
+    let gone = bound();
+    let to = gone.local();
+    drop(gone);
+    let mut near = Udp::default().connect(&at(&format!("udp://{to}"))).await.expect("a route");
+    let own = near.info.details::<Arc<UdpSocket>>().expect("the socket of a client").clone();
+    // Nobody is there, and the system says so.
+    soon("a report", async {
+        while own.stats().icmp_errors < 3 {
+            near.tx.send("anybody?").await.expect("reports end nothing");
+            let waited = tokio::time::timeout(Duration::from_millis(1), near.rx.recv()).await;
+            assert!(waited.is_err(), "nothing comes, and no error: {waited:?}");
+        }
+    })
+    .await;
+    let back = UdpSocket::bind(to).expect("free again");
+    near.send("now?").await.expect("sent");
+    let (text, from) = received(&back).await;
+    assert_eq!(text, b"now?");
+    back.send_to(b"yes", from).await.expect("sent");
+    assert_eq!(soon("an answer", near.recv()).await.expect("received").as_deref(), Some(&b"yes"[..]));
+}
+
+#[tokio::test]
+async fn a23_peers_that_are_gone_end_no_listener() {
+    let config = UdpConfig { max_amplification: None, ..UdpConfig::default() };
+    let (near, mut listener, mut far) = session(config, b"hello").await;
+    let to = socket(listener.local());
+    drop(near);
+    for _ in 0..100 {
+        far.send("are you there?").await.expect("nobody tells");
+    }
+    let near = bound().connect(to).expect("a route");
+    near.send(b"another").await.expect("sent");
+    let mut other = soon("a session", listener.accept()).await.expect("a session");
+    assert_eq!(other.recv().await.expect("received").as_deref(), Some(&b"another"[..]));
+    other.send("served").await.expect("sent");
+    assert_eq!(received(&near).await.0, b"served");
+}
+
+#[tokio::test]
+async fn a23_errors_that_others_report_end_no_socket() {
+    let gone = bound();
+    let to = gone.local();
+    drop(gone);
+    let near = bound().connect(to).expect("a route");
+    for _ in 0..10 {
+        near.send(b"anybody?").await.expect("reports end nothing");
+    }
+    let mut batch = net_udp::SendBatch::new();
+    for number in 0..10 {
+        batch.push_connected(vec![7; 100 * number]);
+    }
+    near.send_batch(&mut batch).await.expect("reports end nothing");
+    let back = UdpSocket::bind(to).expect("free again");
+    back.send_to(b"yes", near.local()).await.expect("sent");
+    assert_eq!(received(&near).await.0, b"yes");
+    assert!(near.stats().icmp_errors > 0);
+}

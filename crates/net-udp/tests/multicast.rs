@@ -1,0 +1,201 @@
+//! Groups: joined, left, by source; over loopback, and in a network namespace where loopback is not enough.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::Command,
+};
+
+use net_udp::{RecvBatch, UdpSocket};
+
+mod rig;
+
+use rig::{received, soon};
+
+const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 7, 7);
+const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x7, 0x7);
+
+/// Set where a test runs in its namespace.
+const INSIDE: &str = "NET_UDP_IN_NAMESPACE";
+/// Two ends of a wire, of which one has addresses of both families. No address is probed for: that takes a second.
+const SETUP: &str = "set -e
+ip link set lo up
+ip link add wire type veth peer name end
+ip address add 10.9.0.1/24 dev wire
+ip link set wire up
+ip link set end up
+ip -6 address add fd00::1/64 dev wire nodad
+ip -6 address add fd00::2/64 dev wire nodad
+exec \"$0\" --exact \"$1\" --nocapture";
+
+fn any(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// Tells whether this is the namespace in which `test` is to run; else runs it there.
+fn is_inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let unshare =
+        |args: &[&str]| Command::new("unshare").args(["--net", "--map-root-user"]).args(args).output();
+    if !unshare(&["true"]).is_ok_and(|probe| probe.status.success()) {
+        eprintln!("{test}: this system gives no network namespace, so it is not run");
+        return false;
+    }
+    let binary = std::env::current_exe().expect("this program");
+    let inside = Command::new("unshare")
+        .args(["--net", "--map-root-user", "sh", "-c", SETUP])
+        .arg(binary)
+        .arg(test)
+        .env(INSIDE, "yes")
+        .output()
+        .expect("unshare is there");
+    let told = String::from_utf8_lossy(&inside.stdout);
+    assert!(inside.status.success() && told.contains("1 passed"), "{inside:?}");
+    false
+}
+
+/// Returns a socket that sends to groups from the interface that has its address.
+fn speaker(from: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(any(from)).expect("a socket");
+    match socket.local().ip() {
+        IpAddr::V4(ip) => socket.set_multicast_interface_v4(ip),
+        IpAddr::V6(_) => socket.set_multicast_interface_v6(wire()),
+    }
+    .expect("an option");
+    socket
+}
+
+/// Returns the index of the interface `wire`.
+fn wire() -> u32 {
+    let index = std::fs::read_to_string("/sys/class/net/wire/ifindex");
+    // The directory is that of the namespace in which it was mounted.
+    let listed =
+        || Command::new("ip").args(["-o", "link", "show", "wire"]).output().expect("ip is there").stdout;
+    let text = index.unwrap_or_else(|_| String::from_utf8(listed()).expect("text"));
+    text.split([':', '\n']).next().and_then(|index| index.trim().parse().ok()).expect("an index")
+}
+
+/// Tells whether `far` hears what `near` sends to `to`, by what comes first: that, or what is sent to it alone.
+async fn hears(far: &UdpSocket, near: &UdpSocket, to: SocketAddr, alone: SocketAddr) -> bool {
+    near.send_to(b"for the group", to).await.expect("sent");
+    near.send_to(b"for you alone", alone).await.expect("sent");
+    let first = received(far).await.0;
+    if first == b"for the group" {
+        assert_eq!(received(far).await.0, b"for you alone");
+        return true;
+    }
+    assert_eq!(first, b"for you alone");
+    false
+}
+
+#[tokio::test]
+async fn groups_of_ipv4_are_joined_and_left() {
+    let near = speaker("127.0.0.1:0");
+    let far = UdpSocket::bind(any("0.0.0.0:0")).expect("a socket");
+    let (to, alone) =
+        (SocketAddr::from((GROUP, far.local().port())), ([127, 0, 0, 1], far.local().port()).into());
+    assert!(!hears(&far, &near, to, alone).await, "it has not joined");
+    far.join_multicast_v4(GROUP, Ipv4Addr::LOCALHOST).expect("joined");
+    assert!(hears(&far, &near, to, alone).await);
+    assert!(far.join_multicast_v4(GROUP, Ipv4Addr::LOCALHOST).is_err(), "once is enough");
+    far.leave_multicast_v4(GROUP, Ipv4Addr::LOCALHOST).expect("left");
+    assert!(!hears(&far, &near, to, alone).await, "it has left");
+    assert!(far.leave_multicast_v4(GROUP, Ipv4Addr::LOCALHOST).is_err(), "it is not there");
+    assert!(far.join_multicast_v4(Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST).is_err(), "that is no group");
+}
+
+#[tokio::test]
+async fn sources_of_ipv4_are_joined_one_by_one() {
+    let (one, other) = (speaker("127.0.0.1:0"), speaker("127.0.0.2:0"));
+    let far = UdpSocket::bind(any("0.0.0.0:0")).expect("a socket");
+    let (to, alone) =
+        (SocketAddr::from((GROUP, far.local().port())), ([127, 0, 0, 1], far.local().port()).into());
+    far.join_source_v4([127, 0, 0, 1].into(), GROUP, Ipv4Addr::LOCALHOST).expect("joined");
+    assert!(hears(&far, &one, to, alone).await);
+    assert!(!hears(&far, &other, to, alone).await, "another source");
+    far.join_source_v4([127, 0, 0, 2].into(), GROUP, Ipv4Addr::LOCALHOST).expect("joined");
+    assert!(hears(&far, &other, to, alone).await);
+    far.leave_source_v4([127, 0, 0, 1].into(), GROUP, Ipv4Addr::LOCALHOST).expect("left");
+    assert!(!hears(&far, &one, to, alone).await, "no source any more");
+}
+
+#[tokio::test]
+async fn what_is_sent_to_a_group_may_be_kept_from_this_machine() {
+    if !is_inside("what_is_sent_to_a_group_may_be_kept_from_this_machine") {
+        return;
+    }
+    let near = speaker("10.9.0.1:0");
+    let far = UdpSocket::bind(any("0.0.0.0:0")).expect("a socket");
+    let port = far.local().port();
+    let (to, alone) = (SocketAddr::from((GROUP, port)), ([10, 9, 0, 1], port).into());
+    far.join_multicast_v4(GROUP, [10, 9, 0, 1].into()).expect("joined");
+    assert!(hears(&far, &near, to, alone).await);
+    near.set_multicast_loop(false).expect("an option");
+    assert!(!hears(&far, &near, to, alone).await);
+}
+
+#[tokio::test]
+async fn a_broadcast_reaches_who_is_on_the_network() {
+    if !is_inside("a_broadcast_reaches_who_is_on_the_network") {
+        return;
+    }
+    let near = UdpSocket::bind(any("10.9.0.1:0")).expect("a socket");
+    let far = UdpSocket::bind(any("0.0.0.0:0")).expect("a socket");
+    near.set_broadcast(true).expect("an option");
+    for everyone in [[10, 9, 0, 255], [255, 255, 255, 255]] {
+        near.send_to(b"hear, hear", (everyone, far.local().port()).into()).await.expect("sent");
+        assert_eq!(received(&far).await, (b"hear, hear".to_vec(), near.local()));
+    }
+}
+
+#[tokio::test]
+async fn groups_of_ipv6_are_joined_and_left() {
+    if !is_inside("groups_of_ipv6_are_joined_and_left") {
+        return;
+    }
+    let near = speaker("[fd00::1]:0");
+    let far = UdpSocket::bind(any("[::]:0")).expect("a socket");
+    let port = far.local().port();
+    let (to, alone) = (SocketAddr::from((GROUP_V6, port)), any(&format!("[fd00::1]:{port}")));
+    assert!(!hears(&far, &near, to, alone).await, "it has not joined");
+    far.join_multicast_v6(GROUP_V6, wire()).expect("joined");
+    assert!(hears(&far, &near, to, alone).await);
+    near.set_multicast_loop(false).expect("an option");
+    assert!(!hears(&far, &near, to, alone).await, "it is not for this machine");
+    near.set_multicast_loop(true).expect("an option");
+    far.leave_multicast_v6(GROUP_V6, wire()).expect("left");
+    assert!(!hears(&far, &near, to, alone).await, "it has left");
+    assert!(far.join_multicast_v6(Ipv6Addr::LOCALHOST, wire()).is_err(), "that is no group");
+}
+
+#[tokio::test]
+async fn sources_of_ipv6_are_joined_one_by_one() {
+    if !is_inside("sources_of_ipv6_are_joined_one_by_one") {
+        return;
+    }
+    let (one, other) = (speaker("[fd00::1]:0"), speaker("[fd00::2]:0"));
+    let far = UdpSocket::bind(any("[::]:0")).expect("a socket");
+    let port = far.local().port();
+    let (to, alone) = (SocketAddr::from((GROUP_V6, port)), any(&format!("[fd00::1]:{port}")));
+    let (first, second) = ("fd00::1".parse().expect("an address"), "fd00::2".parse().expect("an address"));
+    far.join_source_v6(first, GROUP_V6, wire()).expect("joined");
+    assert!(hears(&far, &one, to, alone).await);
+    assert!(!hears(&far, &other, to, alone).await, "another source");
+    // The same in batches.
+    let mut batch = RecvBatch::new();
+    other.send_to(b"not for you", to).await.expect("sent");
+    one.send_to(b"for the group", to).await.expect("sent");
+    soon("a datagram", far.recv_batch(&mut batch)).await.expect("received");
+    let datagram = batch.next().expect("a datagram");
+    assert_eq!((&datagram.payload[..], datagram.local), (&b"for the group"[..], Some(GROUP_V6.into())));
+    assert!(batch.is_empty());
+
+    far.join_source_v6(second, GROUP_V6, wire()).expect("joined");
+    assert!(hears(&far, &other, to, alone).await);
+    far.leave_source_v6(first, GROUP_V6, wire()).expect("left");
+    assert!(!hears(&far, &one, to, alone).await, "it is left");
+    far.leave_source_v6(second, GROUP_V6, wire()).expect("left");
+    assert!(!hears(&far, &other, to, alone).await, "no source any more");
+    assert!(far.leave_source_v6(second, GROUP_V6, wire()).is_err(), "the group is left");
+}
