@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, ClientConnection, KeyLogFile,
+    ClientConfig, ClientConnection, CommonState, KeyLogFile,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     crypto::hash::Hash,
@@ -110,16 +110,28 @@ impl ClientTls {
     ///
     /// [`ErrorKind::InvalidAddress`] where the host is no name that a certificate could be for.
     pub fn connection(&self, to: &Address) -> Result<ClientConnection> {
-        let name = match &self.0.server_name {
-            Some(name) => name.clone(),
-            None => server_name(to.host())
-                .ok_or_else(|| Error::new(ErrorKind::InvalidAddress, "connect").at(to))?,
-        };
-        ClientConnection::new(self.config(), name).map_err(|error| handshake_error(error, "connect").at(to))
+        ClientConnection::new(self.config(), self.server_name(to)?)
+            .map_err(|error| handshake_error(error, "connect").at(to))
+    }
+
+    /// Returns the name that is sent to the server at `to` and verified, as [`connection`](Self::connection) does it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidAddress`] where the host is no name that a certificate could be for.
+    pub fn server_name(&self, to: &Address) -> Result<ServerName<'static>> {
+        match &self.0.server_name {
+            Some(name) => Ok(name.clone()),
+            None => {
+                server_name(to.host()).ok_or_else(|| Error::new(ErrorKind::InvalidAddress, "connect").at(to))
+            }
+        }
     }
 
     /// Returns what the handshake of `connection` agreed on, and counts it: what a transport calls once it is over.
-    pub fn established(&self, connection: &ClientConnection) -> TlsInfo {
+    ///
+    /// Both forms of a connection are this state: that over TCP, and that over QUIC.
+    pub fn established(&self, connection: &CommonState) -> TlsInfo {
         let info = TlsInfo::of(connection, None, self.0.verifies, self.0.sha256);
         self.0.counts.add(&info);
         info
