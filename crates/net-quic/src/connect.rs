@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use net_core::{Address, Error, ErrorKind, Result, Scheme, tls::ClientTls};
+use net_core::{Address, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
 use quinn::{TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
@@ -23,7 +23,7 @@ use crate::{
     error::{of_connect, of_handshake},
     parameters::{Purpose, Role, transport},
     resolve,
-    session::{Client, Shared, info, local_of},
+    session::{self, Client, Shared, info, local_of},
     socket,
 };
 
@@ -131,7 +131,11 @@ impl Connector {
         early: bool,
     ) -> Result<Shared> {
         let failure = Failure::default();
-        let name = tls.tls().server_name(to)?;
+        // What listens at every address is reached through loopback, and is who it is there.
+        let name = match to.ip() {
+            Some(ip) if ip.is_unspecified() => tls.tls().server_name(&session::address(address))?,
+            _ => tls.tls().server_name(to)?,
+        };
         let crypto = ClientCrypto::new(tls, name, failure.clone())?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(transport).token_store(self.tokens.clone());
@@ -141,18 +145,15 @@ impl Connector {
             let bound = endpoint.local_addr().map_err(|error| Error::from_io(error, "connect"))?;
             Ok::<_, Error>(local_of(bound, address))
         };
-        let session = |connection: quinn::Connection, info| {
+        let made = |connection: quinn::Connection, info| {
             Shared::new(connection, info, Some(client()), None, self.config.close_timeout)
         };
         let connecting = if early {
             match connecting.into_0rtt() {
                 Ok((connection, accepted)) => {
                     // What the handshake will agree on is not known yet.
-                    let info = net_core::Info::new(
-                        crate::session::address(local()?),
-                        crate::session::address(address),
-                    );
-                    return Ok(session(connection, info).with_early(accepted));
+                    let info = Info::new(session::address(local()?), session::address(address));
+                    return Ok(made(connection, info).with_early(accepted));
                 }
                 Err(connecting) => connecting,
             }
@@ -164,7 +165,7 @@ impl Connector {
             refused = refused(address) => return Err(refused),
         };
         let info = info(local()?, address, &connection);
-        Ok(session(connection, info))
+        Ok(made(connection, info))
     }
 
     /// Begins a connection on the socket for `address`, or on a new one where there is none.
