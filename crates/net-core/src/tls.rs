@@ -27,6 +27,8 @@
 pub use rustls;
 
 mod algorithms;
+mod alpn;
+mod builder;
 mod certificate;
 mod client;
 mod failure;
@@ -39,10 +41,11 @@ mod trust;
 mod watch;
 
 pub use algorithms::{AlgorithmName, TlsVersion};
+pub use builder::TlsBuilder;
 pub use certificate::{AlternativeName, PeerIdentity};
-pub use client::{ClientTls, ClientTlsBuilder};
+pub use client::{ClientSide, ClientTls, ClientTlsBuilder};
 pub use failure::handshake_error;
 pub use info::{TlsInfo, TlsStats};
 pub use pem::Pem;
-pub use server::{ClientCertificates, ServerTls, ServerTlsBuilder};
+pub use server::{ClientCertificates, ServerSide, ServerTls, ServerTlsBuilder};
 pub use watch::{TlsWatch, WatchConfig};

@@ -4,7 +4,12 @@
 #[path = "tls/authority.rs"]
 mod authority;
 
-use std::{fs, path::Path, sync::mpsc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use authority::{Authority, LOCAL, Pair, WithPair};
 use net_core::{
@@ -36,11 +41,10 @@ fn server(directory: &Path) -> Result<ServerTls, Error> {
     ServerTls::builder().certificate(file("server.pem"), file("server.key")).build()
 }
 
-/// Returns the certificate that a client of `tls` is shown.
-fn shown(tls: &ServerTls, authority: &Authority) -> Vec<u8> {
-    let client = authority.client().build().expect("settings");
+/// Returns both sides of a connection after their handshake.
+fn shaken(client: &ClientTls, server: &ServerTls) -> (rustls::ClientConnection, rustls::ServerConnection) {
     let mut client = client.connection(&"tcps://localhost:1".parse().expect("an address")).expect("a client");
-    let mut server = tls.connection().expect("a server");
+    let mut server = server.connection().expect("a server");
     while client.is_handshaking() || server.is_handshaking() {
         let mut flight = Vec::new();
         while client.wants_write() {
@@ -61,6 +65,12 @@ fn shown(tls: &ServerTls, authority: &Authority) -> Vec<u8> {
             client.process_new_packets().expect("trusted");
         }
     }
+    (client, server)
+}
+
+/// Returns the certificate that a client of `tls` is shown.
+fn shown(tls: &ServerTls, authority: &Authority) -> Vec<u8> {
+    let (client, _) = shaken(&authority.client().build().expect("settings"), tls);
     client.peer_certificates().and_then(<[_]>::first).expect("a certificate").to_vec()
 }
 
@@ -134,7 +144,7 @@ fn m12_settings_that_contradict_each_other_are_refused() {
 #[test]
 fn m12_another_provider_is_a_value() {
     let authority = Authority::new("ring");
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = authority.server().provider(provider).build().expect("settings");
     let config = tls.config();
     let groups = &config.crypto_provider().kx_groups;
@@ -246,4 +256,54 @@ fn m12_a_link_that_leads_elsewhere_is_a_change() {
     fresh("two");
     while !told.recv_timeout(Duration::from_secs(20)).expect("a reload") {}
     assert_ne!(shown(&tls, &authority), first);
+}
+
+#[test]
+fn m12_the_same_settings_speak_several_protocols() {
+    let authority = Authority::new("alpn");
+    let directory = tempfile::tempdir().expect("a directory");
+    write(directory.path(), &authority.leaf(&LOCAL));
+    let server = server(directory.path()).expect("settings");
+    let client = authority.client().alpn(["x"]).build().expect("settings");
+    let agreed =
+        |client: &ClientTls, server: &ServerTls| shaken(client, server).1.alpn_protocol().map(<[u8]>::to_vec);
+
+    let (h2, ws) = (server.with_alpn(["h2", "http/1.1"]), server.with_alpn(["ws"]));
+    assert_eq!(agreed(&client.with_alpn(["http/1.1", "h2"]), &h2).as_deref(), Some(&b"h2"[..]));
+    assert_eq!(agreed(&client.with_alpn(["ws"]), &ws).as_deref(), Some(&b"ws"[..]));
+    // What they were derived from is as it was, and a list in place of another one is that list alone.
+    assert_eq!((agreed(&client, &server), client.config().alpn_protocols.len()), (None, 1));
+    assert_eq!(h2.with_alpn(["ws"]).config().alpn_protocols, [b"ws"]);
+    assert!(client.with_alpn([""; 0]).config().alpn_protocols.is_empty());
+
+    // One set of files, one reload, one count; what is derived is made once.
+    let (before, shown_before) = (h2.config(), shown(&h2, &authority));
+    assert!(Arc::ptr_eq(&before, &h2.config()));
+    write(directory.path(), &authority.leaf(&LOCAL));
+    server.reload().expect("all is right");
+    assert!(!Arc::ptr_eq(&before, &h2.config()));
+    assert_ne!(shown(&h2, &authority), shown_before);
+    assert_eq!(shown(&h2, &authority), shown(&server, &authority));
+    assert_eq!(h2.config().alpn_protocols, [&b"h2"[..], b"http/1.1"]);
+    let (_, connection) = shaken(&client.with_alpn(["ws"]), &ws);
+    ws.established(&connection);
+    assert_eq!(server.stats().handshakes, 1);
+}
+
+#[test]
+fn d8_the_name_of_a_server_is_its_host_unless_the_settings_say_otherwise() {
+    let authority = Authority::new("names");
+    let name = |client: &ClientTls, to: &str| {
+        client.server_name(&to.parse().expect("an address")).map(|name| name.to_str().into_owned())
+    };
+    let client = authority.client().build().expect("settings");
+    for (to, expected) in [
+        ("tcps://example.test:1", "example.test"),
+        ("tcps://127.0.0.1:1", "127.0.0.1"),
+        ("tcps://[::1]:1", "::1"),
+    ] {
+        assert_eq!(name(&client, to).expect(to), expected);
+    }
+    let named = authority.client().server_name("other.test").build().expect("settings");
+    assert_eq!(name(&named, "tcps://127.0.0.1:1").expect("a name"), "other.test");
 }

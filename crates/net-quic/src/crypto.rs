@@ -29,7 +29,6 @@ pub(crate) type Failure = Arc<OnceLock<rustls::Error>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings<T: Tls> {
     tls: T,
-    alpn: Arc<[Vec<u8>]>,
     early_data: bool,
     derived: Arc<Mutex<Option<Derived<T::Config>>>>,
 }
@@ -44,8 +43,12 @@ struct Derived<C> {
 pub(crate) trait Tls: Clone + fmt::Debug + Send + Sync + 'static {
     type Config;
 
+    /// Returns the same settings with other protocols by ALPN.
+    fn with_protocols(&self, alpn: &[String]) -> Self;
+    /// Returns what is in force: another `Arc` after a reload.
     fn current(&self) -> Arc<Self::Config>;
-    fn derive(config: &Self::Config, alpn: &[Vec<u8>], early_data: bool) -> Self::Config;
+    /// Returns `config` with early data allowed.
+    fn with_early_data(config: &Self::Config) -> Self::Config;
     /// Tells whether a session can begin with `config`, before one does.
     fn check(config: &Arc<Self::Config>) -> Result<(), rustls::Error>;
 }
@@ -53,15 +56,18 @@ pub(crate) trait Tls: Clone + fmt::Debug + Send + Sync + 'static {
 impl Tls for ClientTls {
     type Config = rustls::ClientConfig;
 
+    fn with_protocols(&self, alpn: &[String]) -> Self {
+        self.with_alpn(alpn.iter().map(String::as_bytes))
+    }
+
     fn current(&self) -> Arc<Self::Config> {
         self.config()
     }
 
-    fn derive(config: &Self::Config, alpn: &[Vec<u8>], early_data: bool) -> Self::Config {
+    fn with_early_data(config: &Self::Config) -> Self::Config {
         // The clone shares the store of tickets.
         let mut config = config.clone();
-        config.alpn_protocols = alpn.to_vec();
-        config.enable_early_data = early_data;
+        config.enable_early_data = true;
         config
     }
 
@@ -74,16 +80,19 @@ impl Tls for ClientTls {
 impl Tls for ServerTls {
     type Config = rustls::ServerConfig;
 
+    fn with_protocols(&self, alpn: &[String]) -> Self {
+        self.with_alpn(alpn.iter().map(String::as_bytes))
+    }
+
     fn current(&self) -> Arc<Self::Config> {
         self.config()
     }
 
-    fn derive(config: &Self::Config, alpn: &[Vec<u8>], early_data: bool) -> Self::Config {
+    fn with_early_data(config: &Self::Config) -> Self::Config {
         let mut config = config.clone();
-        config.alpn_protocols = alpn.to_vec();
         // RFC 9001 §4.6.1: "Servers MUST NOT send the early_data extension with a max_early_data_size field set to any
         // value other than 0xffffffff."
-        config.max_early_data_size = if early_data { u32::MAX } else { 0 };
+        config.max_early_data_size = u32::MAX;
         config
     }
 
@@ -93,9 +102,8 @@ impl Tls for ServerTls {
 }
 
 impl<T: Tls> Settings<T> {
-    pub(crate) fn new(tls: T, alpn: &[String], early_data: bool) -> Self {
-        let alpn = alpn.iter().map(|name| name.clone().into_bytes()).collect();
-        Self { tls, alpn, early_data, derived: Arc::default() }
+    pub(crate) fn new(tls: &T, alpn: &[String], early_data: bool) -> Self {
+        Self { tls: tls.with_protocols(alpn), early_data, derived: Arc::default() }
     }
 
     /// Returns what was set.
@@ -114,7 +122,8 @@ impl<T: Tls> Settings<T> {
         match &*derived {
             Some(known) if Arc::ptr_eq(&known.source, &source) => Ok(known.config.clone()),
             _ => {
-                let config = Arc::new(T::derive(&source, &self.alpn, self.early_data));
+                let config =
+                    if self.early_data { Arc::new(T::with_early_data(&source)) } else { source.clone() };
                 T::check(&config).map_err(|error| {
                     Error::new(ErrorKind::InvalidConfig, "take the TLS settings for QUIC").because(error)
                 })?;

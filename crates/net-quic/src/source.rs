@@ -96,7 +96,7 @@ pub(crate) async fn bind<T>(
     };
     let early = config.early_data && purpose == Purpose::Streams;
     let server =
-        Arc::new(Server::new(config.clone(), tls.clone(), purpose, early).map_err(|error| error.at(at))?);
+        Arc::new(Server::new(config.clone(), tls, purpose, early).map_err(|error| error.at(at))?);
     // Sockets that share a port and clients that move exclude each other.
     let n = if BALANCES && !config.migration { n.max(1) } else { 1 };
     let (first, local) = bind_first(at, config, n > 1).await?;
@@ -144,7 +144,7 @@ async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(
 }
 
 impl Server {
-    fn new(config: Arc<QuicConfig>, tls: ServerTls, purpose: Purpose, early: bool) -> Result<Self> {
+    fn new(config: Arc<QuicConfig>, tls: &ServerTls, purpose: Purpose, early: bool) -> Result<Self> {
         let tls = Settings::new(tls, &config.alpn, early);
         // It derives the keys of first packets; each connection has another one, of the settings that are in force.
         let crypto = ServerCrypto::new(&tls, Failure::default())?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use net_core::{
     Address,
-    tls::{ClientCertificates, ClientTls, ClientTlsBuilder, Pem, ServerTls, ServerTlsBuilder, TlsVersion},
+    tls::{ClientCertificates, ClientTls, Pem, ServerTls, TlsBuilder, TlsVersion},
 };
 
 use crate::failure::Failure;
@@ -113,24 +113,23 @@ impl From<Version> for TlsVersion {
     }
 }
 
-/// What TLS both kinds of builders know, so that flags mean the same on both sides.
-macro_rules! apply {
-    ($both:expr, $builder:expr) => {{
-        let (both, mut builder) = (&$both, $builder);
-        if let Some(version) = both.tls_min {
+impl Both {
+    /// Sets what the flags of both sides say, so that they mean the same on both.
+    fn apply<S>(&self, mut builder: TlsBuilder<S>) -> TlsBuilder<S> {
+        if let Some(version) = self.tls_min {
             builder = builder.min_version(version.into());
         }
-        if !both.tls_ciphers.is_empty() {
-            builder = builder.cipher_suites(both.tls_ciphers.iter().map(String::as_str));
+        if !self.tls_ciphers.is_empty() {
+            builder = builder.cipher_suites(self.tls_ciphers.iter().map(String::as_str));
         }
-        if !both.tls_groups.is_empty() {
-            builder = builder.groups(both.tls_groups.iter().map(String::as_str));
+        if !self.tls_groups.is_empty() {
+            builder = builder.groups(self.tls_groups.iter().map(String::as_str));
         }
-        if both.key_log {
+        if self.key_log {
             builder = builder.key_log_from_env();
         }
         builder
-    }};
+    }
 }
 
 impl ServerSide {
@@ -147,7 +146,7 @@ impl ServerSide {
             return Err(Failure::usage(format_args!("{address}: {certs} of --cert and {keys} of --key"))
                 .hint("a server has a certificate and its key; `net certs DIR` makes some for development"));
         }
-        let mut builder: ServerTlsBuilder = apply!(self.both, ServerTls::builder());
+        let mut builder = self.both.apply(ServerTls::builder());
         for (cert, key) in self.cert.iter().zip(&self.key) {
             builder = builder.certificate(Pem::file(cert), Pem::file(key));
         }
@@ -172,7 +171,7 @@ impl ClientSide {
                 [(self.ca.is_some(), "--ca"), (self.cert.is_some(), "--cert"), (self.insecure, "--insecure")];
             return none(&flags, address);
         }
-        let mut builder: ClientTlsBuilder = apply!(self.both, ClientTls::builder());
+        let mut builder = self.both.apply(ClientTls::builder());
         if let Some(ca) = &self.ca {
             builder = builder.ca(Pem::file(ca));
         }

@@ -11,8 +11,8 @@ use rustls::{
 };
 
 use super::{
-    AlgorithmName, Pem, TlsInfo, TlsStats, TlsVersion, TlsWatch, WatchConfig,
-    algorithms::Algorithms,
+    Pem, TlsBuilder, TlsInfo, TlsStats, TlsWatch, WatchConfig,
+    alpn::Alpn,
     handshake_error,
     info::Counts,
     live::Live,
@@ -41,7 +41,11 @@ use crate::{Address, Error, ErrorKind, Host, Result};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ClientTls(Arc<Inner>);
+pub struct ClientTls {
+    inner: Arc<Inner>,
+    /// In place of what the settings say.
+    alpn: Option<Arc<Alpn<ClientConfig>>>,
+}
 
 struct Inner {
     live: Live<ClientConfig>,
@@ -57,9 +61,23 @@ impl ClientTls {
         ClientTlsBuilder::default()
     }
 
-    /// Returns what is in force, for what this API does not offer.
+    /// Returns what is in force, for what this API does not offer, such as QUIC.
+    ///
+    /// It is the same `Arc` until a reload, so a pointer that differs tells of new settings.
     pub fn config(&self) -> Arc<ClientConfig> {
-        self.0.live.current()
+        let current = self.inner.live.current();
+        match &self.alpn {
+            Some(alpn) => alpn.apply(current, |config, protocols| config.alpn_protocols = protocols),
+            None => current,
+        }
+    }
+
+    /// Returns these settings with other protocols by ALPN, the preferred first; none: ALPN is not spoken.
+    ///
+    /// All else is shared: files, reloads, the sessions to be resumed, the counts.
+    #[must_use]
+    pub fn with_alpn(&self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        Self { inner: self.inner.clone(), alpn: Some(Arc::new(Alpn::new(protocols))) }
     }
 
     /// Reads all files again; what they hold is checked, then in force for new connections.
@@ -70,7 +88,7 @@ impl ClientTls {
     ///
     /// What is wrong with the new settings; the old ones stay in force.
     pub fn reload(&self) -> Result<()> {
-        self.0.live.reload()
+        self.inner.live.reload()
     }
 
     /// Reloads in a thread of its own whenever the content of a file has changed, and tells `on_reload` the outcome.
@@ -83,8 +101,8 @@ impl ClientTls {
         config: WatchConfig,
         mut on_reload: impl FnMut(Result<()>) + Send + 'static,
     ) -> Result<TlsWatch> {
-        let inner = self.0.clone();
-        TlsWatch::start(self.0.live.files(), config, move || {
+        let inner = self.inner.clone();
+        TlsWatch::start(self.inner.live.files(), config, move || {
             if let Some(outcome) = inner.live.reload_if_changed() {
                 on_reload(outcome);
             }
@@ -93,47 +111,41 @@ impl ClientTls {
 
     /// Returns how many handshakes succeeded.
     pub fn stats(&self) -> TlsStats {
-        self.0.counts.read()
+        self.inner.counts.read()
     }
 
     /// Tells whether servers must prove who they are.
     pub fn verifies(&self) -> bool {
-        self.0.verifies
+        self.inner.verifies
     }
 
-    /// Begins the client's side of a connection to the server at `to`: what a transport calls for each.
-    ///
-    /// The host of `to` is the name that is sent and verified, unless the settings have another one. An IP address is
-    /// verified and not sent (RFC 6066 §3).
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::InvalidAddress`] where the host is no name that a certificate could be for.
-    pub fn connection(&self, to: &Address) -> Result<ClientConnection> {
-        ClientConnection::new(self.config(), self.server_name(to)?)
-            .map_err(|error| handshake_error(error, "connect").at(to))
-    }
-
-    /// Returns the name that is sent to the server at `to` and verified, as [`connection`](Self::connection) does it.
+    /// Returns the name that the certificate of the server at `to` must be for: the host of `to`, unless the settings
+    /// have another one. A name is sent, too; an IP address is verified and not sent (RFC 6066 §3).
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidAddress`] where the host is no name that a certificate could be for.
     pub fn server_name(&self, to: &Address) -> Result<ServerName<'static>> {
-        match &self.0.server_name {
-            Some(name) => Ok(name.clone()),
-            None => {
-                server_name(to.host()).ok_or_else(|| Error::new(ErrorKind::InvalidAddress, "connect").at(to))
-            }
-        }
+        let name = self.inner.server_name.clone().or_else(|| server_name(to.host()));
+        name.ok_or_else(|| Error::new(ErrorKind::InvalidAddress, "connect").at(to))
+    }
+
+    /// Begins the client's side of a connection to the server at `to`: what a transport calls for each.
+    ///
+    /// # Errors
+    ///
+    /// As [`server_name`](Self::server_name).
+    pub fn connection(&self, to: &Address) -> Result<ClientConnection> {
+        let name = self.server_name(to)?;
+        ClientConnection::new(self.config(), name).map_err(|error| handshake_error(error, "connect").at(to))
     }
 
     /// Returns what the handshake of `connection` agreed on, and counts it: what a transport calls once it is over.
     ///
     /// Both forms of a connection are this state: that over TCP, and that over QUIC.
     pub fn established(&self, connection: &CommonState) -> TlsInfo {
-        let info = TlsInfo::of(connection, None, self.0.verifies, self.0.sha256);
-        self.0.counts.add(&info);
+        let info = TlsInfo::of(connection, None, self.inner.verifies, self.inner.sha256);
+        self.inner.counts.add(&info);
         info
     }
 }
@@ -151,8 +163,8 @@ fn server_name(host: &Host) -> Option<ServerName<'static>> {
 impl fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientTls")
-            .field("files", &self.0.live.files())
-            .field("verifies", &self.0.verifies)
+            .field("files", &self.inner.live.files())
+            .field("verifies", &self.inner.verifies)
             .finish_non_exhaustive()
     }
 }
@@ -168,132 +180,69 @@ impl fmt::Debug for ClientTls {
 /// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 /// assert!(error.report().contains("X25519MLKEM768"), "{}", error.report());
 /// ```
+pub type ClientTlsBuilder = TlsBuilder<ClientSide>;
+
+/// What a client alone chooses; a part of [`ClientTlsBuilder`].
 #[derive(Clone, Debug)]
-#[must_use = "`build` makes the settings"]
-#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
-pub struct ClientTlsBuilder {
-    algorithms: Algorithms,
+pub struct ClientSide {
     ca: Vec<Pem>,
     platform_roots: bool,
-    revocation_lists: Vec<Pem>,
-    allow_unknown_revocation: bool,
     anybody: bool,
     pair: Option<Pair>,
     server_name: Option<String>,
-    alpn: Vec<Vec<u8>>,
     max_sessions: usize,
-    key_log: bool,
 }
 
-impl Default for ClientTlsBuilder {
+impl Default for ClientSide {
     fn default() -> Self {
         Self {
-            algorithms: Algorithms::default(),
             ca: Vec::new(),
             platform_roots: false,
-            revocation_lists: Vec::new(),
-            allow_unknown_revocation: false,
             anybody: false,
             pair: None,
             server_name: None,
-            alpn: Vec::new(),
             max_sessions: 256,
-            key_log: false,
         }
     }
 }
 
-impl ClientTlsBuilder {
+impl TlsBuilder<ClientSide> {
     /// Adds certificates of authorities that vouch for servers, instead of those that the platform trusts.
     pub fn ca(mut self, bundle: impl Into<Pem>) -> Self {
-        self.ca.push(bundle.into());
+        self.side.ca.push(bundle.into());
         self
     }
 
     /// Trusts the platform's authorities, also where there is a [`ca`](Self::ca) of one's own. Without one they are the
     /// default.
     pub fn platform_roots(mut self) -> Self {
-        self.platform_roots = true;
-        self
-    }
-
-    /// Adds revocation lists (CRLs, RFC 5280 §5), by which certificates of servers are refused; they need a
-    /// [`ca`](Self::ca), and the platform's roots have their own.
-    ///
-    /// Once there is one, each certificate of a chain must be covered by a list of its issuer; see
-    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation). A list that is past its next update still counts.
-    pub fn revocation_lists(mut self, lists: impl Into<Pem>) -> Self {
-        self.revocation_lists.push(lists.into());
-        self
-    }
-
-    /// Accepts certificates whose issuer has no revocation list.
-    pub fn allow_unknown_revocation(mut self) -> Self {
-        self.allow_unknown_revocation = true;
+        self.side.platform_roots = true;
         self
     }
 
     /// **Accepts any certificate, from anybody.** What is sent is encrypted for whoever answers, which may be an
     /// attacker; for experiments alone. [`TlsInfo::verified`] is `false` then.
     pub fn danger_accept_any_certificate(mut self) -> Self {
-        self.anybody = true;
+        self.side.anybody = true;
         self
     }
 
     /// Sets the certificate that this client shows where it is asked for one (mutual TLS), with those that lead from it
     /// to the root, and its private key.
     pub fn certificate(mut self, chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
-        self.pair = Some(Pair { chain: chain.into(), key: key.into() });
+        self.side.pair = Some(Pair { chain: chain.into(), key: key.into() });
         self
     }
 
     /// Sets the name that is sent and verified, instead of the address's host.
     pub fn server_name(mut self, name: impl Into<String>) -> Self {
-        self.server_name = Some(name.into());
-        self
-    }
-
-    /// Sets the oldest version that is spoken. Default: 1.2.
-    pub fn min_version(mut self, version: TlsVersion) -> Self {
-        self.algorithms.min_version = version;
-        self
-    }
-
-    /// Sets the cipher suites, the preferred first. Default: all of the provider.
-    pub fn cipher_suites(mut self, suites: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
-        self.algorithms.cipher_suites = Some(suites.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the key-exchange groups, the preferred first. Default: all of the provider; of aws-lc-rs, the hybrid
-    /// `X25519MLKEM768` first.
-    pub fn groups(mut self, groups: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
-        self.algorithms.groups = Some(groups.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the provider of the cryptography. Default: aws-lc-rs.
-    pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
-        self.algorithms.provider = provider;
-        self
-    }
-
-    /// Sets the protocols that ALPN offers, the preferred first. Default: none; ALPN is not spoken.
-    pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
-        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self.side.server_name = Some(name.into());
         self
     }
 
     /// Sets how many servers' sessions are kept, to be resumed; 0 ends resumption. Default: 256.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.max_sessions = sessions;
-        self
-    }
-
-    /// Writes the secrets of every connection to the file that the environment variable `SSLKEYLOGFILE` names, for
-    /// programs such as Wireshark. Whoever reads that file reads all connections. Default: never.
-    pub fn key_log_from_env(mut self) -> Self {
-        self.key_log = true;
+        self.side.max_sessions = sessions;
         self
     }
 
@@ -303,17 +252,18 @@ impl ClientTlsBuilder {
     ///
     /// [`ErrorKind::InvalidConfig`]: what is wrong, and in which file.
     pub fn build(self) -> Result<ClientTls> {
-        let pair = self.pair.iter().flat_map(|pair| [&pair.chain, &pair.key]);
-        let files = files(pair.chain(&self.ca).chain(&self.revocation_lists));
+        let pair = self.side.pair.iter().flat_map(|pair| [&pair.chain, &pair.key]);
+        let files = files(pair.chain(&self.side.ca).chain(&self.revocation_lists));
         let sha256 = self.algorithms.sha256()?;
-        let verifies = !self.anybody;
-        let server_name = self.server_name.clone().map(|name| {
+        let verifies = !self.side.anybody;
+        let server_name = self.side.server_name.clone().map(|name| {
             ServerName::try_from(name.clone())
                 .map_err(|error| mistake(format_args!("server name {name:?}: {error}")))
         });
         let server_name = server_name.transpose()?;
         let live = Live::new(files, sha256, move || self.load())?;
-        Ok(ClientTls(Arc::new(Inner { live, sha256, server_name, verifies, counts: Counts::default() })))
+        let inner = Inner { live, sha256, server_name, verifies, counts: Counts::default() };
+        Ok(ClientTls { inner: Arc::new(inner), alpn: None })
     }
 
     fn load(&self) -> Result<ClientConfig> {
@@ -323,7 +273,7 @@ impl ClientTlsBuilder {
             .map_err(mistake)?
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(provider.clone())?);
-        let mut config = match &self.pair {
+        let mut config = match &self.side.pair {
             Some(pair) => {
                 let (key, _) = pair.load(&provider)?;
                 builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
@@ -333,7 +283,7 @@ impl ClientTlsBuilder {
         config.alpn_protocols.clone_from(&self.alpn);
         // What is sent early can be replayed (RFC 8446 §8).
         config.enable_early_data = false;
-        config.resumption = match self.max_sessions {
+        config.resumption = match self.side.max_sessions {
             0 => Resumption::disabled(),
             sessions => Resumption::in_memory_sessions(sessions),
         };
@@ -344,9 +294,9 @@ impl ClientTlsBuilder {
     }
 
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>> {
-        let platform = self.platform_roots || self.ca.is_empty();
-        if self.anybody {
-            if !self.ca.is_empty() || self.platform_roots || !self.revocation_lists.is_empty() {
+        let platform = self.side.platform_roots || self.side.ca.is_empty();
+        if self.side.anybody {
+            if !self.side.ca.is_empty() || self.side.platform_roots || !self.revocation_lists.is_empty() {
                 return Err(mistake("to accept any certificate and to trust some contradict each other"));
             }
             return Ok(Arc::new(Anybody(provider)));
@@ -355,10 +305,11 @@ impl ClientTlsBuilder {
             if !self.revocation_lists.is_empty() {
                 return Err(mistake("revocation lists need a ca; the platform's roots have their own"));
             }
-            return trust::platform(&self.ca, provider);
+            return trust::platform(&self.side.ca, provider);
         }
-        let mut verifier = WebPkiServerVerifier::builder_with_provider(trust::roots(&self.ca)?, provider)
-            .with_crls(trust::revoked(&self.revocation_lists)?);
+        let mut verifier =
+            WebPkiServerVerifier::builder_with_provider(trust::roots(&self.side.ca)?, provider)
+                .with_crls(trust::revoked(&self.revocation_lists)?);
         if self.allow_unknown_revocation {
             verifier = verifier.allow_unknown_revocation_status();
         }

@@ -12,8 +12,8 @@ use rustls::{
 };
 
 use super::{
-    AlgorithmName, Pem, TlsInfo, TlsStats, TlsVersion, TlsWatch, WatchConfig,
-    algorithms::Algorithms,
+    Pem, TlsBuilder, TlsInfo, TlsStats, TlsWatch, WatchConfig,
+    alpn::Alpn,
     info::Counts,
     live::Live,
     pem::{files, mistake},
@@ -62,7 +62,11 @@ pub enum ClientCertificates {
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ServerTls(Arc<Inner>);
+pub struct ServerTls {
+    inner: Arc<Inner>,
+    /// In place of what the settings say.
+    alpn: Option<Arc<Alpn<ServerConfig>>>,
+}
 
 struct Inner {
     live: Live<ServerConfig>,
@@ -76,9 +80,24 @@ impl ServerTls {
         ServerTlsBuilder::default()
     }
 
-    /// Returns what is in force, for what this API does not offer.
+    /// Returns what is in force, for what this API does not offer, such as QUIC.
+    ///
+    /// It is the same `Arc` until a reload, so a pointer that differs tells of new settings.
     pub fn config(&self) -> Arc<ServerConfig> {
-        self.0.live.current()
+        let current = self.inner.live.current();
+        match &self.alpn {
+            Some(alpn) => alpn.apply(current, |config, protocols| config.alpn_protocols = protocols),
+            None => current,
+        }
+    }
+
+    /// Returns these settings with other protocols by ALPN, the preferred first; none: ALPN is not spoken.
+    ///
+    /// All else is shared: files, reloads, the sessions that may be resumed, the counts. So one server's settings serve
+    /// several protocols, each on its own port.
+    #[must_use]
+    pub fn with_alpn(&self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
+        Self { inner: self.inner.clone(), alpn: Some(Arc::new(Alpn::new(protocols))) }
     }
 
     /// Reads all files again. What they hold is checked, then in force for new connections; those that exist go on
@@ -90,7 +109,7 @@ impl ServerTls {
     ///
     /// What is wrong with the new settings; the old ones stay in force.
     pub fn reload(&self) -> Result<()> {
-        self.0.live.reload()
+        self.inner.live.reload()
     }
 
     /// Reloads in a thread of its own whenever the content of a file has changed, and tells `on_reload` the outcome.
@@ -103,8 +122,8 @@ impl ServerTls {
         config: WatchConfig,
         mut on_reload: impl FnMut(Result<()>) + Send + 'static,
     ) -> Result<TlsWatch> {
-        let inner = self.0.clone();
-        TlsWatch::start(self.0.live.files(), config, move || {
+        let inner = self.inner.clone();
+        TlsWatch::start(self.inner.live.files(), config, move || {
             if let Some(outcome) = inner.live.reload_if_changed() {
                 on_reload(outcome);
             }
@@ -113,7 +132,7 @@ impl ServerTls {
 
     /// Returns how many handshakes succeeded.
     pub fn stats(&self) -> TlsStats {
-        self.0.counts.read()
+        self.inner.counts.read()
     }
 
     /// Begins the server's side of a connection: what a transport calls for each.
@@ -133,15 +152,15 @@ impl ServerTls {
     /// Returns what a handshake agreed on in which the client asked for `server_name`, and counts it, as
     /// [`established`](Self::established) does: for a connection over QUIC.
     pub fn established_as(&self, connection: &CommonState, server_name: Option<&str>) -> TlsInfo {
-        let info = TlsInfo::of(connection, server_name, true, self.0.sha256);
-        self.0.counts.add(&info);
+        let info = TlsInfo::of(connection, server_name, true, self.inner.sha256);
+        self.inner.counts.add(&info);
         info
     }
 }
 
 impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ServerTls").field("files", &self.0.live.files()).finish_non_exhaustive()
+        f.debug_struct("ServerTls").field("files", &self.inner.live.files()).finish_non_exhaustive()
     }
 }
 
@@ -155,103 +174,44 @@ impl fmt::Debug for ServerTls {
 /// let error = ServerTls::builder().build().expect_err("a server needs a certificate");
 /// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
 /// ```
+pub type ServerTlsBuilder = TlsBuilder<ServerSide>;
+
+/// What a server alone chooses; a part of [`ServerTlsBuilder`].
 #[derive(Clone, Debug)]
-#[must_use = "`build` makes the settings"]
-pub struct ServerTlsBuilder {
-    algorithms: Algorithms,
+pub struct ServerSide {
     pairs: Vec<Pair>,
     client_certificates: Option<ClientCertificates>,
     client_ca: Vec<Pem>,
-    revocation_lists: Vec<Pem>,
-    allow_unknown_revocation: bool,
-    alpn: Vec<Vec<u8>>,
     max_sessions: usize,
-    key_log: bool,
 }
 
-impl Default for ServerTlsBuilder {
+impl Default for ServerSide {
     fn default() -> Self {
-        Self {
-            algorithms: Algorithms::default(),
-            pairs: Vec::new(),
-            client_certificates: None,
-            client_ca: Vec::new(),
-            revocation_lists: Vec::new(),
-            allow_unknown_revocation: false,
-            alpn: Vec::new(),
-            max_sessions: 1024,
-            key_log: false,
-        }
+        Self { pairs: Vec::new(), client_certificates: None, client_ca: Vec::new(), max_sessions: 1024 }
     }
 }
 
-impl ServerTlsBuilder {
+impl TlsBuilder<ServerSide> {
     /// Adds a certificate, with those that lead from it to the root behind it, and its private key.
     ///
     /// Of several, a client is shown the one for the name that it asks for, by the names in the certificates; the first
     /// where none is.
     pub fn certificate(mut self, chain: impl Into<Pem>, key: impl Into<Pem>) -> Self {
-        self.pairs.push(Pair { chain: chain.into(), key: key.into() });
+        self.side.pairs.push(Pair { chain: chain.into(), key: key.into() });
         self
     }
 
     /// Adds certificates of authorities that vouch for clients; clients then need a certificate, unless
     /// [`client_certificates`](Self::client_certificates) says otherwise.
     pub fn client_ca(mut self, bundle: impl Into<Pem>) -> Self {
-        self.client_ca.push(bundle.into());
+        self.side.client_ca.push(bundle.into());
         self
     }
 
     /// Sets whether clients show a certificate. Default: none is asked for; required where there is a
     /// [`client_ca`](Self::client_ca).
     pub fn client_certificates(mut self, certificates: ClientCertificates) -> Self {
-        self.client_certificates = Some(certificates);
-        self
-    }
-
-    /// Adds revocation lists (CRLs, RFC 5280 §5), by which certificates of clients are refused.
-    ///
-    /// Once there is one, each certificate of a chain must be covered by a list of its issuer; see
-    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation). A list that is past its next update still counts.
-    pub fn revocation_lists(mut self, lists: impl Into<Pem>) -> Self {
-        self.revocation_lists.push(lists.into());
-        self
-    }
-
-    /// Lets certificates in whose issuer has no revocation list.
-    pub fn allow_unknown_revocation(mut self) -> Self {
-        self.allow_unknown_revocation = true;
-        self
-    }
-
-    /// Sets the oldest version that is spoken. Default: 1.2.
-    pub fn min_version(mut self, version: TlsVersion) -> Self {
-        self.algorithms.min_version = version;
-        self
-    }
-
-    /// Sets the cipher suites, the preferred first. Default: all of the provider.
-    pub fn cipher_suites(mut self, suites: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
-        self.algorithms.cipher_suites = Some(suites.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the key-exchange groups, the preferred first. Default: all of the provider; of aws-lc-rs, the hybrid
-    /// `X25519MLKEM768` first.
-    pub fn groups(mut self, groups: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
-        self.algorithms.groups = Some(groups.into_iter().map(Into::into).collect());
-        self
-    }
-
-    /// Sets the provider of the cryptography. Default: aws-lc-rs.
-    pub fn provider(mut self, provider: Arc<CryptoProvider>) -> Self {
-        self.algorithms.provider = provider;
-        self
-    }
-
-    /// Sets the protocols that ALPN chooses from, the preferred first. Default: none; ALPN is not spoken.
-    pub fn alpn(mut self, protocols: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {
-        self.alpn = protocols.into_iter().map(Into::into).collect();
+        self.side.client_certificates = Some(certificates);
         self
     }
 
@@ -259,14 +219,7 @@ impl ServerTlsBuilder {
     ///
     /// A kept session takes about 200 bytes, and the client's certificates where it showed some.
     pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.max_sessions = sessions;
-        self
-    }
-
-    /// Writes the secrets of every connection to the file that the environment variable `SSLKEYLOGFILE` names, for
-    /// programs such as Wireshark. Whoever reads that file reads all connections. Default: never.
-    pub fn key_log_from_env(mut self) -> Self {
-        self.key_log = true;
+        self.side.max_sessions = sessions;
         self
     }
 
@@ -276,21 +229,22 @@ impl ServerTlsBuilder {
     ///
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig): what is wrong, and in which file.
     pub fn build(self) -> Result<ServerTls> {
-        let pairs = self.pairs.iter().flat_map(|pair| [&pair.chain, &pair.key]);
-        let files = files(pairs.chain(&self.client_ca).chain(&self.revocation_lists));
+        let pairs = self.side.pairs.iter().flat_map(|pair| [&pair.chain, &pair.key]);
+        let files = files(pairs.chain(&self.side.client_ca).chain(&self.revocation_lists));
         let sha256 = self.algorithms.sha256()?;
         let live = Live::new(files, sha256, move || self.load())?;
-        Ok(ServerTls(Arc::new(Inner { live, sha256, counts: Counts::default() })))
+        let inner = Inner { live, sha256, counts: Counts::default() };
+        Ok(ServerTls { inner: Arc::new(inner), alpn: None })
     }
 
     fn load(&self) -> Result<ServerConfig> {
         let provider = self.algorithms.provider()?;
         let mut names = ServerNames::default();
-        for pair in &self.pairs {
+        for pair in &self.side.pairs {
             let (key, leaf) = pair.load(&provider)?;
             names.add(key, &leaf);
         }
-        if self.pairs.is_empty() {
+        if self.side.pairs.is_empty() {
             return Err(mistake("a server needs a certificate and its key"));
         }
         let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -304,11 +258,11 @@ impl ServerTlsBuilder {
         config.alpn_protocols.clone_from(&self.alpn);
         // A replayed request must not be taken for a new one (RFC 8446 §8).
         config.max_early_data_size = 0;
-        if self.max_sessions == 0 {
+        if self.side.max_sessions == 0 {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         } else {
-            config.session_storage = ServerSessionMemoryCache::new(self.max_sessions);
+            config.session_storage = ServerSessionMemoryCache::new(self.side.max_sessions);
         }
         if self.key_log {
             config.key_log = Arc::new(KeyLogFile::new());
@@ -317,9 +271,12 @@ impl ServerTlsBuilder {
     }
 
     fn verifier(&self, provider: Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>> {
-        let given =
-            if self.client_ca.is_empty() { ClientCertificates::None } else { ClientCertificates::Required };
-        let certificates = self.client_certificates.unwrap_or(given);
+        let given = if self.side.client_ca.is_empty() {
+            ClientCertificates::None
+        } else {
+            ClientCertificates::Required
+        };
+        let certificates = self.side.client_certificates.unwrap_or(given);
         if certificates == ClientCertificates::None {
             // What would not be used is a mistake.
             if !self.revocation_lists.is_empty() {
@@ -327,11 +284,11 @@ impl ServerTlsBuilder {
             }
             return Ok(None);
         }
-        if self.client_ca.is_empty() {
+        if self.side.client_ca.is_empty() {
             return Err(mistake("who vouches for certificates of clients? Set client_ca"));
         }
         let mut verifier =
-            WebPkiClientVerifier::builder_with_provider(trust::roots(&self.client_ca)?, provider)
+            WebPkiClientVerifier::builder_with_provider(trust::roots(&self.side.client_ca)?, provider)
                 .with_crls(trust::revoked(&self.revocation_lists)?);
         if self.allow_unknown_revocation {
             verifier = verifier.allow_unknown_revocation_status();
