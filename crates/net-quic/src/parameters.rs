@@ -108,8 +108,8 @@ fn mistake(what: &'static str) -> Error {
 mod tests {
     use super::*;
 
-    fn refused(config: QuicConfig) -> String {
-        let error = transport(&config, Role::Server, Purpose::Streams).expect_err("a contradiction");
+    fn refused(config: &QuicConfig) -> String {
+        let error = transport(config, Role::Server, Purpose::Streams).expect_err("a contradiction");
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         error.report()
     }
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn q3_several_sockets_on_one_port_exclude_migration() {
         let both = QuicConfig { migration: true, reuse_port: true, ..QuicConfig::default() };
-        assert!(refused(both.clone()).contains("exclude each other"));
+        assert!(refused(&both).contains("exclude each other"));
         assert!(check(&QuicConfig { migration: false, ..both }).is_ok());
     }
 
@@ -125,19 +125,19 @@ mod tests {
     fn what_contradicts_itself_is_refused() {
         let config = QuicConfig::default;
         assert!(check(&config()).is_ok());
-        assert!(refused(QuicConfig { alpn: Vec::new(), ..config() }).contains("alpn"));
-        assert!(refused(QuicConfig { alpn: vec!["x".repeat(256)], ..config() }).contains("alpn"));
-        assert!(refused(QuicConfig { initial_mtu: 1199, ..config() }).contains("1200"));
+        assert!(refused(&QuicConfig { alpn: Vec::new(), ..config() }).contains("alpn"));
+        assert!(refused(&QuicConfig { alpn: vec!["x".repeat(256)], ..config() }).contains("alpn"));
+        assert!(refused(&QuicConfig { initial_mtu: 1199, ..config() }).contains("1200"));
         assert!(
-            refused(QuicConfig { initial_mtu: 1400, max_mtu: Some(1300), ..config() }).contains("max_mtu")
+            refused(&QuicConfig { initial_mtu: 1400, max_mtu: Some(1300), ..config() }).contains("max_mtu")
         );
-        assert!(refused(QuicConfig { stream_window: 0, ..config() }).contains("window"));
+        assert!(refused(&QuicConfig { stream_window: 0, ..config() }).contains("window"));
         let interval = Some(Duration::from_mins(1));
         assert!(
-            refused(QuicConfig { keepalive_interval: interval, ..config() }).contains("keepalive_interval")
+            refused(&QuicConfig { keepalive_interval: interval, ..config() }).contains("keepalive_interval")
         );
         assert!(
-            refused(QuicConfig { idle_timeout: Some(Duration::MAX), ..config() }).contains("idle_timeout")
+            refused(&QuicConfig { idle_timeout: Some(Duration::MAX), ..config() }).contains("idle_timeout")
         );
     }
 }

@@ -95,8 +95,7 @@ pub(crate) async fn bind<T>(
         return Err(error.because("quic:// needs TLS settings: set them by with_server_tls"));
     };
     let early = config.early_data && purpose == Purpose::Streams;
-    let server =
-        Arc::new(Server::new(config.clone(), tls, purpose, early).map_err(|error| error.at(at))?);
+    let server = Arc::new(Server::new(config.clone(), tls, purpose, early).map_err(|error| error.at(at))?);
     // Sockets that share a port and clients that move exclude each other.
     let n = if BALANCES && !config.migration { n.max(1) } else { 1 };
     let (first, local) = bind_first(at, config, n > 1).await?;

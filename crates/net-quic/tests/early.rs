@@ -1,8 +1,8 @@
 //! Early data: off unless asked for, marked, and of no use to who repeats it.
 
-mod rig;
 #[path = "rig/relay.rs"]
 mod relay;
+mod rig;
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ fn early() -> Quic {
 /// Makes a first session, which leaves a ticket behind.
 async fn get_ticket(quic: &Quic, to: &Address, sessions: &mut QuicSessions) {
     let first = async {
-        let (near, outcome) = quic.connect_early(to).await.expect("connected").established().await.expect("a session");
+        let (near, outcome) =
+            quic.connect_early(to).await.expect("connected").established().await.expect("a session");
         assert_eq!(outcome, EarlyData::None, "there is no ticket yet");
         let mut rx = near.accept_uni().await.expect("a stream");
         rx.read_to_end(100).await.expect("all");

@@ -1,8 +1,8 @@
 //! Peers that lie about where they are, ask for more than is theirs, or are nobody: rows A20 and A21, and limits.
 
-mod rig;
 #[path = "rig/relay.rs"]
 mod relay;
+mod rig;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -43,7 +43,8 @@ async fn answers(server: SocketAddr, flight: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut answers = Vec::new();
     let mut answer = vec![0; 2000];
     // What is not acknowledged is sent again, at first after less than a second.
-    while let Ok(Ok(len)) = tokio::time::timeout(Duration::from_millis(1500), spoofed.recv(&mut answer)).await {
+    while let Ok(Ok(len)) = tokio::time::timeout(Duration::from_millis(1500), spoofed.recv(&mut answer)).await
+    {
         answers.push(answer[..len].to_vec());
     }
     answers
@@ -96,14 +97,12 @@ async fn a20_above_the_threshold_an_address_must_be_shown_first() {
 
 #[tokio::test]
 async fn a20_a_token_is_good_for_the_address_that_it_was_given_to() {
-    let config = QuicConfig {
-        retry_threshold: 0,
-        connect_timeout: Duration::from_secs(2),
-        ..QuicConfig::default()
-    };
+    let config =
+        QuicConfig { retry_threshold: 0, connect_timeout: Duration::from_secs(2), ..QuicConfig::default() };
     let quic = quic_with(config, net_core::frame::LengthPrefix::default());
     let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
-    let relay = Relay::new(socket(listener.local()), Link { delay: Duration::from_millis(50), ..Link::default() });
+    let relay =
+        Relay::new(socket(listener.local()), Link { delay: Duration::from_millis(50), ..Link::default() });
     let relay = relay.await;
     echo(listener);
     let to = Address::from_socket(Scheme::Quic, relay.address);
@@ -136,13 +135,17 @@ async fn a20_other_versions_and_garbage_get_no_more_than_they_bring() {
     let (server, to) = (socket(listener.local()), listener.local().clone());
     echo(listener);
     let other_version = |len: usize| {
-        let mut packet = vec![0xc0, 0xba, 0xba, 0xba, 0xba, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+        let mut packet =
+            vec![0xc0, 0xba, 0xba, 0xba, 0xba, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1, 2, 3, 4, 5, 6, 7, 8];
         packet.resize(len, 0);
         packet
     };
     let mut dice = fastrand::Rng::with_seed(20);
     for len in [0, 1, 7, 100, 1199] {
-        assert!(answers(server, &[other_version(len.max(1))]).await.is_empty(), "{len} bytes are too few to answer");
+        assert!(
+            answers(server, &[other_version(len.max(1))]).await.is_empty(),
+            "{len} bytes are too few to answer"
+        );
     }
     let told = answers(server, &[other_version(1200)]).await;
     assert_eq!(told.len(), 1);
@@ -218,7 +221,8 @@ impl Observer for Failures {
 
 #[tokio::test]
 async fn d7_connecting_to_a_closed_port_tells_so_at_once() {
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let closed =
+        std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
     let start = std::time::Instant::now();
     let to = Address::from_socket(Scheme::Quic, closed);
     let error = soon("an error", quic().connect(&to)).await.expect_err("nobody listens there");

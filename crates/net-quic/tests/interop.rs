@@ -1,8 +1,8 @@
 //! QUIC against others: aioquic as client and as server, ngtcp2's client.
 
-mod rig;
 #[path = "rig/python.rs"]
 mod python;
+mod rig;
 
 use std::process::Command;
 
@@ -85,7 +85,12 @@ async fn real_d14_a_foreign_client_exchanges_messages() {
 
 async fn foreign_server(files: &Files, flags: &[&str]) -> (Talk, Address) {
     let mut command = python("server.py");
-    command.arg("--cert").arg(files.path("server.pem")).arg("--key").arg(files.path("server.key")).args(flags);
+    command
+        .arg("--cert")
+        .arg(files.path("server.pem"))
+        .arg("--key")
+        .arg(files.path("server.key"))
+        .args(flags);
     let mut server = Talk::start(command);
     let port = server.line().await;
     (server, at(&format!("quic://127.0.0.1:{port}")))

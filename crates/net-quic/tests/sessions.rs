@@ -128,7 +128,10 @@ async fn q1_a_session_listens_to_the_streams_of_its_peer() {
         let heard = soon("a message", client.recv()).await.expect("received");
         assert_eq!(heard.as_deref(), Some(format!("hello {number}").as_bytes()));
         client.send("and you").await.expect("sent");
-        assert_eq!(soon("a message", server.recv()).await.expect("received").as_deref(), Some(&b"and you"[..]));
+        assert_eq!(
+            soon("a message", server.recv()).await.expect("received").as_deref(),
+            Some(&b"and you"[..])
+        );
         ids.extend([client.info.id, server.info.id]);
         assert_eq!(server.info.remote, client.info.local);
     }
@@ -171,7 +174,8 @@ async fn q4_datagrams_know_their_maximum_and_count_what_is_dropped() {
     assert_eq!(error.kind(), ErrorKind::MessageTooLong);
 
     // Nothing leaves while this task does not wait: what finds no room is dropped, and counted.
-    let results: Vec<bool> = (0..2000).map(|_| near.send_datagram(vec![2; 1000].into()).expect("connected")).collect();
+    let results: Vec<bool> =
+        (0..2000).map(|_| near.send_datagram(vec![2; 1000].into()).expect("connected")).collect();
     let refused = results.iter().filter(|sent| !**sent).count() as u64;
     assert!(refused > 0 && refused < 2000);
     assert_eq!(near.stats().datagrams_refused, refused);
@@ -306,7 +310,8 @@ async fn a_message_connection_has_a_session() {
     let quic = quic();
     let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
     let to = listener.local().clone();
-    let (near, far) = soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
+    let (near, far) =
+        soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
     let (mut near, far) = (near.expect("connected"), far.expect("accepted"));
     let (session, other) = (QuicSession::of(&near.tx), QuicSession::of(&far.tx));
     session.send_datagram(Bytes::from_static(b"beside")).expect("sent");
@@ -331,7 +336,7 @@ async fn what_a_handshake_agreed_on_is_told_as_tls_tells_it() {
         assert_eq!(tls.version.to_string(), "1.3");
         assert!(tls.cipher_suite.as_str().starts_with("TLS_"), "{tls:?}");
         assert_eq!(tls.alpn.as_deref(), Some(&b"net"[..]));
-        assert_eq!(tls.group.as_ref().map(|group| group.as_str()), Some("X25519MLKEM768"));
+        assert_eq!(tls.group.as_ref().map(net_core::tls::AlgorithmName::as_str), Some("X25519MLKEM768"));
         assert!(!tls.resumed);
     }
     assert!(near.info().details::<TlsInfo>().is_some_and(|tls| tls.verified));

@@ -145,8 +145,13 @@ async fn certificates_are_exchanged_while_a_server_serves() {
 #[tokio::test]
 async fn settings_that_quic_cannot_use_are_refused() {
     let authority = Authority::new("settings");
-    let old = authority.server().cipher_suites(["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]).build().expect("TLS 1.2");
-    let error = Quic::default().with_server_tls(old).listen(&at("quic://127.0.0.1:0")).await.expect_err("no TLS 1.3");
+    let old = authority
+        .server()
+        .cipher_suites(["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"])
+        .build()
+        .expect("TLS 1.2");
+    let error =
+        Quic::default().with_server_tls(old).listen(&at("quic://127.0.0.1:0")).await.expect_err("no TLS 1.3");
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}", error.report());
     for (operation, error) in [
         ("listen", Quic::default().listen(&at("quic://127.0.0.1:0")).await.expect_err("no settings")),
@@ -168,7 +173,8 @@ async fn a_suite_alone_is_enough() {
         .with_client_tls(authority.client().cipher_suites(suites).build().expect("settings"));
     let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
     let to = listener.local().clone();
-    let (near, _far) = soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
+    let (near, _far) =
+        soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
     let near = near.expect("connected");
     assert_eq!(near.info.details::<TlsInfo>().expect("TLS").cipher_suite.as_str(), suites[0]);
 }

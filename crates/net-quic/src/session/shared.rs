@@ -136,15 +136,13 @@ impl Shared {
     /// Waits until the handshake is over.
     pub(crate) async fn established(&self) -> Result<()> {
         self.early_accepted().await;
-        match self.connection.close_reason() {
-            Some(error) => Err(of_connection(error, "connect").at(&self.info.remote)),
-            None => {
-                if self.early.is_some() {
-                    self.established.get_or_init(|| with_tls(self.info.clone(), &self.connection));
-                }
-                Ok(())
-            }
+        if let Some(error) = self.connection.close_reason() {
+            return Err(of_connection(error, "connect").at(&self.info.remote));
         }
+        if self.early.is_some() {
+            self.established.get_or_init(|| with_tls(self.info.clone(), &self.connection));
+        }
+        Ok(())
     }
 
     /// Waits until the handshake is over, and tells whether the server took what was sent before; `None` where the session

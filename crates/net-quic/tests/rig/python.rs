@@ -1,4 +1,5 @@
 //! Programs in Python that share no code with ours, on aioquic in an environment of its own.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -6,7 +7,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
 };
 
-use super::authority::{Authority, LOCAL};
+use crate::rig::authority::{Authority, LOCAL};
 
 /// An authority's files.
 pub(crate) struct Files {
@@ -54,7 +55,7 @@ pub(crate) async fn run(mut command: Command) -> Output {
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
     });
-    let output = super::within(std::time::Duration::from_secs(60), "the program's end", running).await;
+    let output = crate::rig::within(std::time::Duration::from_mins(1), "the program's end", running).await;
     output.expect("no panic")
 }
 
@@ -89,7 +90,8 @@ impl Talk {
             assert!(len > 0, "the program ended");
             (line.trim().to_owned(), output)
         });
-        let read = super::within(std::time::Duration::from_secs(60), "a line of the program", reading).await;
+        let read =
+            crate::rig::within(std::time::Duration::from_mins(1), "a line of the program", reading).await;
         let (line, output) = read.expect("no panic");
         self.output = Some(output);
         line

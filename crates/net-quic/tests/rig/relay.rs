@@ -1,5 +1,6 @@
 //! A relay of UDP between a client and a server: it delays, loses, reorders, copies, and changes the address that the server
 //! sees. What happens to a datagram follows from a seed and its number alone.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
     collections::BTreeMap,
@@ -126,7 +127,8 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
     let mut client = None;
     let mut flying: BTreeMap<(Instant, u64), Flying> = BTreeMap::new();
     let mut number = 0;
-    let (mut from_client, mut from_server, mut to_forger) = (vec![0; 65_536], vec![0; 65_536], vec![0; 65_536]);
+    let (mut from_client, mut from_server, mut to_forger) =
+        (vec![0; 65_536], vec![0; 65_536], vec![0; 65_536]);
     let mut dice = [fastrand::Rng::with_seed(link.seed), fastrand::Rng::with_seed(link.seed ^ 0xffff)];
     loop {
         let next = flying.keys().next().map(|(due, _)| *due);
