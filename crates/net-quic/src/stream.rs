@@ -261,8 +261,10 @@ impl Drop for SendStream {
     fn drop(&mut self) {
         self.end();
         let Some(stream) = self.stream.take() else { return };
-        if matches!(self.end, End::Told | End::Waiting(_)) {
-            self.session.keep(stream);
+        match self.end {
+            End::Told | End::Waiting(_) => self.session.keep(stream, false),
+            End::Reset => self.session.keep(stream, true),
+            End::Open | End::Acknowledged => {}
         }
     }
 }

@@ -134,19 +134,41 @@ async fn a7_a_repeated_first_flight_is_not_served_again() {
     let flight = relay.recorded();
     assert!(!flight.is_empty());
     let attacker = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-    for datagram in &flight {
-        attacker.send_to(datagram, server).await.expect("sent");
-    }
-    // The server answers the handshake, which the attacker cannot finish, and knows the ticket no more.
-    let mut answer = [0; 2000];
-    soon("the server's answer", attacker.recv(&mut answer)).await.expect("an answer");
-    let repeated = async {
-        let far = sessions.accept().await.expect("accepted");
-        far.accept_bi().await.map(drop)
+    let repeating = async {
+        loop {
+            for datagram in &flight {
+                attacker.send_to(datagram, server).await.expect("sent");
+            }
+            // Until the first connection is forgotten, they are taken for its own.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     };
-    match tokio::time::timeout(Duration::from_millis(500), repeated).await {
+    // The server answers the handshake, which the attacker cannot finish; its ticket is good once.
+    let mut answer = [0; 2000];
+    let answered = soon("the server's answer", async {
+        tokio::select! {
+            biased;
+            served = async {
+                loop {
+                    let far = sessions.accept().await.expect("listening");
+                    if let Ok(stream) = far.accept_bi().await {
+                        break stream;
+                    }
+                }
+            } => panic!("what was repeated was served: {served:?}"),
+            received = attacker.recv(&mut answer) => received.expect("received"),
+            () = repeating => unreachable!("it goes on"),
+        }
+    });
+    assert!(answered.await > 0);
+    // And with what followed.
+    let served = async {
+        let far = sessions.accept().await.expect("listening");
+        far.accept_bi().await
+    };
+    match tokio::time::timeout(Duration::from_millis(500), served).await {
         Err(_) | Ok(Err(_)) => {}
-        Ok(Ok(())) => panic!("what was repeated was served"),
+        Ok(Ok(stream)) => panic!("what was repeated was served: {stream:?}"),
     }
 }
 

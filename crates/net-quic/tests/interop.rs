@@ -180,7 +180,7 @@ async fn real_d14_the_client_of_ngtcp2_is_served() {
         tx.write_all(&[0x01, 0x03, 0x00, 0x00, 0xd9]).await.expect("written");
         tx.write_all(&[0x00, 0x05]).await.expect("written");
         tx.write_all(b"hello").await.expect("written");
-        tx.finish().await.expect("acknowledged");
+        tx.end();
         session.ended().await
     };
     let (output, _) = soon("the exchange", async { tokio::join!(run(client), serving) }).await;

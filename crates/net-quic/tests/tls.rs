@@ -49,7 +49,6 @@ async fn a6_who_cannot_be_believed_is_refused_with_the_reason() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let cases = [
         ("unknown", ServerTls::builder().pair(&theirs.leaf(&LOCAL))),
-        ("expired", ServerTls::builder().pair(&ours.expired(&LOCAL))),
         ("another name", ServerTls::builder().pair(&ours.leaf(&["elsewhere.test"]))),
     ];
     for (what, server) in cases {

@@ -32,6 +32,8 @@ use crate::{
 
 /// From how many streams on those are forgotten that the peer has acknowledged.
 const MIN_KEPT: usize = 32;
+/// How often it is looked whether a reset is known; quinn tells nobody.
+const LOOK: Duration = Duration::from_millis(10);
 /// How long a session waits for the packet that says that it is closed to leave.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -63,11 +65,13 @@ pub(crate) struct Client {
     pub(crate) config: Arc<QuicConfig>,
 }
 
-/// Streams that were ended and dropped; the peer may not have all of them yet.
+/// Streams that were dropped; the peer may not know all of them to their end yet.
 #[derive(Default)]
 struct Kept {
-    streams: VecDeque<quinn::SendStream>,
-    /// At how many those that the peer has are forgotten.
+    ended: VecDeque<quinn::SendStream>,
+    /// Those that were reset.
+    cut: VecDeque<quinn::SendStream>,
+    /// At how many those that the peer knows are forgotten.
     limit: usize,
 }
 
@@ -162,15 +166,16 @@ impl Shared {
         }
     }
 
-    /// Keeps a stream that was ended until the peer has all of it.
-    pub(crate) fn keep(&self, stream: quinn::SendStream) {
+    /// Keeps a stream that was ended, or `cut`, until the peer knows it.
+    pub(crate) fn keep(&self, stream: quinn::SendStream, cut: bool) {
         let mut kept = self.kept();
-        if kept.streams.len() >= kept.limit.max(MIN_KEPT) {
-            kept.streams.retain(is_unacknowledged);
+        if kept.ended.len() + kept.cut.len() >= kept.limit.max(MIN_KEPT) {
+            kept.ended.retain(is_unacknowledged);
+            kept.cut.retain(is_unacknowledged);
             // So that each stream is looked at twice on the average, however many are on their way.
-            kept.limit = kept.streams.len() * 2;
+            kept.limit = (kept.ended.len() + kept.cut.len()) * 2;
         }
-        kept.streams.push_back(stream);
+        if cut { kept.cut.push_back(stream) } else { kept.ended.push_back(stream) }
     }
 
     /// Waits until no sender is open and the peer has acknowledged every stream.
@@ -187,12 +192,12 @@ impl Shared {
             }
         }
         loop {
-            let first = self.kept().streams.front().map(|stream| (stream.id(), stream.stopped()));
+            let first = self.kept().ended.front().map(|stream| (stream.id(), stream.stopped()));
             let Some((id, acknowledged)) = first else { return Ok(()) };
             if let Err(error) = acknowledged.await {
                 return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
             }
-            self.kept().streams.retain(|stream| stream.id() != id && is_unacknowledged(stream));
+            self.kept().ended.retain(|stream| stream.id() != id && is_unacknowledged(stream));
         }
     }
 
@@ -340,25 +345,31 @@ fn with_tls(info: Info, connection: &quinn::Connection) -> Info {
 impl Drop for Shared {
     /// quinn closes a connection with its last handle, whatever is on its way; so the last one waits elsewhere.
     fn drop(&mut self) {
-        let mut kept = std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner)).streams;
+        let Kept { mut ended, mut cut, .. } =
+            std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
         if self.connection.close_reason().is_some() {
             return;
         }
-        kept.retain(is_unacknowledged);
-        if kept.is_empty() {
+        ended.retain(is_unacknowledged);
+        cut.retain(is_unacknowledged);
+        if ended.is_empty() && cut.is_empty() {
             return;
         }
         let (connection, permit) = (self.connection.clone(), self.permit.take());
         let patience = self.close_timeout;
         self.runtime.spawn(async move {
-            let arrived = async {
-                for stream in &kept {
+            let known = async {
+                for stream in &ended {
                     // Where the connection is lost, nothing arrives any more.
                     let _ = stream.stopped().await;
                 }
+                // The packet that closes a connection is sent once, and may be lost; a reset is sent until it is known.
+                while cut.iter().any(is_unacknowledged) && connection.close_reason().is_none() {
+                    sleep(LOOK).await;
+                }
             };
-            let _ = timeout(patience, arrived).await;
-            drop((kept, connection, permit));
+            let _ = timeout(patience, known).await;
+            drop((ended, cut, connection, permit));
         });
     }
 }

@@ -52,7 +52,7 @@ struct Shared {
     recorded: Mutex<Vec<Vec<u8>>>,
     lost: AtomicU64,
     carried: AtomicU64,
-    /// Bytes that were sent from a forged address, and that came to it.
+    /// Datagrams that were sent from a forged address, and bytes that came to it.
     forged: AtomicU64,
     answered: AtomicU64,
 }
@@ -93,7 +93,7 @@ impl Relay {
         self.shared.carried.load(Ordering::SeqCst)
     }
 
-    /// Bytes sent from a forged address, and bytes that the server sent to it.
+    /// Datagrams sent from a forged address, and bytes that the server sent to it.
     pub(crate) fn forged(&self) -> (u64, u64) {
         (self.shared.forged.load(Ordering::SeqCst), self.shared.answered.load(Ordering::SeqCst))
     }
@@ -150,6 +150,10 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
             }
             received = downstream.recv_from(&mut from_client) => {
                 let Ok((len, from)) = received else { continue };
+                // Not QUIC: somebody asks whether anybody is there.
+                if len < 20 {
+                    continue;
+                }
                 client = Some(from);
                 let bytes = from_client[..len].to_vec();
                 if shared.record.load(Ordering::SeqCst) {
@@ -159,7 +163,7 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
                     up = upstream(server).await;
                 }
                 if shared.forge.load(Ordering::SeqCst) && number % 8 == 0 {
-                    shared.forged.fetch_add(len as u64, Ordering::SeqCst);
+                    shared.forged.fetch_add(1, Ordering::SeqCst);
                     let _ = forger.send(&bytes).await;
                 }
                 (bytes, true)
