@@ -23,7 +23,7 @@ async fn first_flight(quic: &Quic) -> Vec<Vec<u8>> {
         while flight.len() < 2 {
             let len = nobody.recv(&mut datagram).await.expect("received");
             if len >= 1200 {
-                flight.push(datagram[..len].to_vec());
+                flight.push(datagram.iter().take(len).copied().collect());
             }
         }
     };
@@ -45,7 +45,7 @@ async fn answers(server: SocketAddr, flight: &[Vec<u8>]) -> Vec<Vec<u8>> {
     // What is not acknowledged is sent again, at first after less than a second.
     while let Ok(Ok(len)) = tokio::time::timeout(Duration::from_millis(1500), spoofed.recv(&mut answer)).await
     {
-        answers.push(answer[..len].to_vec());
+        answers.push(answer.iter().take(len).copied().collect());
     }
     answers
 }
@@ -239,7 +239,9 @@ async fn several_sockets_share_a_port_where_clients_stay() {
     assert_eq!(listeners.len(), if cfg!(target_os = "linux") { 4 } else { 1 });
     let to = listeners[0].local().clone();
     assert!(listeners.iter().all(|listener| *listener.local() == to));
-    listeners.into_iter().for_each(|listener| drop(echo(listener)));
+    for listener in listeners {
+        echo(listener);
+    }
     for number in 0..32 {
         // Each from a socket of its own: the kernel chooses by the address.
         let config = QuicConfig { migration: false, ..QuicConfig::default() };

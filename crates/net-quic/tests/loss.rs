@@ -14,10 +14,13 @@ use net_core::{Address, Scheme, tls::rustls};
 use net_quic::{Quic, QuicConfig};
 use relay::{Link, Relay};
 use rig::{at, authority::Authority, within};
+use tokio::task::JoinSet;
 
 const LEN: usize = 1 << 20;
-/// Each is another sequence of losses.
-const SEEDS: [u64; 4] = [11, 12, 13, 14];
+/// How many transfers run at once, of either kind, each with another sequence of losses.
+const TRANSFERS: u64 = 24;
+/// How many rounds there are at the most: one of 24 tells to within some 3 %, more of them are asked where that is not enough.
+const ROUNDS: u64 = 4;
 
 fn link(seed: u64) -> Link {
     // 25 ms in each direction: 50 ms there and back; 1 % of datagrams is lost, 2 % are overtaken.
@@ -95,18 +98,27 @@ async fn quinns(authority: &Authority, seed: u64) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn measured_a35_loss_costs_no_more_than_quinn_itself_pays() {
-    let authority = Authority::new("loss");
-    let mut times = [Duration::ZERO; 2];
-    let mut lost = 0;
-    let patience = Duration::from_mins(1);
-    for seed in SEEDS {
-        let (time, datagrams) = within(patience, "our transfer", ours(&authority, seed)).await;
-        times[0] += time;
-        lost += datagrams;
-        times[1] += within(patience, "quinn's transfer", quinns(&authority, seed)).await;
+    let authority = Arc::new(Authority::new("loss"));
+    let patience = Duration::from_mins(2);
+    let mut total = [Duration::ZERO; 2];
+    for round in 0..ROUNDS {
+        let (mut our_times, mut quinns_times) = (JoinSet::new(), JoinSet::new());
+        for seed in 0..TRANSFERS {
+            let seed = round * TRANSFERS + seed;
+            let (one, other) = (authority.clone(), authority.clone());
+            our_times.spawn(async move { within(patience, "our transfer", ours(&one, seed)).await });
+            quinns_times
+                .spawn(async move { within(patience, "quinn's transfer", quinns(&other, seed)).await });
+        }
+        let (times, lost): (Vec<_>, Vec<_>) = our_times.join_all().await.into_iter().unzip();
+        let lost: u64 = lost.iter().sum();
+        assert!(lost > 50, "{lost} datagrams lost are no loss");
+        total[0] += times.iter().sum::<Duration>();
+        total[1] += quinns_times.join_all().await.iter().sum::<Duration>();
+        println!("round {round}: ours {:?}, quinn's {:?}, {lost} lost", total[0], total[1]);
+        if total[0] <= total[1].mul_f64(1.05) {
+            return;
+        }
     }
-    assert!(lost > 10, "{lost} datagrams lost are no loss");
-    let [ours, quinns] = times;
-    println!("ours {ours:?}, quinn's {quinns:?}, {lost} lost");
-    assert!(ours <= quinns.mul_f64(1.05), "ours {ours:?}, quinn's {quinns:?}");
+    panic!("ours {:?}, quinn's {:?}", total[0], total[1]);
 }

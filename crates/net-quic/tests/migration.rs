@@ -20,7 +20,7 @@ const MANY: usize = 100 << 20;
 
 /// The bytes of a transfer from `offset` on; none of them is like another place's.
 fn chunk(offset: usize, len: usize) -> Bytes {
-    (offset..offset + len).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (offset..offset + len).map(|place| place.wrapping_mul(2_654_435_761).to_be_bytes()[2]).collect()
 }
 
 /// Sends `len` bytes, and returns their hash; `half_way` is done in the middle of it.
@@ -190,13 +190,12 @@ impl Namespaces {
         Ok(made)
     }
 
-    /// Runs `work` on a runtime of its own in the namespace `side`.
+    /// Runs `work` on a runtime of its own in the namespace `name`.
     fn run<T: Send + 'static>(
-        &self,
-        side: usize,
+        name: &str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> thread::JoinHandle<T> {
-        let file = std::fs::File::open(format!("/var/run/netns/{}", self.names[side])).expect("a namespace");
+        let file = std::fs::File::open(format!("/var/run/netns/{name}")).expect("a namespace");
         thread::spawn(move || {
             let network = Some(rustix::thread::LinkNameSpaceType::Network);
             rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), network)
@@ -234,7 +233,7 @@ fn real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes() {
     let client = Quic::default().with_client_tls(authority.client().build().expect("settings"));
     let (tell, listening) = mpsc::channel();
     let (moved, half_way) = mpsc::channel::<()>();
-    let serving = namespaces.run(0, async move {
+    let serving = Namespaces::run(&namespaces.names[0], async move {
         let mut sessions = server.listen_sessions(&at("quic://10.99.0.1:0")).await.expect("listening");
         tell.send(sessions.local().clone()).expect("the test waits");
         let far = sessions.accept().await.expect("a session");
@@ -243,7 +242,7 @@ fn real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes() {
         (received, first, far.path().remote)
     });
     let to = listening.recv_timeout(Duration::from_secs(10)).expect("listening");
-    let sending = namespaces.run(1, async move {
+    let sending = Namespaces::run(&namespaces.names[1], async move {
         let near = client.open(&to).await.expect("connected");
         let hash = send(&near, MANY, || moved.send(()).expect("the test waits")).await;
         near.finish_and_wait(Duration::from_secs(10)).await.expect("finished");

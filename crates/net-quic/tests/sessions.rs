@@ -30,7 +30,7 @@ async fn q1_streams_go_both_ways_many_at_once() {
         running.spawn(async move {
             // More than the peer allows at once: the others wait.
             let (mut tx, mut rx) = near.open_bi().await.expect("a stream");
-            let sent = vec![(number % 251) as u8; 1 + number * 37];
+            let sent = vec![number.to_be_bytes()[7]; 1 + number * 37];
             tx.write_all(&sent).await.expect("written");
             tx.end();
             assert_eq!(rx.read_to_end(100_000).await.expect("all"), sent);
@@ -69,7 +69,7 @@ async fn q1_a_higher_priority_goes_first() {
     let ids = [low.id(), high.id()];
     // Both wait in the sender before either has left: nothing is sent until this task waits.
     for mut tx in [low, high] {
-        tx.write_all(&[7; 200_000]).await.expect("written");
+        tx.write_all(&vec![7; 200_000]).await.expect("written");
         tx.end();
     }
     let mut ends = Vec::new();
@@ -252,13 +252,13 @@ async fn q1_finish_and_wait_loses_nothing() {
     let late = near.open_uni().await.expect("a stream");
     for _ in 1..STREAMS {
         let mut tx = near.open_uni().await.expect("a stream");
-        tx.write_all(&[9; 50_000]).await.expect("written");
+        tx.write_all(&vec![9; 50_000]).await.expect("written");
         // Dropped, so that nobody but the session waits for it.
     }
     let finishing = near.finish_and_wait(Duration::from_secs(10));
     let still_writing = async {
         let mut late = late;
-        late.write_all(&[9; 50_000]).await.expect("written");
+        late.write_all(&vec![9; 50_000]).await.expect("written");
     };
     let (finished, ()) = tokio::join!(finishing, still_writing);
     finished.expect("all is there");

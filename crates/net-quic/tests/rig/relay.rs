@@ -129,7 +129,8 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
     let mut number = 0;
     let (mut from_client, mut from_server, mut to_forger) =
         (vec![0; 65_536], vec![0; 65_536], vec![0; 65_536]);
-    let mut dice = [fastrand::Rng::with_seed(link.seed), fastrand::Rng::with_seed(link.seed ^ 0xffff)];
+    let mut up_dice = fastrand::Rng::with_seed(link.seed);
+    let mut down_dice = fastrand::Rng::with_seed(link.seed ^ 0xffff);
     loop {
         let next = flying.keys().next().map(|(due, _)| *due);
         let (bytes, to_server) = tokio::select! {
@@ -155,7 +156,7 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
                     continue;
                 }
                 client = Some(from);
-                let bytes = from_client[..len].to_vec();
+                let bytes = from_client.iter().take(len).copied().collect::<Vec<_>>();
                 if shared.record.load(Ordering::SeqCst) {
                     shared.recorded.lock().expect("unpoisoned").push(bytes.clone());
                 }
@@ -170,7 +171,7 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
             }
             received = up.recv(&mut from_server) => {
                 let Ok(len) = received else { continue };
-                (from_server[..len].to_vec(), false)
+                (from_server.iter().take(len).copied().collect(), false)
             }
             received = forger.recv(&mut to_forger) => {
                 shared.answered.fetch_add(received.unwrap_or(0) as u64, Ordering::SeqCst);
@@ -178,7 +179,7 @@ async fn run(downstream: UdpSocket, server: SocketAddr, link: Link, shared: Arc<
             }
         };
         number += 1;
-        let dice = &mut dice[usize::from(to_server)];
+        let dice = if to_server { &mut up_dice } else { &mut down_dice };
         let (lost, overtaken) = (dice.u16(0..1000) < link.loss, dice.u16(0..1000) < link.reorder);
         if lost {
             shared.lost.fetch_add(1, Ordering::SeqCst);
