@@ -65,11 +65,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` printed something that is not UTF-8"))
 }
 
-/// Where a release build puts the executable `name` of this workspace.
+/// Where cargo builds: the target directory that it tells, whatever it is set by.
 ///
 /// # Errors
 /// When cargo does not tell its target directory.
-pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
+pub(crate) fn target_directory() -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Metadata {
         target_directory: PathBuf,
@@ -77,7 +77,15 @@ pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
     let metadata = output(&mut cargo(["metadata", "--no-deps", "--format-version", "1"]))?;
     let metadata: Metadata =
         serde_json::from_str(&metadata).context("cannot read what `cargo metadata` printed")?;
-    Ok(metadata.target_directory.join("release").join(format!("{name}{EXE_SUFFIX}")))
+    Ok(metadata.target_directory)
+}
+
+/// Where a release build puts the executable `name` of this workspace.
+///
+/// # Errors
+/// As [`target_directory`].
+pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
+    Ok(target_directory()?.join("release").join(format!("{name}{EXE_SUFFIX}")))
 }
 
 /// Shows and runs `command`, passes its two outputs through, and gives the lines for which `keep` holds.

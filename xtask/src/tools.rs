@@ -1,6 +1,6 @@
 //! The programs that the tasks need, and how each is installed where it is missing.
 
-use std::{env, process::Command};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -42,6 +42,58 @@ impl Tool {
     }
 }
 
+/// A program of Python in an environment of its own, at the versions pinned here, all that it needs included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Environment {
+    name: &'static str,
+    pins: &'static [&'static str],
+}
+
+/// A foreign implementation of QUIC, as client, as server and as attacker.
+pub(crate) const AIOQUIC: Environment = Environment {
+    name: "aioquic",
+    pins: &[
+        "aioquic==1.7.2",
+        "attrs==26.1.0",
+        "certifi==2026.10.18",
+        "cffi==2.1.1",
+        "cryptography==50.0.2",
+        "pycparser==3.12",
+        "pylsqpack==1.0.0",
+        "pyopenssl==26.4.0",
+        "service-identity==26.1.0",
+        "typing-extensions==4.16.0",
+    ],
+};
+
+impl Environment {
+    /// Makes the environment below cargo's target directory unless it is there with the same pins; gives its Python.
+    ///
+    /// # Errors
+    /// When there is no Python, or the packages cannot be installed.
+    pub(crate) fn ensure(self) -> Result<PathBuf> {
+        let directory = run::target_directory()?.join("tools").join(self.name);
+        let python = directory.join("bin").join("python");
+        let (installed, pins) = (directory.join("pins"), self.pins.join("\n"));
+        if std::fs::read_to_string(&installed).is_ok_and(|found| found == pins) {
+            return Ok(python);
+        }
+        eprintln!("{} is missing; it is installed from PyPI once", self.name);
+        let venv = || run::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&directory));
+        if venv().is_err() {
+            // On Debian the module is there without what it needs.
+            install(&["python3-venv"])?;
+            venv()?;
+        }
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        run::run(Command::new(&python).args(pip).args(self.pins))
+            .with_context(|| format!("{} could not be installed", self.name))?;
+        // Last, so that an installation that was cut short is made again.
+        std::fs::write(&installed, pins)?;
+        Ok(python)
+    }
+}
+
 /// A program of the system, and the Debian package that brings it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Program {
@@ -58,6 +110,18 @@ pub(crate) const OPENSSL: Program = Program {
     name: "openssl",
     package: "openssl",
     purpose: "tests of TLS have it as a foreign client and server",
+};
+/// Another foreign client of QUIC, ngtcp2's.
+pub(crate) const GTLSCLIENT: Program = Program {
+    name: "gtlsclient",
+    package: "ngtcp2-client",
+    purpose: "tests of QUIC have it as a foreign client",
+};
+/// Makes network namespaces, between which a client's address changes.
+pub(crate) const IP: Program = Program {
+    name: "ip",
+    package: "iproute2",
+    purpose: "tests of QUIC move a client between addresses with it",
 };
 pub(crate) const STRACE: Program =
     Program { name: "strace", package: "strace", purpose: "tests count system calls with it" };
@@ -80,8 +144,14 @@ pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
         purposes.join(", "),
         packages.join(" ")
     );
-    let Some(prefix) = privileged() else { bail!(advice) };
     eprintln!("missing: {}; installing {}", purposes.join(", "), packages.join(" "));
+    install(&packages).context(advice.clone())?;
+    if self::missing(programs).is_empty() { Ok(()) } else { bail!(advice) }
+}
+
+/// Installs packages of Debian.
+fn install(packages: &[&str]) -> Result<()> {
+    let Some(prefix) = privileged() else { bail!("no right to install {}", packages.join(" ")) };
     let apt = |arguments: &[&str]| {
         let words: Vec<&str> =
             prefix.iter().copied().chain(["apt-get"]).chain(arguments.iter().copied()).collect();
@@ -89,12 +159,9 @@ pub(crate) fn ensure_programs(programs: &[Program]) -> Result<()> {
         run::run(Command::new(program).args(rest).env("DEBIAN_FRONTEND", "noninteractive"))
     };
     let install: Vec<&str> =
-        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages).collect();
+        ["install", "-y", "--no-install-recommends"].into_iter().chain(packages.iter().copied()).collect();
     // Where the package lists are there, no update is needed; a fresh image has none.
-    if apt(&install).is_err() {
-        apt(&["update"]).and_then(|()| apt(&install)).context(advice.clone())?;
-    }
-    if self::missing(programs).is_empty() { Ok(()) } else { bail!(advice) }
+    apt(&install).or_else(|_| apt(&["update"]).and_then(|()| apt(&install)))
 }
 
 /// Whether the process runs in continuous integration.

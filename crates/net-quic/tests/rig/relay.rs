@@ -1,5 +1,6 @@
-//! A relay of UDP between a client and a server: it delays, loses, reorders, copies, and changes the address that the server
-//! sees. What happens to a datagram follows from a seed and its number alone.
+//! A relay of UDP between a client and a server: it delays, loses, reorders, repeats, and changes the address that is seen.
+//!
+//! What happens to a datagram follows from a seed and its number alone.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
