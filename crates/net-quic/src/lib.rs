@@ -3,6 +3,7 @@
 //! * [`Quic`] carries messages at `quic://host:port`: the frames of one stream, a
 //!   [length prefix](net_core::frame::LengthPrefix) unless set. [`QuicDatagrams`] carries them as datagrams (RFC 9221),
 //!   which may be lost.
+//! * [`QuicStreams`] serves every stream of every session as a connection.
 //! * [`QuicSession`] is one connection with all that QUIC has: streams with priorities and codes, datagrams, paths that
 //!   change, figures.
 //! * [`EarlySession`] sends early data (0-RTT), of which only what is declared [`Idempotent`] travels.
@@ -46,6 +47,7 @@ mod socket;
 mod source;
 mod stats;
 mod stream;
+mod streams;
 
 pub use attempts::{Attempt, Attempts};
 pub use config::{Congestion, QuicConfig};
@@ -57,3 +59,4 @@ pub use quic::{Quic, QuicReceiver, QuicSender};
 pub use session::{Path, QuicSession, REFUSED};
 pub use stats::QuicStats;
 pub use stream::{ABORTED, RecvStream, SendStream};
+pub use streams::{QuicStreams, StreamListener};

@@ -13,7 +13,7 @@ use net_core::{
 };
 
 use crate::{
-    QuicReceiver, QuicSender, QuicSession, RecvStream, SendStream,
+    QuicReceiver, QuicSender, QuicSession, RecvStream, SendStream, StreamListener,
     session::{Shared, frame},
     source::Source,
 };
@@ -91,6 +91,11 @@ pub struct QuicSessions<F = LengthPrefix> {
 impl<F: Framing> QuicSessions<F> {
     pub(crate) fn new(source: Source<Shared>, local: Address, framing: F, max_buffered: usize) -> Self {
         Self { acceptor: Acceptor::new(source, local), framing, max_buffered }
+    }
+
+    /// Gives a message connection for every bidirectional stream of every session, instead of the sessions.
+    pub fn into_streams(self) -> StreamListener<F> {
+        StreamListener::new(self.acceptor, self.framing, self.max_buffered)
     }
 
     /// Returns the address it listens at, with the port that the system chose.

@@ -280,6 +280,10 @@ impl<F> QuicSession<F> {
         exported.map_err(|_| Error::new(ErrorKind::InvalidConfig, "export keying material"))
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     fn pair(
         &self,
         streams: Result<(quinn::SendStream, quinn::RecvStream), quinn::ConnectionError>,
@@ -329,7 +333,7 @@ impl<F: Framing> QuicSession<F> {
     }
 
     /// Lets a stream in, or refuses it.
-    fn admit(
+    pub(crate) fn admit(
         &self,
         tx: quinn::SendStream,
         rx: quinn::RecvStream,

@@ -7,7 +7,7 @@ use net_core::{
     frame::{AnyFraming, Delimiter, LengthPrefix, Raw},
     testing::laws::conformance,
 };
-use net_quic::{Congestion, QuicConfig};
+use net_quic::{Congestion, QuicConfig, QuicStreams};
 use rig::{at, datagrams, quic, quic_with};
 
 #[tokio::test]
@@ -76,6 +76,11 @@ async fn quic_obeys_with_a_framing_chosen_at_run_time() {
 async fn quic_obeys_where_every_client_must_show_its_address() {
     let config = QuicConfig { retry_threshold: 0, ..QuicConfig::default() };
     conformance(quic_with(config, LengthPrefix::default()), at("quic://127.0.0.1:0")).await;
+}
+
+#[tokio::test]
+async fn streams_of_sessions_obey() {
+    conformance(QuicStreams::new(quic()), at("quic://127.0.0.1:0")).await;
 }
 
 #[tokio::test]

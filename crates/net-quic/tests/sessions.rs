@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use net_core::{Admission, ErrorKind, Limits, Listener, Transport, frame::LengthPrefix, tls::TlsInfo};
-use net_quic::{ABORTED, Quic, QuicConfig, QuicSession, REFUSED};
+use net_quic::{ABORTED, Quic, QuicConfig, QuicSession, QuicStreams, REFUSED};
 use rig::{at, connect, quic, quic_with, session, soon};
 
 #[tokio::test]
@@ -141,6 +141,31 @@ async fn q1_a_session_listens_to_the_streams_of_its_peer() {
     Listener::close(&mut far);
     let error = soon("Closed", far.accept()).await.expect_err("closed");
     assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn q1_every_stream_of_every_session_is_a_connection_of_one_listener() {
+    let quic = quic();
+    let listener = QuicStreams::new(quic.clone()).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    rig::echo(listener);
+    let sessions = [soon("a session", quic.open(&to)).await, soon("a session", quic.open(&to)).await];
+    for session in sessions {
+        let session = session.expect("connected");
+        let mut connections = Vec::new();
+        for number in 0..10 {
+            let mut near = session.open_messages().await.expect("a stream");
+            near.send(format!("hello {number}")).await.expect("sent");
+            connections.push(near);
+        }
+        for (number, near) in connections.iter_mut().enumerate() {
+            let echoed = soon("the echo", near.recv()).await.expect("received");
+            assert_eq!(echoed.as_deref(), Some(format!("hello {number}").as_bytes()));
+        }
+    }
+    let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+    near.send("and one of my own").await.expect("sent");
+    assert!(soon("the echo", near.recv()).await.expect("received").is_some());
 }
 
 #[tokio::test]
