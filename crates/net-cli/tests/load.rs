@@ -13,8 +13,11 @@ fn json(line: &str) -> serde_json::Value {
 #[test]
 fn the_demo_shows_every_transport_in_every_format() {
     let shown = net(["demo", "--quick"]).expect(0).stdout.join("\n");
-    let transports =
-        if cfg!(unix) { &["memory", "unix", "tcp", "tcps"][..] } else { &["memory", "tcp", "tcps"] };
+    let transports = if cfg!(unix) {
+        &["memory", "unix", "tcp", "tcps", "quic"][..]
+    } else {
+        &["memory", "tcp", "tcps", "quic"]
+    };
     for transport in transports {
         for format in ["raw", "message"] {
             let row = |line: &&str| line.contains(&format!(" {transport} ")) && line.contains(format);

@@ -52,7 +52,6 @@ impl Target {
         let end = attacker.line().await;
         attacker.go();
         let held = held.max(self.held());
-        println!("{action}: {held} bytes held, {end}");
         self.is_served().await;
         (end, held)
     }

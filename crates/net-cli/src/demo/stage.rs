@@ -27,6 +27,7 @@ pub(crate) enum Transport {
     Unix,
     Tcp,
     Tls,
+    Quic,
 }
 
 impl Transport {
@@ -37,6 +38,7 @@ impl Transport {
         Self::Unix,
         Self::Tcp,
         Self::Tls,
+        Self::Quic,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Transport {
             Self::Unix => "unix",
             Self::Tcp => "tcp",
             Self::Tls => "tcps",
+            Self::Quic => "quic",
         }
     }
 }
@@ -96,6 +99,11 @@ impl Stage {
             Transport::Tls => {
                 secure(&mut sockets)?;
                 let address = "tcps://127.0.0.1:0".parse().map_err(Failure::start)?;
+                serve::listen(address, framing, &sockets, config, echo).await?
+            }
+            Transport::Quic => {
+                secure(&mut sockets)?;
+                let address = "quic://127.0.0.1:0".parse().map_err(Failure::start)?;
                 serve::listen(address, framing, &sockets, config, echo).await?
             }
         };
