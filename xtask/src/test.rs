@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     run,
-    tools::{self, NEXTEST, OPENSSL, PYTHON, STRACE},
+    tools::{self, AIOQUIC, GTLSCLIENT, IP, NEXTEST, OPENSSL, PYTHON, STRACE},
 };
 
 /// The packages that tests, documentation and feature checks cover: all but the peers of the benches, a large tree
@@ -43,13 +43,16 @@ impl Test {
     pub(crate) fn run_for_summary(&self) -> Result<String> {
         NEXTEST.ensure()?;
         tools::ensure_programs(if cfg!(target_os = "linux") {
-            &[OPENSSL, PYTHON, STRACE]
+            &[GTLSCLIENT, IP, OPENSSL, PYTHON, STRACE]
         } else {
             &[OPENSSL, PYTHON]
         })?;
+        let aioquic = AIOQUIC.ensure()?;
 
         run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
-        let tests = run::run_keeping(self.nextest().env("NET_BIN", run::release_binary("net")?), is_summary)?;
+        let mut nextest = self.nextest();
+        nextest.env("NET_BIN", run::release_binary("net")?).env("AIOQUIC_PYTHON", aioquic);
+        let tests = run::run_keeping(&mut nextest, is_summary)?;
         let tests = tests.last().context("cargo-nextest printed no summary")?.trim().to_owned();
         if !self.arguments.is_empty() {
             return Ok(format!("     {tests}"));

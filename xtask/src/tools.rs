@@ -67,6 +67,23 @@ pub(crate) const SSLYZE: Environment = Environment {
     ],
 };
 
+/// A foreign implementation of QUIC, as client, as server and as attacker.
+pub(crate) const AIOQUIC: Environment = Environment {
+    name: "aioquic",
+    pins: &[
+        "aioquic==1.7.2",
+        "attrs==26.1.0",
+        "certifi==2026.10.18",
+        "cffi==2.1.1",
+        "cryptography==50.0.2",
+        "pycparser==3.12",
+        "pylsqpack==1.0.0",
+        "pyopenssl==26.4.0",
+        "service-identity==26.1.0",
+        "typing-extensions==4.16.0",
+    ],
+};
+
 impl Environment {
     /// Makes the environment below cargo's target directory unless it is there with the same pins; gives its Python.
     ///
@@ -111,6 +128,18 @@ pub(crate) const OPENSSL: Program = Program {
     name: "openssl",
     package: "openssl",
     purpose: "tests of TLS have it as a foreign client and server",
+};
+/// Another foreign client of QUIC, ngtcp2's.
+pub(crate) const GTLSCLIENT: Program = Program {
+    name: "gtlsclient",
+    package: "ngtcp2-client",
+    purpose: "tests of QUIC have it as a foreign client",
+};
+/// Makes network namespaces, between which a client's address changes.
+pub(crate) const IP: Program = Program {
+    name: "ip",
+    package: "iproute2",
+    purpose: "tests of QUIC move a client between addresses with it",
 };
 pub(crate) const STRACE: Program =
     Program { name: "strace", package: "strace", purpose: "tests count system calls with it" };

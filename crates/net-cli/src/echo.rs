@@ -15,7 +15,8 @@ pub(crate) enum Echo {
     ///
     /// The first line on standard output is `listening URL`, once connections are accepted; everything else goes to
     /// standard error. In the raw format each message comes back; in the message format kind 0 (request) is answered
-    /// with 1, kind 2 (notification) with 2.
+    /// with 1, kind 2 (notification) with 2. Over QUIC the bytes of every bidirectional stream come back, for clients that
+    /// speak `echo` by ALPN.
     ///
     /// Ctrl-C or SIGTERM drains: exit status 0. A second one cuts at once: exit status 130 or 143.
     #[command(after_help = SERVER_EXAMPLES)]
@@ -29,7 +30,8 @@ Examples:
   net echo server tcp://[::]:9000 --format message --max-message-len 64MiB
   net echo server unix:///run/app.sock --unix-mode 600
   net echo server tcp://127.0.0.1:0 --framing lines
-  net echo server tcps://127.0.0.1:9443 --cert certs/server.pem --key certs/server.key";
+  net echo server tcps://127.0.0.1:9443 --cert certs/server.pem --key certs/server.key
+  net echo server quic://127.0.0.1:4433 --cert certs/server.pem --key certs/server.key";
 
 impl Echo {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {

@@ -4,8 +4,8 @@ use std::{future::Future, pin::Pin, process::ExitCode, time::Duration};
 
 use clap::Args;
 use net_core::{
-    Address, Message, MessageRef, Transport,
-    frame::AnyFraming,
+    Address, Message, MessageRef, Scheme, Transport,
+    frame::{AnyFraming, Raw},
     tls::{TlsWatch, WatchConfig},
 };
 use net_messaging::{
@@ -16,7 +16,7 @@ use crate::{
     event::Event,
     failure::Failure,
     log::{self, Log},
-    options::{Limits, Listening, Serving, Socket, Wire},
+    options::{Limits, Listening, Serving, Socket, Wire, WireFormat},
     output,
     signals::Signals,
     target::Target,
@@ -47,7 +47,7 @@ impl Serve {
     /// Serves until a signal or until it can accept no more, drains, and says what was cut.
     pub(crate) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
         let address = self.target.address()?;
-        let framing = self.wire.framing()?;
+        let framing = self.bytes_of_streams(&address, self.wire.framing()?);
         let drain = self.serving.drain()?;
         let config = self.limits.config(&self.wire, &self.serving);
         // Kept until everything is told.
@@ -96,6 +96,15 @@ impl Serve {
         });
         served.map_err(Failure::start)?;
         Ok(status)
+    }
+}
+
+impl Serve {
+    /// Of a stream of QUIC every byte is sent back as it comes, so that any client is served; only an answer of another kind
+    /// needs what marks a message.
+    fn bytes_of_streams(&self, address: &Address, framing: AnyFraming) -> AnyFraming {
+        let plain = self.wire.format == WireFormat::Raw && matches!(framing, AnyFraming::LengthPrefix(_));
+        if address.scheme() == Scheme::Quic && plain { AnyFraming::Raw(Raw::default()) } else { framing }
     }
 }
 

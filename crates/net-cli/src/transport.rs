@@ -5,6 +5,7 @@ use net_core::{
     frame::{AnyFraming, Framing},
     tls::{ClientTls, ServerTls},
 };
+use net_quic::{Quic, QuicConfig, QuicStreams};
 use net_tcp::{Tcp, TcpConfig};
 #[cfg(unix)]
 use net_tcp::{Unix, UnixConfig};
@@ -16,6 +17,7 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
     pub(crate) tcp: TcpConfig,
+    pub(crate) quic: QuicConfig,
     pub(crate) client_tls: Option<ClientTls>,
     pub(crate) server_tls: Option<ServerTls>,
     #[cfg(unix)]
@@ -61,6 +63,17 @@ fn framed<F: Framing, W: With>(
             }
             Ok(with.with(tcp))
         }
+        Scheme::Quic => {
+            let mut quic = Quic::with_framing(sockets.quic.clone(), framing);
+            if let Some(tls) = &sockets.client_tls {
+                quic = quic.with_client_tls(tls.clone());
+            }
+            if let Some(tls) = &sockets.server_tls {
+                quic = quic.with_server_tls(tls.clone());
+            }
+            // Every stream of every session is served, so that each may be a request.
+            Ok(with.with(QuicStreams::new(quic)))
+        }
         #[cfg(unix)]
         Scheme::Unix => Ok(with.with(Unix::with_framing(sockets.unix, framing))),
         // A datagram marks its message by itself.
@@ -71,7 +84,9 @@ fn framed<F: Framing, W: With>(
         Scheme::Mem => Err(Failure::usage(format_args!("{address}: mem:// joins tasks of one process only"))
             .hint("between processes use unix:///path or tcp://host:port")),
         scheme => Err(Failure::usage(format_args!("{address}: this command does not speak {scheme}:// yet"))
-            .hint("use tcp://host:port, tcps://host:port, udp://host:port or unix:///path")),
+            .hint(
+                "use tcp://host:port, tcps://host:port, udp://host:port, quic://host:port or unix:///path",
+            )),
     }
 }
 

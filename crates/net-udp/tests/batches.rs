@@ -25,7 +25,7 @@ async fn take(socket: &UdpSocket, count: usize) -> Vec<(Bytes, SocketAddr)> {
 }
 
 fn payload(len: usize, number: usize) -> Bytes {
-    (0..len).map(|index| (index.wrapping_mul(31) ^ number) as u8).collect()
+    (0..len).map(|index| (index.wrapping_mul(31) ^ number).to_le_bytes()[0]).collect()
 }
 
 #[tokio::test]

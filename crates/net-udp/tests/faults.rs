@@ -134,7 +134,7 @@ async fn a23_what_waits_for_all_sessions_is_bounded_in_bytes() {
     for _ in 0..10_u64 {
         let near = bound().connect(to).expect("a route");
         for _ in 0..5 {
-            near.send(&[1; 20_000]).await.expect("sent");
+            near.send(&vec![1; 20_000]).await.expect("sent");
         }
         far.push(soon("a session", listener.accept()).await.expect("a session"));
     }
@@ -144,7 +144,7 @@ async fn a23_what_waits_for_all_sessions_is_bounded_in_bytes() {
     far.clear();
     counted(&mut listener, "their end", |stats| stats.sessions == 0).await;
     let near = bound().connect(to).expect("a route");
-    near.send(&[1; 20_000]).await.expect("sent");
+    near.send(&vec![1; 20_000]).await.expect("sent");
     let mut far = soon("room again", listener.accept()).await.expect("a session");
     assert_eq!(far.recv().await.expect("received").map(|message| message.len()), Some(20_000));
 }

@@ -46,7 +46,7 @@ async fn a_foreign_server_answers() {
     let to = at(&format!("udp://127.0.0.1:{}", first.trim()));
     let mut near = Udp::new(UdpConfig::default()).connect(&to).await.expect("a route");
     for len in LENGTHS {
-        let payload: Vec<u8> = (0..len).map(|index| (31 * index + len) as u8).collect();
+        let payload: Vec<u8> = (0..len).map(|index| (31 * index + len).to_le_bytes()[0]).collect();
         near.send(payload.clone()).await.expect("sent");
         let answer = soon("an answer", near.recv()).await.expect("received").expect("a message");
         assert_eq!(answer, payload);

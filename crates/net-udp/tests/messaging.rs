@@ -89,7 +89,7 @@ async fn a23_broadcasts_do_not_amplify() {
         .observer(withheld.clone())
         .on_message(|session, message| {
             // Who knows the word has heard it.
-            if message.payload() == &"the word" {
+            if message.payload() == "the word" {
                 session.info().details::<UdpPeer>().expect("a peer").prove();
             }
             async move { Ok(Some(message.into_reply())) }

@@ -32,6 +32,7 @@ fn any(text: &str) -> SocketAddr {
 }
 
 /// Tells whether this is the namespace in which `test` is to run; else runs it there.
+#[allow(clippy::print_stderr, reason = "a test that is not run says so")]
 fn is_inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;

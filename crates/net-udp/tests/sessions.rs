@@ -129,7 +129,7 @@ async fn finishing_wakes_who_receives() {
 #[tokio::test]
 async fn closing_takes_no_time() {
     let (_near, _listener, far) = session(UdpConfig::default(), b"one").await;
-    far.close(Duration::from_secs(3_600)).await.expect("nothing to wait for");
+    far.close(Duration::from_hours(1)).await.expect("nothing to wait for");
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn listeners_that_share_a_port_share_the_peers() {
         assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b"again"[..]));
     }
     let port = at(&format!("udp://{to}"));
-    let error = Udp::default().listen_many(&port, 2).await.err().expect("another server is there");
+    let error = Udp::default().listen_many(&port, 2).await.map(drop).expect_err("another server is there");
     assert_eq!(error.kind(), ErrorKind::AddressInUse);
 }
 
@@ -262,7 +262,7 @@ async fn what_is_no_address_of_this_transport_is_refused() {
     let nobody = udp.connect(&at("udp://127.0.0.1:0")).await.err().map(|error| error.kind());
     assert_eq!(nobody, Some(ErrorKind::InvalidAddress));
     let (listener, to) = listen(UdpConfig::default()).await;
-    let error = udp.listen(&at(&format!("udp://{to}"))).await.err().expect("in use");
+    let error = udp.listen(&at(&format!("udp://{to}"))).await.map(drop).expect_err("in use");
     assert_eq!(error.kind(), ErrorKind::AddressInUse);
     assert!(error.to_string().contains(&to.to_string()), "{error}");
     drop(listener);
@@ -276,8 +276,11 @@ async fn a_name_is_resolved() {
     near.send("hello").await.expect("sent");
     let mut far = soon("a session", listener.accept()).await.expect("a session");
     assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"hello"[..]));
-    let unknown =
-        Udp::default().connect(&at("udp://no-such-name.invalid:9")).await.err().expect("no such name");
+    let unknown = Udp::default()
+        .connect(&at("udp://no-such-name.invalid:9"))
+        .await
+        .map(drop)
+        .expect_err("no such name");
     assert_eq!(unknown.kind(), ErrorKind::Unresolved);
 }
 
@@ -286,7 +289,7 @@ async fn u6_a_failure_names_every_address_and_why() {
     // Both families of the wildcard are taken, each by a socket of its own.
     let v4 = net_udp::UdpSocket::bind(([0, 0, 0, 0], 0).into()).expect("a socket");
     let at = at(&format!("udp://:{}", v4.local().port()));
-    let error = Udp::default().listen(&at).await.err().expect("in use");
+    let error = Udp::default().listen(&at).await.map(drop).expect_err("in use");
     assert_eq!(error.kind(), ErrorKind::AddressInUse);
     let told = error.report();
     for address in [format!("[::]:{}", v4.local().port()), v4.local().to_string()] {

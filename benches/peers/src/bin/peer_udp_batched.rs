@@ -27,7 +27,7 @@ fn main() -> io::Result<()> {
         let mut views: [IoSliceMut<'_>; BATCH_SIZE] =
             array::from_fn(|_| IoSliceMut::new(each.next().unwrap_or_default()));
         match state.recv((&socket).into(), &mut views, &mut metas) {
-            Ok(count) => echo(&socket, metas.get(..count).unwrap_or_default(), &views)?,
+            Ok(count) => echo(&socket, metas.get(..count).unwrap_or_default(), &views),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 poll(&mut [PollFd::new(&socket, PollFlags::IN)], None)?;
             }
@@ -36,7 +36,7 @@ fn main() -> io::Result<()> {
     }
 }
 
-fn echo(socket: &UdpSocket, metas: &[RecvMeta], slots: &[IoSliceMut<'_>]) -> io::Result<()> {
+fn echo(socket: &UdpSocket, metas: &[RecvMeta], slots: &[IoSliceMut<'_>]) {
     let views: [IoSlice<'_>; BATCH_SIZE] = array::from_fn(|index| {
         let len = metas.get(index).map_or(0, |meta| meta.len);
         IoSlice::new(slots.get(index).and_then(|slot| slot.get(..len)).unwrap_or_default())
@@ -59,5 +59,4 @@ fn echo(socket: &UdpSocket, metas: &[RecvMeta], slots: &[IoSliceMut<'_>]) -> io:
             Err(_) => rest = rest.get_mut(1..).unwrap_or_default(),
         }
     }
-    Ok(())
 }

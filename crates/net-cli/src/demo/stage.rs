@@ -28,6 +28,7 @@ pub(crate) enum Transport {
     Tcp,
     Tls,
     Udp,
+    Quic,
 }
 
 impl Transport {
@@ -39,6 +40,7 @@ impl Transport {
         Self::Tcp,
         Self::Tls,
         Self::Udp,
+        Self::Quic,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Transport {
             Self::Tcp => "tcp",
             Self::Tls => "tcps",
             Self::Udp => "udp",
+            Self::Quic => "quic",
         }
     }
 }
@@ -103,6 +106,11 @@ impl Stage {
             Transport::Tls => {
                 secure(&mut sockets)?;
                 let address = "tcps://127.0.0.1:0".parse().map_err(Failure::start)?;
+                serve::listen(address, framing, &sockets, config, echo).await?
+            }
+            Transport::Quic => {
+                secure(&mut sockets)?;
+                let address = "quic://127.0.0.1:0".parse().map_err(Failure::start)?;
                 serve::listen(address, framing, &sockets, config, echo).await?
             }
         };

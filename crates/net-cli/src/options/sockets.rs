@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::Args;
 use net_core::Address;
+use net_quic::QuicConfig;
 use net_tcp::{Keepalive, TcpConfig};
 
 use super::{ClientSide, ServerSide, Size, Time, Timeout};
@@ -37,7 +38,7 @@ pub(crate) struct Socket {
     #[arg(long, value_name = "SIZE")]
     send_buffer: Option<Size>,
 
-    /// The kernel's receive buffer of TCP and UDP (`SO_RCVBUF`) [default: the system's; UDP 4MiB]
+    /// The kernel's receive buffer of TCP, UDP and QUIC (`SO_RCVBUF`) [default: the system's; UDP 4MiB]
     #[arg(long, value_name = "SIZE")]
     recv_buffer: Option<Size>,
 
@@ -54,7 +55,8 @@ pub(crate) struct Listening {
     #[arg(long, value_name = "N", default_value_t = TcpConfig::default().backlog)]
     backlog: u32,
 
-    /// Let other processes of this user listen at the same TCP port (`SO_REUSEPORT`)
+    /// Let other processes of this user listen at the same port (`SO_REUSEPORT`); over QUIC, clients then stay where they
+    /// are
     #[arg(long)]
     reuse_port: bool,
 
@@ -91,6 +93,10 @@ impl Socket {
         sockets.tcp.reuse_port = listening.reuse_port;
         sockets.udp.backlog = usize::try_from(listening.backlog).unwrap_or(usize::MAX);
         sockets.udp.reuse_port = listening.reuse_port;
+        sockets.quic.reuse_port = listening.reuse_port;
+        // They exclude each other.
+        sockets.quic.migration = !listening.reuse_port;
+        set_protocols(&mut sockets, listening.tls.protocols(address)?);
         #[cfg(unix)]
         {
             sockets.unix.backlog = listening.backlog;
@@ -108,6 +114,9 @@ impl Socket {
         sockets.tcp.bind = connecting.bind;
         sockets.udp.connect_timeout = connect_timeout;
         sockets.udp.bind = connecting.bind;
+        sockets.quic.connect_timeout = connect_timeout;
+        sockets.quic.bind = connecting.bind;
+        set_protocols(&mut sockets, connecting.tls.protocols(address)?);
         #[cfg(unix)]
         {
             sockets.unix.connect_timeout = connect_timeout;
@@ -135,12 +144,26 @@ impl Socket {
         sockets.udp.send_buffer_len = len(self.send_buffer);
         sockets.udp.recv_buffer_len = len(self.recv_buffer).or(sockets.udp.recv_buffer_len);
         sockets.udp.max_buffered = self.max_buffered.0;
+        sockets.quic = QuicConfig {
+            alpn: vec!["echo".to_owned(), "net".to_owned()],
+            send_buffer_len: len(self.send_buffer),
+            recv_buffer_len: len(self.recv_buffer),
+            max_buffered: self.max_buffered.0,
+            ..sockets.quic
+        };
         #[cfg(unix)]
         {
             sockets.unix.send_buffer_len = len(self.send_buffer);
             sockets.unix.max_buffered = self.max_buffered.0;
         }
         sockets
+    }
+}
+
+/// Sets the protocols of QUIC, where some are named.
+fn set_protocols(sockets: &mut Sockets, protocols: &[String]) {
+    if !protocols.is_empty() {
+        sockets.quic.alpn = protocols.to_vec();
     }
 }
 

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use net_core::{
-    Address,
+    Address, Scheme,
     tls::{ClientCertificates, ClientTls, Pem, ServerTls, TlsBuilder, TlsVersion},
 };
 
 use crate::failure::Failure;
 
-/// TLS of a server, at tcps:// addresses.
+/// TLS of a server, at tcps:// and quic:// addresses.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "TLS (tcps://)")]
+#[command(next_help_heading = "TLS (tcps://, quic://)")]
 pub(crate) struct ServerSide {
     /// The server's certificate, with those that lead from it to the root behind it (PEM); may be repeated, each with
     /// its --key: a client is shown the one for the name that it asks for
@@ -39,9 +39,9 @@ pub(crate) struct ServerSide {
     both: Both,
 }
 
-/// TLS of a client, at tcps:// addresses.
+/// TLS of a client, at tcps:// and quic:// addresses.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "TLS (tcps://)")]
+#[command(next_help_heading = "TLS (tcps://, quic://)")]
 pub(crate) struct ClientSide {
     /// Authorities that vouch for the server (PEM) [default: those that this machine trusts]
     #[arg(long, value_name = "FILE")]
@@ -81,6 +81,10 @@ struct Both {
     /// Key-exchange groups, the preferred first [default: X25519MLKEM768 and those of aws-lc-rs]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     tls_groups: Vec<String>,
+
+    /// Protocols of QUIC by ALPN, the preferred first [default: echo,net]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    alpn: Vec<String>,
 
     /// Write the secrets of every connection to the file that `SSLKEYLOGFILE` names, for Wireshark
     #[arg(long)]
@@ -132,10 +136,20 @@ impl Both {
     }
 }
 
+impl Both {
+    fn protocols(&self, address: &Address) -> Result<&[String], Failure> {
+        if !self.alpn.is_empty() && address.scheme() != Scheme::Quic {
+            return Err(Failure::usage(format_args!("--alpn does not go with {address}"))
+                .hint("it names the protocols of quic://"));
+        }
+        Ok(&self.alpn)
+    }
+}
+
 impl ServerSide {
     /// What the flags mean at `address`; `None` where that is not secure.
     pub(crate) fn settings(&self, address: &Address) -> Result<Option<ServerTls>, Failure> {
-        if !address.scheme().is_over_tls() {
+        if !is_secure(address) {
             return none(
                 &[(!self.cert.is_empty(), "--cert"), (self.client_ca.is_some(), "--client-ca")],
                 address,
@@ -166,7 +180,7 @@ impl ServerSide {
 impl ClientSide {
     /// What the flags mean at `address`; `None` where that is not secure.
     pub(crate) fn settings(&self, address: &Address) -> Result<Option<ClientTls>, Failure> {
-        if !address.scheme().is_over_tls() {
+        if !is_secure(address) {
             let flags =
                 [(self.ca.is_some(), "--ca"), (self.cert.is_some(), "--cert"), (self.insecure, "--insecure")];
             return none(&flags, address);
@@ -191,13 +205,32 @@ impl ClientSide {
     }
 }
 
+impl ServerSide {
+    /// The protocols that are named for QUIC.
+    pub(crate) fn protocols(&self, address: &Address) -> Result<&[String], Failure> {
+        self.both.protocols(address)
+    }
+}
+
+impl ClientSide {
+    /// The protocols that are named for QUIC.
+    pub(crate) fn protocols(&self, address: &Address) -> Result<&[String], Failure> {
+        self.both.protocols(address)
+    }
+}
+
+/// Tells whether what is at `address` is always encrypted.
+fn is_secure(address: &Address) -> bool {
+    address.scheme().is_over_tls() || address.scheme() == Scheme::Quic
+}
+
 /// No settings; whoever asked for them at an address without TLS is told.
 fn none<T>(flags: &[(bool, &str)], address: &Address) -> Result<Option<T>, Failure> {
     match flags.iter().find(|(given, _)| *given) {
         None => Ok(None),
         Some((_, flag)) => {
             Err(Failure::usage(format_args!("{flag} does not go with {address}, which has no TLS"))
-                .hint("write tcps:// instead of tcp://"))
+                .hint("write tcps:// or quic:// instead of tcp://"))
         }
     }
 }

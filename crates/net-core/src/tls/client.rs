@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    ClientConfig, ClientConnection, KeyLogFile,
+    ClientConfig, ClientConnection, CommonState, KeyLogFile,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     crypto::hash::Hash,
@@ -141,7 +141,9 @@ impl ClientTls {
     }
 
     /// Returns what the handshake of `connection` agreed on, and counts it: what a transport calls once it is over.
-    pub fn established(&self, connection: &ClientConnection) -> TlsInfo {
+    ///
+    /// Both forms of a connection are this state: that over TCP, and that over QUIC.
+    pub fn established(&self, connection: &CommonState) -> TlsInfo {
         let info = TlsInfo::of(connection, None, self.inner.verifies, self.inner.sha256);
         self.inner.counts.add(&info);
         info

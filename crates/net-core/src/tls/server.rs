@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    KeyLogFile, ServerConfig, ServerConnection,
+    CommonState, KeyLogFile, ServerConfig, ServerConnection,
     crypto::CryptoProvider,
     crypto::hash::Hash,
     server::{
@@ -146,7 +146,13 @@ impl ServerTls {
 
     /// Returns what the handshake of `connection` agreed on, and counts it: what a transport calls once it is over.
     pub fn established(&self, connection: &ServerConnection) -> TlsInfo {
-        let info = TlsInfo::of(connection, connection.server_name(), true, self.inner.sha256);
+        self.established_as(connection, connection.server_name())
+    }
+
+    /// Returns what a handshake agreed on in which the client asked for `server_name`, and counts it, as
+    /// [`established`](Self::established) does: for a connection over QUIC.
+    pub fn established_as(&self, connection: &CommonState, server_name: Option<&str>) -> TlsInfo {
+        let info = TlsInfo::of(connection, server_name, true, self.inner.sha256);
         self.inner.counts.add(&info);
         info
     }

@@ -227,7 +227,7 @@ pub(crate) fn peek<F: Framing>(framing: F, wire: Chunked) -> Outcome {
             let shown = receiver.peek().map(Bytes::copy_from_slice);
             assert_eq!(receiver.peek().map(Bytes::copy_from_slice), shown, "to look changes nothing");
             if let Some(shown) = &shown
-                && messages.len() % 3 > 0
+                && !messages.len().is_multiple_of(3)
             {
                 receiver.consume();
                 receiver.consume();

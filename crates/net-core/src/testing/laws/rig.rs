@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    pin::pin,
     sync::{
         Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +13,10 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use crate::{Address, Connection, Listener, Receiver, Result, Sender, Transport};
 
@@ -127,17 +131,28 @@ pub(super) async fn connect<T: Transport>(
             well("accept a connection", listener.accept()),
         );
     }
-    let mut near = well("connect", transport.connect(to)).await?;
+    // Some unreliable transports have a handshake, which needs a listener that accepts; others know of a peer by what it
+    // sends.
+    let mut near = None;
     let greeted = async {
+        let mut connecting = pin!(transport.connect(to));
+        let mut accepting = pin!(listener.accept());
         loop {
-            near.tx.send(GREETING).await?;
-            if let Ok(accepted) = timeout(AGAIN, listener.accept()).await {
-                return accepted;
+            tokio::select! {
+                connected = &mut connecting, if near.is_none() => near = Some(connected?),
+                accepted = &mut accepting => break accepted,
+                () = sleep(AGAIN), if near.is_some() => {}
+            }
+            if let Some(near) = &mut near {
+                near.tx.send(GREETING).await?;
             }
         }
     };
     let far = well("accept a connection that has greeted", greeted).await?;
-    Ok((near, far))
+    match near {
+        Some(near) => Ok((near, far)),
+        None => Err("a connection was accepted that nobody made".into()),
+    }
 }
 
 /// The message `index` of the series `tag`: its first ten letters are a number of its own, the others random.

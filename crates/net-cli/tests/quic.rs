@@ -1,0 +1,76 @@
+//! QUIC of the command: every byte of every stream comes back, to its own clients and to a foreign one.
+
+mod rig;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use rig::{Server, net, released};
+use tempfile::TempDir;
+
+/// Certificates as `net certs` makes them.
+fn certs() -> TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    net(["certs", directory.path().to_str().expect("is text")]).expect(0);
+    directory
+}
+
+fn file(directory: &TempDir, name: &str) -> String {
+    directory.path().join(name).to_str().expect("is text").to_owned()
+}
+
+fn server(directory: &TempDir, flags: &str) -> Server {
+    let (cert, key) = (file(directory, "server.pem"), file(directory, "server.key"));
+    Server::start(released(), "quic://127.0.0.1:0", &format!("--cert {cert} --key {key} {flags}"))
+}
+
+#[test]
+fn q1_the_commands_of_the_command_speak_quic() {
+    let certs = certs();
+    let ca = file(&certs, "ca.pem");
+    let bytes = server(&certs, "");
+    assert!(bytes.url.starts_with("quic://127.0.0.1:"), "{}", bytes.url);
+    for framing in ["length", "lines", "none"] {
+        let flags = ["--framing", framing, "--ca", &ca];
+        let ended = net([&["echo", "client", &bytes.url, "hello"], &flags[..]].concat()).expect(0);
+        assert_eq!(ended.stdout, ["hello"], "{framing}");
+    }
+    net(["echo", "client", &bytes.url, "hello"]).expect(1).tells("certificate");
+    net(["echo", "client", &bytes.url, "hello", "--ca", &ca, "--alpn", "other"]).expect(1);
+    let texts = file(&certs, "texts");
+    fs::write(&texts, "one\ntwo\nthree\n").expect("written");
+    net(["send", &bytes.url, "--file", &texts, "--ca", &ca]).expect(0);
+    let load = ["bench", "client", &bytes.url, "--ca", &ca, "--connections", "4", "--duration", "1s"];
+    net(load).expect(0);
+
+    let messages = server(&certs, "--format message");
+    let ended = net(["echo", "client", &messages.url, "hello", "--ca", &ca, "--format", "message"]).expect(0);
+    assert_eq!(ended.stdout, ["hello"]);
+}
+
+#[test]
+fn q1_flags_of_quic_and_scheme_must_go_together() {
+    net(["echo", "server", "quic://127.0.0.1:0"]).expect(1).tells("0 of --cert");
+    net(["echo", "server", "tcp://127.0.0.1:0", "--alpn", "echo"]).expect(1).tells("--alpn");
+}
+
+#[test]
+fn real_d14_a_foreign_client_gets_every_byte_of_every_stream_back() {
+    let certs = certs();
+    let server = server(&certs, "");
+    let python = std::env::var_os("AIOQUIC_PYTHON")
+        .expect("AIOQUIC_PYTHON names a Python with aioquic: run `cargo xtask test`, which makes one");
+    let client = Path::new(env!("CARGO_MANIFEST_DIR")).join("../net-quic/tests/peers/client.py");
+    for action in ["streams", "frames", "abort", "migrate", "resume"] {
+        let mut command = Command::new(&python);
+        command.arg(&client).arg(server.url.trim_start_matches("quic://")).arg(action);
+        command.args(["--alpn", "echo", "--ca", &file(&certs, "ca.pem")]).stdin(Stdio::null());
+        let output = command.output().expect("it starts");
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && text.contains("ok "), "{action}: {text}");
+    }
+}

@@ -1,0 +1,170 @@
+//! How QUIC connections are made and accepted, and what they may take.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// How QUIC connections are made and accepted, and what they may take.
+///
+/// A setting that contradicts another one, or is out of its range, is [`ErrorKind::InvalidConfig`] from the first use.
+///
+/// [`ErrorKind::InvalidConfig`]: net_core::ErrorKind::InvalidConfig
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_quic::{Congestion, QuicConfig};
+///
+/// let config = QuicConfig { congestion: Congestion::Bbr, ..QuicConfig::default() };
+/// assert_eq!(config.retry_threshold, 256);
+///
+/// // A path of 1 Gbit/s and 80 ms: 10 MB are on their way at once.
+/// let long = QuicConfig::default().for_path(125_000_000, Duration::from_millis(80));
+/// assert_eq!(long.stream_window, 10_000_000);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
+pub struct QuicConfig {
+    /// The protocols that ALPN (RFC 7301) offers and chooses from, the preferred first. Default: `net`.
+    ///
+    /// QUIC needs one (RFC 9001 §8.1); a list in the TLS settings is for TLS over TCP.
+    pub alpn: Vec<String>,
+    /// The address that clients send from; port 0 lets the system choose one. Default: the system's choice.
+    pub bind: Option<SocketAddr>,
+    /// How long connecting may take, name resolution, every address and the handshake included; a listener's name
+    /// resolution, too. Default: 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub connect_timeout: Duration,
+    /// How long one address is tried alone before the next one is tried beside it. Default: 250 ms.
+    ///
+    /// Source: RFC 8305 §5, "Connection Attempt Delay".
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub attempt_delay: Duration,
+    /// How long a connection may be silent before it is broken; the shorter of both sides' counts. Default: 60 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
+    pub idle_timeout: Option<Duration>,
+    /// After what silence a client asks its server for a sign of life; shorter than the idle time-out, or it is of no
+    /// use. Default: 20 s, less than most NATs forget a mapping in.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
+    pub keepalive_interval: Option<Duration>,
+    /// How long a connection that was dropped goes on to deliver what was flushed. Default: 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub close_timeout: Duration,
+    /// The kernel's send buffer, in bytes (`SO_SNDBUF`). Default: the system's.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub send_buffer_len: Option<usize>,
+    /// The kernel's receive buffer, in bytes (`SO_RCVBUF`), which all connections of a listener share. Default: the
+    /// system's.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub recv_buffer_len: Option<usize>,
+    /// Bytes that a sender of messages gathers before a message waits; one message always fits. Default: 256 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub max_buffered: usize,
+    /// What a peer may send on one stream before it is read, in bytes. Default: 4 MiB: 335 Mbit/s at a round trip of
+    /// 100 ms; see [`for_path`](Self::for_path).
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub stream_window: usize,
+    /// What a peer may send on all streams of a connection before it is read, in bytes. Default: 8 MiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub connection_window: usize,
+    /// What is kept of a connection's sent bytes until they are acknowledged; more than that waits. Default: 8 MiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub send_window: usize,
+    /// How many bidirectional streams a peer may have open at once. Default: 128.
+    pub max_bidi_streams: u32,
+    /// How many unidirectional streams a peer may have open at once. Default: 128.
+    pub max_uni_streams: u32,
+    /// Datagrams (RFC 9221) that wait to be read, in bytes; the oldest make room. `None`: none are received, and none
+    /// can be sent. Default: 256 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub datagram_recv_buffer_len: Option<usize>,
+    /// Datagrams that wait to be sent, in bytes. Default: 256 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub datagram_send_buffer_len: usize,
+    /// How it is decided how much may be on its way. Default: CUBIC.
+    pub congestion: Congestion,
+    /// The longest datagram that is sent before the path is known, in bytes, UDP's head not counted. From 1200 on; a path
+    /// that does not carry as much loses the handshake. Default: 1200.
+    pub initial_mtu: u16,
+    /// The longest datagram that is tried on a path (RFC 8899), in bytes; `None` ends the discovery. Default: 1452, which
+    /// Ethernet carries.
+    pub max_mtu: Option<u16>,
+    /// Several datagrams leave by one system call where the system can (UDP GSO). Default: true.
+    pub segmentation_offload: bool,
+    /// A server goes on with clients whose address changes (RFC 9000 §9). Default: true.
+    pub migration: bool,
+    /// Lets other sockets of this user listen at the same address (`SO_REUSEPORT`). The kernel chooses among them by the
+    /// client's address, so a client whose address changes would reach another one: not with `migration`. Default: false.
+    pub reuse_port: bool,
+    /// Above so many handshakes with clients that have not shown that they receive at their address, a client must show
+    /// that first (Retry, RFC 9000 §8.1.2); 0: each must. Default: 256.
+    pub retry_threshold: usize,
+    /// How many clients may wait for a listener to look at them; more are not heard. Default: 1024.
+    pub max_incoming: usize,
+    /// Data may travel in the first flight of a resumed session (0-RTT), where an attacker can repeat it. Default: false.
+    ///
+    /// A client sends it by [`Quic::connect_early`](crate::Quic::connect_early) alone; a server's sessions tell of each
+    /// stream whether it [is early](crate::RecvStream::is_early).
+    pub early_data: bool,
+}
+
+/// How it is decided how much may be on its way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum Congestion {
+    /// CUBIC (RFC 9438): losses are signs of congestion; quick to use long paths.
+    #[default]
+    Cubic,
+    /// `NewReno` (RFC 9002 §7): losses are signs of congestion; slow on long paths.
+    NewReno,
+    /// BBR: sends as fast as what arrives says, whatever is lost. Experimental.
+    Bbr,
+}
+
+impl Default for QuicConfig {
+    fn default() -> Self {
+        Self {
+            alpn: vec!["net".to_owned()],
+            bind: None,
+            connect_timeout: Duration::from_secs(10),
+            attempt_delay: Duration::from_millis(250),
+            idle_timeout: Some(Duration::from_mins(1)),
+            keepalive_interval: Some(Duration::from_secs(20)),
+            close_timeout: Duration::from_secs(10),
+            send_buffer_len: None,
+            recv_buffer_len: None,
+            max_buffered: 256 * 1024,
+            stream_window: 4 << 20,
+            connection_window: 8 << 20,
+            send_window: 8 << 20,
+            max_bidi_streams: 128,
+            max_uni_streams: 128,
+            datagram_recv_buffer_len: Some(256 * 1024),
+            datagram_send_buffer_len: 256 * 1024,
+            congestion: Congestion::default(),
+            initial_mtu: 1200,
+            max_mtu: Some(1452),
+            segmentation_offload: true,
+            migration: true,
+            reuse_port: false,
+            retry_threshold: 256,
+            max_incoming: 1024,
+            early_data: false,
+        }
+    }
+}
+
+impl QuicConfig {
+    /// Sizes the windows for a path that carries `bytes_per_second` and takes `round_trip`: one stream fills it.
+    #[must_use]
+    pub fn for_path(self, bytes_per_second: u64, round_trip: Duration) -> Self {
+        let on_its_way = u128::from(bytes_per_second) * round_trip.as_micros() / 1_000_000;
+        let stream_window = usize::try_from(on_its_way).unwrap_or(usize::MAX).max(64 * 1024);
+        let connection_window = stream_window.saturating_mul(2);
+        Self { stream_window, connection_window, send_window: connection_window, ..self }
+    }
+}

@@ -1,0 +1,241 @@
+//! Connecting: names to addresses, one attempt beside another, one deadline for all.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use net_core::{Address, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
+use quinn::{TokenMemoryCache, TransportConfig};
+use tokio::{
+    net::UdpSocket,
+    runtime::{Handle, Id},
+    time::{sleep, timeout},
+};
+
+use crate::{
+    QuicConfig,
+    attempts::Attempts,
+    crypto::{ClientCrypto, Failure, Settings},
+    error::{of_connect, of_handshake},
+    parameters::{Purpose, Role, transport},
+    resolve,
+    session::{self, Client, Shared, info, local_of},
+    socket,
+};
+
+/// After how long without an answer it is asked whether anybody is there at all.
+const ASK_AFTER: Duration = Duration::from_millis(50);
+/// How long the system is given to say that nobody is.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How many sockets are remembered; those of runtimes that are gone make room.
+const MAX_SOCKETS: usize = 64;
+
+/// Connects clients, on one socket for each family of addresses and each runtime.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    config: Arc<QuicConfig>,
+    tls: Option<Settings<ClientTls>>,
+    sockets: Mutex<Vec<ClientSocket>>,
+    /// What servers gave to show them that this client receives at its address.
+    tokens: Arc<TokenMemoryCache>,
+}
+
+#[derive(Debug)]
+struct ClientSocket {
+    endpoint: quinn::Endpoint,
+    runtime: Id,
+    v6: bool,
+}
+
+impl Connector {
+    pub(crate) fn new(config: Arc<QuicConfig>, tls: Option<ClientTls>) -> Self {
+        let tls = tls.map(|tls| Settings::new(&tls, &config.alpn, config.early_data));
+        Self { config, tls, sockets: Mutex::default(), tokens: Arc::default() }
+    }
+
+    /// Makes a session with the server at `to`; `early`: one whose handshake may still run, where there is a ticket.
+    pub(crate) async fn connect(&self, to: &Address, purpose: Purpose, early: bool) -> Result<Shared> {
+        if to.scheme() != Scheme::Quic {
+            return Err(Error::new(ErrorKind::InvalidAddress, "connect").at(to));
+        }
+        let Some(tls) = &self.tls else {
+            let error = Error::new(ErrorKind::Unsupported, "connect").at(to);
+            return Err(error.because("quic:// needs TLS settings: set them by with_client_tls"));
+        };
+        let transport = transport(&self.config, Role::Client, purpose)?;
+        let mut attempts = Attempts::default();
+        let connecting = async {
+            let mut waiting = resolve::connectable(to).await?.into_iter();
+            if let Some(from) = self.config.bind {
+                let same: Vec<_> = waiting.clone().filter(|to| to.is_ipv6() == from.is_ipv6()).collect();
+                // From an address of one family none of the other is reached.
+                if !same.is_empty() {
+                    waiting = same.into_iter();
+                }
+            }
+            let mut running = FuturesUnordered::new();
+            loop {
+                match waiting.next() {
+                    Some(address) => {
+                        let place = attempts.begin(address);
+                        let attempt = self.attempt(tls, to, address, transport.clone(), early);
+                        running.push(async move { (place, attempt.await) });
+                    }
+                    None if running.is_empty() => return Ok(None),
+                    None => {}
+                }
+                let finished = if waiting.len() > 0 {
+                    timeout(self.config.attempt_delay, running.next()).await.unwrap_or(None)
+                } else {
+                    running.next().await
+                };
+                match finished {
+                    Some((_, Ok(session))) => return Ok(Some(session)),
+                    // What a server has said is not asked again at another of its addresses.
+                    Some((_, Err(error))) if is_final(error.kind()) => return Err(error),
+                    Some((place, Err(error))) => attempts.fail(place, error),
+                    None => {}
+                }
+            }
+        };
+        match timeout(self.config.connect_timeout, connecting).await {
+            Ok(Ok(Some(session))) => Ok(session),
+            Ok(Ok(None)) => Err(attempts.into_error("connect").at(to)),
+            Ok(Err(error)) => Err(error.at(to)),
+            Err(_) => Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(attempts)),
+        }
+    }
+
+    /// Moves the sockets of this runtime to other addresses.
+    pub(crate) fn rebind(&self) -> Result<()> {
+        let runtime = Handle::current().id();
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in sockets.iter().filter(|one| one.runtime == runtime) {
+            socket::for_client(&self.config, one.v6)
+                .and_then(|socket| one.endpoint.rebind(socket))
+                .map_err(|error| Error::from_io(error, "rebind"))?;
+        }
+        Ok(())
+    }
+
+    async fn attempt(
+        &self,
+        tls: &Settings<ClientTls>,
+        to: &Address,
+        address: SocketAddr,
+        transport: Arc<TransportConfig>,
+        early: bool,
+    ) -> Result<Shared> {
+        let failure = Failure::default();
+        // What listens at every address is reached through loopback, and is who it is there.
+        let name = match to.ip() {
+            Some(ip) if ip.is_unspecified() => tls.tls().server_name(&session::address(address))?,
+            _ => tls.tls().server_name(to)?,
+        };
+        let crypto = ClientCrypto::new(tls, name, failure.clone())?;
+        let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+        config.transport_config(transport).token_store(self.tokens.clone());
+        let (endpoint, connecting) = self.begin(config, to, address, &failure)?;
+        let client = || Client { endpoint: endpoint.clone(), config: self.config.clone() };
+        let local = || {
+            let bound = endpoint.local_addr().map_err(|error| Error::from_io(error, "connect"))?;
+            Ok::<_, Error>(local_of(bound, address))
+        };
+        let made = |connection: quinn::Connection, info| {
+            Shared::new(connection, info, Some(client()), None, self.config.close_timeout)
+        };
+        let connecting = if early {
+            match connecting.into_0rtt() {
+                Ok((connection, accepted)) => {
+                    // What the handshake will agree on is not known yet.
+                    let info = Info::new(session::address(local()?), session::address(address));
+                    return Ok(made(connection, info).with_early(accepted));
+                }
+                Err(connecting) => connecting,
+            }
+        } else {
+            connecting
+        };
+        let connection = tokio::select! {
+            connected = connecting => connected.map_err(|error| of_handshake(error, &failure, "connect"))?,
+            refused = refused(address) => return Err(refused),
+        };
+        let info = info(local()?, address, &connection);
+        Ok(made(connection, info))
+    }
+
+    /// Begins a connection on the socket for `address`, or on a new one where there is none.
+    fn begin(
+        &self,
+        config: quinn::ClientConfig,
+        to: &Address,
+        address: SocketAddr,
+        failure: &Failure,
+    ) -> Result<(quinn::Endpoint, quinn::Connecting)> {
+        let (runtime, v6) = (Handle::current().id(), address.is_ipv6());
+        let host = to.host().to_string();
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = sockets.iter().position(|one| one.runtime == runtime && one.v6 == v6)
+            && let Some(one) = sockets.get(place)
+        {
+            match one.endpoint.connect_with(config.clone(), address, &host) {
+                Ok(connecting) => return Ok((one.endpoint.clone(), connecting)),
+                // Its socket failed.
+                Err(quinn::ConnectError::EndpointStopping) => drop(sockets.remove(place)),
+                Err(error) => return Err(of_connect(error, failure)),
+            }
+        }
+        let endpoint = endpoint(&self.config, v6).map_err(|error| Error::from_io(error, "connect"))?;
+        let connecting = endpoint.connect_with(config, address, &host);
+        let connecting = connecting.map_err(|error| of_connect(error, failure))?;
+        if sockets.len() >= MAX_SOCKETS {
+            sockets.remove(0);
+        }
+        sockets.push(ClientSocket { endpoint: endpoint.clone(), runtime, v6 });
+        Ok((endpoint, connecting))
+    }
+}
+
+fn endpoint(config: &QuicConfig, v6: bool) -> io::Result<quinn::Endpoint> {
+    let socket = socket::for_client(config, v6)?;
+    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
+}
+
+/// Tells whether an error is what the server says, and not the network between.
+fn is_final(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Untrusted
+            | ErrorKind::Rejected
+            | ErrorKind::Protocol
+            | ErrorKind::InvalidConfig
+            | ErrorKind::InvalidAddress
+    )
+}
+
+/// Waits for the system to say that nobody listens at `address`; it never returns where somebody may.
+///
+/// QUIC's own socket is connected to nobody, so the system tells it nothing. Another one that is connected is told: it
+/// sends a byte, which no server takes for a packet and answers, but the host of a closed port does (ICMP).
+async fn refused(address: SocketAddr) -> Error {
+    sleep(ASK_AFTER).await;
+    let asked = async {
+        let socket = UdpSocket::bind(socket::unspecified(address.is_ipv6())).await?;
+        socket.connect(address).await?;
+        loop {
+            socket.send(&[0]).await?;
+            // An answer says nothing either.
+            if let Ok(Err(error)) = timeout(ASK_AGAIN, socket.recv(&mut [0; 1])).await {
+                return Err::<(), io::Error>(error);
+            }
+        }
+    };
+    match asked.await {
+        Err(error) => Error::from_io(error, "connect"),
+        Ok(()) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,263 @@
+//! Messages as datagrams of QUIC (RFC 9221): encrypted, under congestion control, and lost where they are lost.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use net_core::{
+    Acceptor, Address, Admission, Connection, Error, ErrorKind, Guarantees, Info, Listener, Receiver, Result,
+    Sender, Transport,
+    tls::{ClientTls, ServerTls},
+};
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::{
+    QuicConfig, QuicSession,
+    connect::Connector,
+    parameters::Purpose,
+    session::Shared,
+    source::{self, Prepare, Source},
+};
+
+/// The longest message: what every path and every connection ID leaves room for in a packet.
+///
+/// 1200 bytes (RFC 9000 §14) less a head of 1 + 20 + 4, a tag of 16 and the head of the frame, 9.
+const MAX_MESSAGE_LEN: usize = 1150;
+
+/// Carries messages as datagrams over QUIC, at addresses such as `quic://host:port`: the second, unreliable mode.
+///
+/// A message is one datagram of 1150 bytes at the most. It may be lost, and overtake another; it does not come twice. Where
+/// there is no room for one, the sender waits. Longer ones, as the path allows, go by
+/// [`QuicSession::send_datagram`](QuicSession::send_datagram).
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::{Transport, tls::ClientTls};
+/// use net_quic::{QuicConfig, QuicDatagrams};
+///
+/// # async fn example(tls: ClientTls) -> net_core::Result<()> {
+/// let datagrams = QuicDatagrams::new(QuicConfig::default()).with_client_tls(tls);
+/// let mut connection = datagrams.connect(&"quic://example.org:4433".parse()?).await?;
+/// connection.send("here I am").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct QuicDatagrams {
+    config: Arc<QuicConfig>,
+    connector: Arc<Connector>,
+    server_tls: Option<ServerTls>,
+}
+
+impl QuicDatagrams {
+    /// Creates a transport with these settings.
+    pub fn new(config: QuicConfig) -> Self {
+        let config = Arc::new(config);
+        let connector = Arc::new(Connector::new(config.clone(), None));
+        Self { config, connector, server_tls: None }
+    }
+
+    /// Connects with these settings; the host of an address is the name that is sent and verified.
+    #[must_use]
+    pub fn with_client_tls(mut self, tls: ClientTls) -> Self {
+        self.connector = Arc::new(Connector::new(self.config.clone(), Some(tls)));
+        self
+    }
+
+    /// Listens with these settings.
+    #[must_use]
+    pub fn with_server_tls(mut self, tls: ServerTls) -> Self {
+        self.server_tls = Some(tls);
+        self
+    }
+
+    /// Returns the settings.
+    pub fn config(&self) -> &QuicConfig {
+        &self.config
+    }
+}
+
+impl Default for QuicDatagrams {
+    fn default() -> Self {
+        Self::new(QuicConfig::default())
+    }
+}
+
+impl Transport for QuicDatagrams {
+    type Sender = DatagramSender;
+    type Receiver = DatagramReceiver;
+    type Listener = DatagramListener;
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            reliable: false,
+            ordered: false,
+            half_close: false,
+            signals_end: false,
+            signals_abort: false,
+            preserves_messages: true,
+            may_duplicate: false,
+            max_message_len: MAX_MESSAGE_LEN,
+        }
+    }
+
+    async fn connect(&self, to: &Address) -> Result<Connection<DatagramSender, DatagramReceiver>> {
+        let shared = self.connector.connect(to, Purpose::Datagrams, false).await?;
+        Ok(connection(shared))
+    }
+
+    async fn listen(&self, at: &Address) -> Result<DatagramListener> {
+        let mut listeners = self.listen_many(at, 1).await?;
+        listeners.pop().ok_or_else(|| Error::new(ErrorKind::Io, "listen").at(at))
+    }
+
+    /// Gives one listener where clients may [migrate](QuicConfig::migration), which excludes sharing a port.
+    async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<DatagramListener>> {
+        let prepare: Prepare<Shared> = |shared| Box::pin(async { Ok(shared) });
+        let tls = self.server_tls.as_ref();
+        let sources = source::bind(at, n, &self.config, tls, Purpose::Datagrams, prepare).await?;
+        let listener = |source: Source<Shared>| {
+            let local = source.local().clone();
+            DatagramListener(Acceptor::new(source, local))
+        };
+        Ok(sources.into_iter().map(listener).collect())
+    }
+}
+
+/// Makes a message connection of a session.
+fn connection(shared: Shared) -> Connection<DatagramSender, DatagramReceiver> {
+    let info: Info = shared.info().clone();
+    let session = Arc::new(shared);
+    let tx = DatagramSender { session: session.clone(), sending: None, finished: false };
+    let rx = DatagramReceiver { session, receiving: None };
+    Connection::new(tx, rx, info)
+}
+
+/// Accepts connections whose messages are datagrams.
+#[derive(Debug)]
+pub struct DatagramListener(Acceptor<Source<Shared>>);
+
+impl Listener for DatagramListener {
+    type Sender = DatagramSender;
+    type Receiver = DatagramReceiver;
+
+    fn local(&self) -> &Address {
+        self.0.local()
+    }
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Connection<DatagramSender, DatagramReceiver>>> {
+        self.0.poll_accept(cx).map_ok(connection)
+    }
+
+    fn close(&mut self) {
+        self.0.close();
+    }
+
+    fn set_admission(&mut self, admission: Arc<Admission>) {
+        self.0.set_admission(admission);
+    }
+}
+
+/// The sending half of a connection whose messages are datagrams.
+pub struct DatagramSender {
+    session: Arc<Shared>,
+    /// A datagram that waits for room, which belongs to no message any more.
+    sending: Option<Sending>,
+    finished: bool,
+}
+
+type Sending = ReusableBoxFuture<'static, Result<()>>;
+type Receiving = ReusableBoxFuture<'static, Result<Bytes>>;
+
+impl DatagramSender {
+    /// Returns the session, for what else it has.
+    pub fn session(&self) -> QuicSession {
+        let max_buffered = QuicConfig::default().max_buffered;
+        QuicSession::new(self.session.clone(), net_core::frame::LengthPrefix::default(), max_buffered)
+    }
+
+    /// Waits until the datagram before has found room.
+    fn poll_sending(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(())) };
+        let sent = ready!(sending.poll(cx));
+        self.sending = None;
+        Poll::Ready(sent)
+    }
+}
+
+impl Sender for DatagramSender {
+    fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Bytes) -> Poll<Result<()>> {
+        let failed = |kind| Error::new(kind, "send").at(&self.session.info().remote);
+        if self.finished {
+            return Poll::Ready(Err(failed(ErrorKind::Closed)));
+        }
+        if message.len() > MAX_MESSAGE_LEN {
+            return Poll::Ready(Err(failed(ErrorKind::MessageTooLong)));
+        }
+        ready!(self.poll_sending(cx))?;
+        let (session, datagram) = (self.session.clone(), std::mem::take(message));
+        let mut sending = Box::pin(async move { session.send_datagram_wait(datagram).await });
+        match sending.as_mut().poll(cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => {
+                self.sending = Some(ReusableBoxFuture::new(sending));
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        self.poll_sending(cx)
+    }
+
+    fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.poll_sending(cx))?;
+        self.finished = true;
+        Poll::Ready(Ok(()))
+    }
+}
+
+async fn next(session: Arc<Shared>) -> Result<Bytes> {
+    session.recv_datagram().await
+}
+
+/// The receiving half of a connection whose messages are datagrams.
+pub struct DatagramReceiver {
+    session: Arc<Shared>,
+    receiving: Option<Receiving>,
+}
+
+impl Receiver for DatagramReceiver {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
+        let receiving = self.receiving.get_or_insert_with(|| Receiving::new(next(self.session.clone())));
+        let received = ready!(receiving.poll(cx));
+        receiving.set(next(self.session.clone()));
+        Poll::Ready(received.map(Some))
+    }
+}
+
+impl fmt::Debug for QuicDatagrams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicDatagrams").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for DatagramSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramSender").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for DatagramReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatagramReceiver").field("session", &self.session).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,111 @@
+//! Errors of quinn in the terms of this workspace.
+
+use std::io;
+
+use net_core::{
+    Error, ErrorKind,
+    tls::{handshake_error, rustls},
+};
+use quinn::{ConnectError, ConnectionError, ReadError, StoppedError, TransportErrorCode, WriteError};
+
+use crate::crypto::Failure;
+
+/// Codes from here on are alerts of TLS (RFC 9001 §4.8).
+const FIRST_ALERT: u64 = 0x100;
+const LAST_ALERT: u64 = 0x1ff;
+
+/// Makes an error of a connection that could not be made: what TLS found is told, where it is TLS that failed.
+pub(crate) fn of_handshake(error: ConnectionError, failure: &Failure, operation: &'static str) -> Error {
+    if let Some(tls) = failure.get() {
+        return handshake_error(tls.clone(), operation);
+    }
+    if let ConnectionError::ConnectionClosed(closed) = &error {
+        let code = u64::from(closed.error_code);
+        if let FIRST_ALERT..=LAST_ALERT = code {
+            let alert = rustls::AlertDescription::from(u8::try_from(code & 0xff).unwrap_or_default());
+            return handshake_error(rustls::Error::AlertReceived(alert), operation);
+        }
+    }
+    of_connection(error, operation)
+}
+
+/// Makes an error of a connection that could not begin.
+pub(crate) fn of_connect(error: ConnectError, failure: &Failure) -> Error {
+    if let Some(tls) = failure.get() {
+        return handshake_error(tls.clone(), "connect");
+    }
+    let kind = match error {
+        ConnectError::CidsExhausted => ErrorKind::LimitReached,
+        ConnectError::InvalidServerName(_) | ConnectError::InvalidRemoteAddress(_) => {
+            ErrorKind::InvalidAddress
+        }
+        ConnectError::EndpointStopping => ErrorKind::Closed,
+        ConnectError::NoDefaultClientConfig | ConnectError::UnsupportedVersion => ErrorKind::Unsupported,
+    };
+    Error::new(kind, "connect").because(error)
+}
+
+/// Makes an error of a connection that has ended.
+pub(crate) fn of_connection(error: ConnectionError, operation: &'static str) -> Error {
+    Error::new(kind(&error), operation).because(error)
+}
+
+fn kind(error: &ConnectionError) -> ErrorKind {
+    match error {
+        ConnectionError::VersionMismatch => ErrorKind::Unsupported,
+        ConnectionError::TransportError(_) => ErrorKind::Protocol,
+        ConnectionError::ConnectionClosed(closed) => match closed.error_code {
+            TransportErrorCode::CONNECTION_REFUSED => ErrorKind::Refused,
+            TransportErrorCode::NO_ERROR => ErrorKind::Closed,
+            _ => ErrorKind::Rejected,
+        },
+        // 0 is what a connection is closed with whose work is done.
+        ConnectionError::ApplicationClosed(closed) if closed.error_code.into_inner() == 0 => {
+            ErrorKind::Closed
+        }
+        ConnectionError::ApplicationClosed(_) | ConnectionError::Reset => ErrorKind::Reset,
+        ConnectionError::TimedOut => ErrorKind::TimedOut,
+        ConnectionError::LocallyClosed => ErrorKind::Closed,
+        ConnectionError::CidsExhausted => ErrorKind::LimitReached,
+    }
+}
+
+/// Makes an error of writing to a stream.
+pub(crate) fn of_write(error: WriteError) -> io::Error {
+    let kind = match &error {
+        // The peer reads no more: what a closed pipe is.
+        WriteError::Stopped(_) | WriteError::ClosedStream => io::ErrorKind::BrokenPipe,
+        WriteError::ConnectionLost(lost) => io_kind(lost),
+        WriteError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
+    };
+    io::Error::new(kind, error)
+}
+
+/// Makes an error of reading from a stream.
+pub(crate) fn of_read(error: ReadError) -> io::Error {
+    let kind = match &error {
+        ReadError::Reset(_) | ReadError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
+        ReadError::ConnectionLost(lost) => io_kind(lost),
+        ReadError::ClosedStream => io::ErrorKind::NotConnected,
+        ReadError::IllegalOrderedRead => io::ErrorKind::InvalidInput,
+    };
+    io::Error::new(kind, error)
+}
+
+/// Makes an error of waiting for what was sent to be acknowledged.
+pub(crate) fn of_stopped(error: StoppedError) -> io::Error {
+    let kind = match &error {
+        StoppedError::ConnectionLost(lost) => io_kind(lost),
+        StoppedError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
+    };
+    io::Error::new(kind, error)
+}
+
+fn io_kind(error: &ConnectionError) -> io::ErrorKind {
+    match kind(error) {
+        ErrorKind::Closed => io::ErrorKind::NotConnected,
+        ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+        ErrorKind::Protocol => io::ErrorKind::InvalidData,
+        _ => io::ErrorKind::ConnectionReset,
+    }
+}

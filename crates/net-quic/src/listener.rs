@@ -1,0 +1,147 @@
+//! What accepts QUIC connections: as messages, or as sessions with all that QUIC has.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use net_core::{
+    Acceptor, Address, Admission, Connection, Info, Listener, Result,
+    frame::{Framing, LengthPrefix},
+};
+
+use crate::{
+    QuicReceiver, QuicSender, QuicSession, RecvStream, SendStream, StreamListener,
+    session::{Shared, frame},
+    source::Source,
+};
+
+/// A session whose stream of messages is there.
+pub(crate) type Messages = (SendStream, RecvStream, Info);
+
+/// Accepts message connections over QUIC, each on the first stream of a connection.
+///
+/// A connection is given when its client has opened the stream, which this crate's does at once; until then it counts as a
+/// handshake, and has its deadline.
+pub struct QuicListener<F = LengthPrefix> {
+    acceptor: Acceptor<Source<Messages>>,
+    framing: F,
+    max_buffered: usize,
+}
+
+impl<F> QuicListener<F> {
+    pub(crate) fn new(source: Source<Messages>, local: Address, framing: F, max_buffered: usize) -> Self {
+        Self { acceptor: Acceptor::new(source, local), framing, max_buffered }
+    }
+}
+
+impl<F: Framing> Listener for QuicListener<F> {
+    type Sender = QuicSender<F>;
+    type Receiver = QuicReceiver<F>;
+
+    fn local(&self) -> &Address {
+        self.acceptor.local()
+    }
+
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Connection<Self::Sender, Self::Receiver>>> {
+        self.acceptor
+            .poll_accept(cx)
+            .map_ok(|(tx, rx, info)| frame(tx, rx, info, &self.framing, self.max_buffered))
+    }
+
+    fn close(&mut self) {
+        self.acceptor.close();
+    }
+
+    fn set_admission(&mut self, admission: Arc<Admission>) {
+        self.acceptor.set_admission(admission);
+    }
+}
+
+/// Accepts sessions.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(quic: net_quic::Quic) -> net_core::Result<()> {
+/// let mut sessions = quic.listen_sessions(&"quic://:4433".parse()?).await?;
+/// while let Ok(session) = sessions.accept().await {
+///     tokio::spawn(async move {
+///         while let Ok((mut tx, mut rx)) = session.accept_bi().await {
+///             let request = rx.read_to_end(64 * 1024).await?;
+///             tx.write_all(&request).await?;
+///         }
+///         Ok::<_, net_core::Error>(())
+///     });
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct QuicSessions<F = LengthPrefix> {
+    acceptor: Acceptor<Source<Shared>>,
+    framing: F,
+    max_buffered: usize,
+}
+
+impl<F: Framing> QuicSessions<F> {
+    pub(crate) fn new(source: Source<Shared>, local: Address, framing: F, max_buffered: usize) -> Self {
+        Self { acceptor: Acceptor::new(source, local), framing, max_buffered }
+    }
+
+    /// Gives a message connection for every bidirectional stream of every session, instead of the sessions.
+    pub fn into_streams(self) -> StreamListener<F> {
+        StreamListener::new(self.acceptor, self.framing, self.max_buffered)
+    }
+
+    /// Returns the address it listens at, with the port that the system chose.
+    pub fn local(&self) -> &Address {
+        self.acceptor.local()
+    }
+
+    /// Polls for the next session; an error means that it accepts no more.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<QuicSession<F>>> {
+        self.acceptor
+            .poll_accept(cx)
+            .map_ok(|shared| QuicSession::new(Arc::new(shared), self.framing.clone(), self.max_buffered))
+    }
+
+    /// Waits for the next session.
+    ///
+    /// # Errors
+    ///
+    /// It accepts no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no session is lost.
+    pub async fn accept(&mut self) -> Result<QuicSession<F>> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Stops listening; sessions whose handshakes run are still given by [`accept`](Self::accept).
+    pub fn close(&mut self) {
+        self.acceptor.close();
+    }
+
+    /// Puts it under the limits of `admission`, which several listeners may share.
+    pub fn set_admission(&mut self, admission: Arc<Admission>) {
+        self.acceptor.set_admission(admission);
+    }
+}
+
+impl<F> fmt::Debug for QuicListener<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicListener").field("acceptor", &self.acceptor).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for QuicSessions<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicSessions").field("acceptor", &self.acceptor).finish_non_exhaustive()
+    }
+}

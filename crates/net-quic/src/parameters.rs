@@ -1,0 +1,143 @@
+//! The configuration as quinn takes it, checked.
+
+use std::{sync::Arc, time::Duration};
+
+use net_core::{Error, ErrorKind, Result};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
+
+use crate::{Congestion, QuicConfig};
+
+/// The least that a datagram of QUIC is long enough for (RFC 9000 §14).
+const MIN_MTU: u16 = 1200;
+
+/// What the streams of a session are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Whatever the peer opens within the limits.
+    Streams,
+    /// Messages: one stream, which the client opens.
+    Messages,
+    /// Datagrams alone.
+    Datagrams,
+}
+
+/// Which side of a connection takes the parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+/// Refuses what contradicts itself.
+pub(crate) fn check(config: &QuicConfig) -> Result<()> {
+    if config.migration && config.reuse_port {
+        return Err(mistake(
+            "reuse_port and migration exclude each other: the kernel chooses among sockets of one port by the client's \
+             address",
+        ));
+    }
+    if config.alpn.is_empty() || config.alpn.iter().any(|name| name.is_empty() || name.len() > 255) {
+        return Err(mistake("alpn: QUIC needs a protocol (RFC 9001 §8.1), each of 1 to 255 bytes"));
+    }
+    if config.initial_mtu < MIN_MTU || config.max_mtu.is_some_and(|max| max < config.initial_mtu) {
+        return Err(mistake("initial_mtu is at least 1200, and max_mtu at least initial_mtu"));
+    }
+    if config.stream_window == 0 || config.connection_window == 0 || config.send_window == 0 {
+        return Err(mistake("a window of 0 lets nothing through"));
+    }
+    if let (Some(idle), Some(interval)) = (config.idle_timeout, config.keepalive_interval)
+        && interval >= idle
+    {
+        return Err(mistake("keepalive_interval is shorter than idle_timeout, or it is of no use"));
+    }
+    Ok(())
+}
+
+/// Returns the parameters of a connection.
+///
+/// # Errors
+///
+/// As [`check`].
+pub(crate) fn transport(config: &QuicConfig, role: Role, purpose: Purpose) -> Result<Arc<TransportConfig>> {
+    check(config)?;
+    let (bidi, uni) = match (purpose, role) {
+        (Purpose::Streams, _) => (config.max_bidi_streams, config.max_uni_streams),
+        (Purpose::Messages, Role::Server) => (1, 0),
+        (Purpose::Messages, Role::Client) | (Purpose::Datagrams, _) => (0, 0),
+    };
+    let mut transport = TransportConfig::default();
+    transport
+        .max_concurrent_bidi_streams(bidi.into())
+        .max_concurrent_uni_streams(uni.into())
+        .max_idle_timeout(config.idle_timeout.map(idle).transpose()?)
+        // One side is enough; a server would pay for all its clients.
+        .keep_alive_interval(config.keepalive_interval.filter(|_| role == Role::Client))
+        .stream_receive_window(window(config.stream_window))
+        .receive_window(window(config.connection_window))
+        .send_window(config.send_window as u64)
+        .datagram_receive_buffer_size(config.datagram_recv_buffer_len)
+        .datagram_send_buffer_size(config.datagram_send_buffer_len)
+        .initial_mtu(config.initial_mtu)
+        .mtu_discovery_config(config.max_mtu.map(|max| {
+            let mut discovery = MtuDiscoveryConfig::default();
+            discovery.upper_bound(max);
+            discovery
+        }))
+        .enable_segmentation_offload(config.segmentation_offload)
+        .congestion_controller_factory(match config.congestion {
+            Congestion::Cubic => Arc::new(congestion::CubicConfig::default()),
+            Congestion::NewReno => Arc::new(congestion::NewRenoConfig::default()),
+            Congestion::Bbr => Arc::new(congestion::BbrConfig::default()),
+        });
+    Ok(Arc::new(transport))
+}
+
+fn idle(timeout: Duration) -> Result<IdleTimeout> {
+    IdleTimeout::try_from(timeout).map_err(|_| mistake("idle_timeout is longer than QUIC can say"))
+}
+
+fn window(bytes: usize) -> VarInt {
+    VarInt::try_from(bytes).unwrap_or(VarInt::MAX)
+}
+
+fn mistake(what: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidConfig, "configure QUIC").because(what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(config: &QuicConfig) -> String {
+        let error = transport(config, Role::Server, Purpose::Streams).expect_err("a contradiction");
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        error.report()
+    }
+
+    #[test]
+    fn q3_several_sockets_on_one_port_exclude_migration() {
+        let both = QuicConfig { migration: true, reuse_port: true, ..QuicConfig::default() };
+        assert!(refused(&both).contains("exclude each other"));
+        assert!(check(&QuicConfig { migration: false, ..both }).is_ok());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let config = QuicConfig::default;
+        assert!(check(&config()).is_ok());
+        assert!(refused(&QuicConfig { alpn: Vec::new(), ..config() }).contains("alpn"));
+        assert!(refused(&QuicConfig { alpn: vec!["x".repeat(256)], ..config() }).contains("alpn"));
+        assert!(refused(&QuicConfig { initial_mtu: 1199, ..config() }).contains("1200"));
+        assert!(
+            refused(&QuicConfig { initial_mtu: 1400, max_mtu: Some(1300), ..config() }).contains("max_mtu")
+        );
+        assert!(refused(&QuicConfig { stream_window: 0, ..config() }).contains("window"));
+        let interval = Some(Duration::from_mins(1));
+        assert!(
+            refused(&QuicConfig { keepalive_interval: interval, ..config() }).contains("keepalive_interval")
+        );
+        assert!(
+            refused(&QuicConfig { idle_timeout: Some(Duration::MAX), ..config() }).contains("idle_timeout")
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! Messages over QUIC, and the sessions below them.
+
+use std::{fmt, sync::Arc};
+
+use net_core::{
+    Address, Connection, Guarantees, Result, Transport,
+    frame::{Framing, LengthPrefix},
+    framed::{FrameReceiver, FrameSender},
+    tls::{ClientTls, ServerTls},
+};
+
+use crate::{
+    EarlySession, QuicConfig, QuicListener, QuicSession, QuicSessions, RecvStream, SendStream,
+    connect::Connector,
+    error::of_connection,
+    listener::Messages,
+    parameters::Purpose,
+    session::{Shared, frame},
+    source,
+};
+
+/// The sending half of a message connection over QUIC.
+pub type QuicSender<F = LengthPrefix> = FrameSender<SendStream, F>;
+/// The receiving half of a message connection over QUIC.
+pub type QuicReceiver<F = LengthPrefix> = FrameReceiver<RecvStream, F>;
+
+/// Carries messages over QUIC (RFC 9000), at addresses such as `quic://host:port`: each connection is one, and its messages
+/// are the frames of its first bidirectional stream.
+///
+/// Everything else that QUIC has stands on the [sessions](QuicSession) that [`open`](Self::open) and
+/// [`listen_sessions`](Self::listen_sessions) give.
+///
+/// QUIC is always encrypted: a client needs [`ClientTls`], a server [`ServerTls`]; of both, what allows TLS 1.3. They may be
+/// reloaded while they are in use. [`Info::details`](net_core::Info::details) of a connection is a
+/// [`TlsInfo`](net_core::tls::TlsInfo), with the identity of a client that showed a certificate.
+///
+/// Clients of one value, and of its clones, share one socket for each family of addresses.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::{Transport, tls::{ClientTls, Pem, ServerTls}};
+/// use net_quic::Quic;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let server = ServerTls::builder().certificate(Pem::file("server.pem"), Pem::file("server.key")).build()?;
+/// let listener = Quic::default().with_server_tls(server).listen(&"quic://:4433".parse()?).await?;
+///
+/// let client = ClientTls::builder().ca(Pem::file("ca.pem")).build()?;
+/// let quic = Quic::default().with_client_tls(client);
+/// let mut connection = quic.connect(&"quic://localhost:4433".parse()?).await?;
+/// connection.send("hello").await?;
+/// # drop(listener);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Quic<F = LengthPrefix> {
+    config: Arc<QuicConfig>,
+    framing: F,
+    connector: Arc<Connector>,
+    server_tls: Option<ServerTls>,
+}
+
+impl Quic {
+    /// Creates a transport whose messages have a length of 4 bytes in front, big-endian.
+    pub fn new(config: QuicConfig) -> Self {
+        Self::with_framing(config, LengthPrefix::default())
+    }
+}
+
+impl Default for Quic {
+    fn default() -> Self {
+        Self::new(QuicConfig::default())
+    }
+}
+
+impl<F: Framing> Quic<F> {
+    /// Creates a transport whose messages are marked by `framing`.
+    pub fn with_framing(config: QuicConfig, framing: F) -> Self {
+        let config = Arc::new(config);
+        let connector = Arc::new(Connector::new(config.clone(), None));
+        Self { config, framing, connector, server_tls: None }
+    }
+
+    /// Connects with these settings; the host of an address is the name that is sent and verified.
+    #[must_use]
+    pub fn with_client_tls(mut self, tls: ClientTls) -> Self {
+        self.connector = Arc::new(Connector::new(self.config.clone(), Some(tls)));
+        self
+    }
+
+    /// Listens with these settings. Handshakes run beside accepting, and have a deadline.
+    #[must_use]
+    pub fn with_server_tls(mut self, tls: ServerTls) -> Self {
+        self.server_tls = Some(tls);
+        self
+    }
+
+    /// Returns the settings.
+    pub fn config(&self) -> &QuicConfig {
+        &self.config
+    }
+
+    /// Opens a session with the server at `to`.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no connection, with the [`Attempts`](crate::Attempts) as its source where it is the network's fault;
+    /// [`ErrorKind::Untrusted`](net_core::ErrorKind::Untrusted) where the server's certificate is refused,
+    /// [`ErrorKind::Rejected`](net_core::ErrorKind::Rejected) where the server refuses.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons every attempt.
+    pub async fn open(&self, to: &Address) -> Result<QuicSession<F>> {
+        let session = self.connector.connect(to, Purpose::Streams, false).await?;
+        Ok(self.session(session))
+    }
+
+    /// Opens a session with the server at `to` whose handshake may still run: what is sent until it is over travels in the
+    /// first flight (0-RTT), where there is a ticket of an earlier session and the configuration allows
+    /// [`early_data`](QuicConfig::early_data).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future abandons every attempt.
+    pub async fn connect_early(&self, to: &Address) -> Result<EarlySession<F>> {
+        let early = self.config.early_data;
+        let session = self.connector.connect(to, Purpose::Streams, early).await?;
+        Ok(EarlySession::new(self.session(session)))
+    }
+
+    /// Accepts sessions at `at`.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be listened at, with the [`Attempts`](crate::Attempts) as its source.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn listen_sessions(&self, at: &Address) -> Result<QuicSessions<F>> {
+        let mut listeners = self.listen_sessions_many(at, 1).await?;
+        listeners.pop().ok_or_else(|| nothing(at))
+    }
+
+    /// Accepts sessions at `at` with `n` sockets that share one port, one for each runtime of a server; with one where
+    /// clients may [migrate](QuicConfig::migration), which excludes it.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen_sessions`](Self::listen_sessions).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn listen_sessions_many(&self, at: &Address, n: usize) -> Result<Vec<QuicSessions<F>>> {
+        let tls = self.server_tls.as_ref();
+        let sources =
+            source::bind(at, n, &self.config, tls, Purpose::Streams, |shared| Box::pin(async { Ok(shared) }))
+                .await?;
+        let listener = |source: source::Source<Shared>| {
+            let local = source.local().clone();
+            QuicSessions::new(source, local, self.framing.clone(), self.config.max_buffered)
+        };
+        Ok(sources.into_iter().map(listener).collect())
+    }
+
+    /// Sends from other addresses from now on: moves the sockets of this value's clients in this runtime, and every session
+    /// on them, where its server goes on with them ([`migration`](QuicConfig::migration)).
+    ///
+    /// # Errors
+    ///
+    /// Why there can be no other socket; those that were not moved stay as they are.
+    pub fn rebind(&self) -> Result<()> {
+        self.connector.rebind()
+    }
+
+    fn session(&self, shared: Shared) -> QuicSession<F> {
+        QuicSession::new(Arc::new(shared), self.framing.clone(), self.config.max_buffered)
+    }
+}
+
+fn nothing(at: &Address) -> net_core::Error {
+    net_core::Error::new(net_core::ErrorKind::Io, "listen").at(at)
+}
+
+/// Takes the stream that the client of a message connection opens.
+async fn take_stream(shared: Shared) -> Result<Messages> {
+    let (tx, rx) = shared
+        .connection()
+        .accept_bi()
+        .await
+        .map_err(|error| of_connection(error, "accept").at(&shared.info().remote))?;
+    let info = shared.info().clone();
+    let shared = Arc::new(shared);
+    Ok((SendStream::new(tx, shared.clone(), None), RecvStream::new(rx, shared, None), info))
+}
+
+impl<F: Framing> Transport for Quic<F> {
+    type Sender = QuicSender<F>;
+    type Receiver = QuicReceiver<F>;
+    type Listener = QuicListener<F>;
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            preserves_messages: self.framing.preserves_messages(),
+            ..Guarantees::stream(self.framing.max_message_len())
+        }
+    }
+
+    async fn connect(&self, to: &Address) -> Result<Connection<Self::Sender, Self::Receiver>> {
+        let shared = Arc::new(self.connector.connect(to, Purpose::Messages, false).await?);
+        let opened = shared.connection().open_bi().await;
+        let (tx, rx) = opened.map_err(|error| of_connection(error, "connect").at(to))?;
+        let mut tx = SendStream::new(tx, shared.clone(), None);
+        // A server that speaks first needs the stream before anything was sent on it.
+        tx.announce();
+        let info = shared.info().clone();
+        Ok(frame(tx, RecvStream::new(rx, shared, None), info, &self.framing, self.config.max_buffered))
+    }
+
+    async fn listen(&self, at: &Address) -> Result<Self::Listener> {
+        let mut listeners = self.listen_many(at, 1).await?;
+        listeners.pop().ok_or_else(|| nothing(at))
+    }
+
+    /// Gives one listener where clients may [migrate](QuicConfig::migration), which excludes sharing a port.
+    async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<Self::Listener>> {
+        let tls = self.server_tls.as_ref();
+        let prepare: source::Prepare<Messages> = |shared| Box::pin(take_stream(shared));
+        let sources = source::bind(at, n, &self.config, tls, Purpose::Messages, prepare).await?;
+        let listener = |source: source::Source<Messages>| {
+            let local = source.local().clone();
+            QuicListener::new(source, local, self.framing.clone(), self.config.max_buffered)
+        };
+        Ok(sources.into_iter().map(listener).collect())
+    }
+}
+
+impl<F> fmt::Debug for Quic<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quic").field("config", &self.config).finish_non_exhaustive()
+    }
+}

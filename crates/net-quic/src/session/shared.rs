@@ -1,0 +1,381 @@
+//! What all handles, streams and halves of a session share, and how it ends when the last of them is gone.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::{Future, poll_fn},
+    net::{IpAddr, SocketAddr, UdpSocket},
+    pin::pin,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use net_core::{ConnectionId, Error, ErrorKind, Info, Permit, Result};
+use quinn::SendDatagramError;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+    time::{sleep, timeout},
+};
+
+use super::{Path, address};
+use crate::{
+    QuicConfig, QuicStats,
+    error::{of_connection, of_stopped},
+    socket,
+};
+
+/// From how many streams on those are forgotten that the peer has acknowledged.
+const MIN_KEPT: usize = 32;
+/// How often it is looked whether a reset is known; quinn tells nobody.
+const LOOK: Duration = Duration::from_millis(10);
+/// How long a session waits for the packet that says that it is closed to leave.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What all handles of a session share.
+pub(crate) struct Shared {
+    connection: quinn::Connection,
+    info: Info,
+    /// The same with what the handshake agreed on, where the session began before that was known.
+    established: OnceLock<Info>,
+    /// What a client can move.
+    client: Option<Client>,
+    /// Whether the handshake is over and early data was accepted, where the session began before that.
+    early: Option<watch::Receiver<Option<bool>>>,
+    /// Senders that have neither ended nor reset their stream.
+    open: AtomicUsize,
+    ended: Notify,
+    kept: Mutex<Kept>,
+    datagrams: Datagrams,
+    /// The place among those that a server admits.
+    permit: Option<Permit>,
+    /// Where what outlives the last handle runs.
+    runtime: Handle,
+    close_timeout: Duration,
+}
+
+/// The socket of a client.
+pub(crate) struct Client {
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) config: Arc<QuicConfig>,
+}
+
+/// Streams that were dropped; the peer may not know all of them to their end yet.
+#[derive(Default)]
+struct Kept {
+    ended: VecDeque<quinn::SendStream>,
+    /// Those that were reset.
+    cut: VecDeque<quinn::SendStream>,
+    /// At how many those that the peer knows are forgotten.
+    limit: usize,
+}
+
+#[derive(Default)]
+struct Datagrams {
+    refused: AtomicU64,
+    read: AtomicU64,
+    unread: AtomicU64,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        connection: quinn::Connection,
+        info: Info,
+        client: Option<Client>,
+        permit: Option<Permit>,
+        close_timeout: Duration,
+    ) -> Self {
+        Self {
+            connection,
+            info,
+            established: OnceLock::new(),
+            client,
+            early: None,
+            open: AtomicUsize::new(0),
+            ended: Notify::new(),
+            kept: Mutex::default(),
+            datagrams: Datagrams::default(),
+            permit,
+            runtime: Handle::current(),
+            close_timeout,
+        }
+    }
+
+    /// Makes it a session whose handshake is still running.
+    pub(crate) fn with_early(mut self, accepted: quinn::ZeroRttAccepted) -> Self {
+        let (tell, early) = watch::channel(None);
+        self.runtime.spawn(async move {
+            let accepted = accepted.await;
+            // Nobody may be there to know.
+            let _ = tell.send(Some(accepted));
+        });
+        self.early = Some(early);
+        self
+    }
+
+    pub(crate) fn connection(&self) -> &quinn::Connection {
+        &self.connection
+    }
+
+    pub(crate) fn info(&self) -> &Info {
+        self.established.get().unwrap_or(&self.info)
+    }
+
+    /// Returns the information of one stream: a number of its own, and all else that of the session.
+    pub(crate) fn info_of_stream(&self) -> Info {
+        let mut info = self.info().clone();
+        info.id = ConnectionId::next();
+        info
+    }
+
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.early.as_ref().is_some_and(|early| early.borrow().is_none())
+    }
+
+    /// Waits until the handshake is over.
+    pub(crate) async fn established(&self) -> Result<()> {
+        self.early_accepted().await;
+        if let Some(error) = self.connection.close_reason() {
+            return Err(of_connection(error, "connect").at(&self.info.remote));
+        }
+        if self.early.is_some() {
+            self.established.get_or_init(|| with_tls(self.info.clone(), &self.connection));
+        }
+        Ok(())
+    }
+
+    /// Waits until the handshake is over, and tells whether the server took what was sent before; `None` where the session
+    /// began after it.
+    pub(crate) async fn early_accepted(&self) -> Option<bool> {
+        let known = self.early.as_ref()?.clone().wait_for(Option::is_some).await.map(|accepted| *accepted);
+        Some(known.ok().flatten().unwrap_or(false))
+    }
+
+    pub(crate) fn sender_opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sender_ended(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ended.notify_waiters();
+        }
+    }
+
+    /// Keeps a stream that was ended, or `cut`, until the peer knows it.
+    pub(crate) fn keep(&self, stream: quinn::SendStream, cut: bool) {
+        let mut kept = self.kept();
+        if kept.ended.len() + kept.cut.len() >= kept.limit.max(MIN_KEPT) {
+            kept.ended.retain(is_unacknowledged);
+            kept.cut.retain(is_unacknowledged);
+            // So that each stream is looked at twice on the average, however many are on their way.
+            kept.limit = (kept.ended.len() + kept.cut.len()) * 2;
+        }
+        if cut { kept.cut.push_back(stream) } else { kept.ended.push_back(stream) }
+    }
+
+    /// Waits until no sender is open and the peer has acknowledged every stream.
+    pub(crate) async fn settle(&self) -> Result<()> {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.open.load(Ordering::Acquire) == 0 {
+                break;
+            }
+            tokio::select! {
+                () = ended => {}
+                lost = self.connection.closed() => return Err(of_connection(lost, "close").at(&self.info.remote)),
+            }
+        }
+        loop {
+            let first = self.kept().ended.front().map(|stream| (stream.id(), stream.stopped()));
+            let Some((id, acknowledged)) = first else { return Ok(()) };
+            if let Err(error) = acknowledged.await {
+                return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
+            }
+            self.kept().ended.retain(|stream| stream.id() != id && is_unacknowledged(stream));
+        }
+    }
+
+    /// Waits until the packet has left that tells the peer of the end.
+    pub(crate) async fn close_is_sent(&self) {
+        let sent = async {
+            while self.connection.stats().frame_tx.connection_close == 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        // A socket that takes nothing keeps nobody waiting: the peer finds out by itself.
+        let _ = timeout(CLOSE_PATIENCE, sent).await;
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> Result<bool> {
+        let mut sending = pin!(self.connection.send_datagram_wait(datagram));
+        match sending.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(outcome) => outcome.map(|()| true).map_err(|error| self.datagram_error(error)),
+            Poll::Pending => {
+                self.datagrams.refused.fetch_add(1, Ordering::Relaxed);
+                Ok(false)
+            }
+        }
+    }
+
+    pub(crate) async fn send_datagram_wait(&self, datagram: Bytes) -> Result<()> {
+        let sent = self.connection.send_datagram_wait(datagram).await;
+        sent.map_err(|error| self.datagram_error(error))
+    }
+
+    pub(crate) async fn recv_datagram(&self) -> Result<Bytes> {
+        let mut reading = pin!(self.connection.read_datagram());
+        let read = poll_fn(|cx| {
+            let polled = reading.as_mut().poll(cx);
+            match &polled {
+                Poll::Ready(Ok(_)) => {
+                    self.datagrams.read.fetch_add(1, Ordering::Relaxed);
+                }
+                // None waits: what arrived and was not read had to make room.
+                Poll::Pending => {
+                    let read = self.datagrams.read.load(Ordering::Relaxed);
+                    let arrived = self.connection.stats().frame_rx.datagram;
+                    self.datagrams.unread.store(arrived.saturating_sub(read), Ordering::Relaxed);
+                }
+                Poll::Ready(Err(_)) => {}
+            }
+            polled
+        });
+        read.await.map_err(|error| of_connection(error, "receive").at(&self.info.remote))
+    }
+
+    fn datagram_error(&self, error: SendDatagramError) -> Error {
+        let kind = match error {
+            SendDatagramError::TooLarge => ErrorKind::MessageTooLong,
+            SendDatagramError::UnsupportedByPeer | SendDatagramError::Disabled => ErrorKind::Unsupported,
+            SendDatagramError::ConnectionLost(lost) => {
+                return of_connection(lost, "send").at(&self.info.remote);
+            }
+        };
+        Error::new(kind, "send").at(&self.info.remote).because(error)
+    }
+
+    pub(crate) fn stats(&self) -> QuicStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        QuicStats::new(
+            &self.connection.stats(),
+            read(&self.datagrams.refused),
+            read(&self.datagrams.unread),
+            self.connection.max_datagram_size(),
+        )
+    }
+
+    pub(crate) fn path(&self) -> Path {
+        let remote = canonical(self.connection.remote_address());
+        let known = self.info.local.socket().unwrap_or(remote);
+        let local = match &self.client {
+            Some(client) => client.endpoint.local_addr().map_or(known, |local| local_of(local, remote)),
+            None => {
+                self.connection.local_ip().map_or(known, |ip| canonical(SocketAddr::new(ip, known.port())))
+            }
+        };
+        Path { local, remote }
+    }
+
+    pub(crate) fn rebind(&self) -> Result<()> {
+        let Some(client) = &self.client else {
+            let error = Error::new(ErrorKind::Unsupported, "rebind").at(&self.info.local);
+            return Err(error.because("a server stays where its clients know it to be"));
+        };
+        let _runtime = self.runtime.enter();
+        let moved = socket::for_client(&client.config, self.path().remote.is_ipv6())
+            .and_then(|socket| client.endpoint.rebind(socket));
+        moved.map_err(|error| Error::from_io(error, "rebind").at(&self.info.local))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// quinn forgets a stream when the peer has all of it: it has no priority then.
+fn is_unacknowledged(stream: &quinn::SendStream) -> bool {
+    stream.priority().is_ok()
+}
+
+/// Returns the address that a socket bound to `bound` sends from to `remote`: where it is bound to none, the one that the
+/// system would choose.
+pub(crate) fn local_of(bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
+    if !bound.ip().is_unspecified() {
+        return canonical(bound);
+    }
+    let any = socket::unspecified(remote.is_ipv6());
+    let chosen = UdpSocket::bind(any).and_then(|socket| {
+        socket.connect(remote)?;
+        socket.local_addr()
+    });
+    let ip: IpAddr = chosen.map_or_else(|_| bound.ip(), |local| local.ip());
+    canonical(SocketAddr::new(ip, bound.port()))
+}
+
+/// A v4 peer of a dual-stack socket is the v4 host that it is.
+pub(crate) fn canonical(socket: SocketAddr) -> SocketAddr {
+    match socket {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(v4) => (v4, v6.port()).into(),
+            None => socket,
+        },
+        SocketAddr::V4(_) => socket,
+    }
+}
+
+/// Returns what is known of a connection between `local` and `remote`.
+pub(crate) fn info(local: SocketAddr, remote: SocketAddr, connection: &quinn::Connection) -> Info {
+    with_tls(Info::new(address(local), address(remote)), connection)
+}
+
+fn with_tls(info: Info, connection: &quinn::Connection) -> Info {
+    let agreed = connection.handshake_data().and_then(|data| data.downcast::<net_core::tls::TlsInfo>().ok());
+    match agreed {
+        Some(tls) => info.with_details(*tls),
+        None => info,
+    }
+}
+
+impl Drop for Shared {
+    /// quinn closes a connection with its last handle, whatever is on its way; so the last one waits elsewhere.
+    fn drop(&mut self) {
+        let Kept { mut ended, mut cut, .. } =
+            std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if self.connection.close_reason().is_some() {
+            return;
+        }
+        ended.retain(is_unacknowledged);
+        cut.retain(is_unacknowledged);
+        if ended.is_empty() && cut.is_empty() {
+            return;
+        }
+        let (connection, permit) = (self.connection.clone(), self.permit.take());
+        let patience = self.close_timeout;
+        self.runtime.spawn(async move {
+            let known = async {
+                for stream in &ended {
+                    // Where the connection is lost, nothing arrives any more.
+                    let _ = stream.stopped().await;
+                }
+                // The packet that closes a connection is sent once, and may be lost; a reset is sent until it is known.
+                while cut.iter().any(is_unacknowledged) && connection.close_reason().is_none() {
+                    sleep(LOOK).await;
+                }
+            };
+            let _ = timeout(patience, known).await;
+            drop((ended, cut, connection, permit));
+        });
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("info", &self.info).finish_non_exhaustive()
+    }
+}

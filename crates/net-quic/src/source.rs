@@ -1,0 +1,285 @@
+//! Where a server's connections come from: a socket, known to whichever runtime polls it first, and its handshakes.
+
+use std::{
+    fmt,
+    future::Future,
+    io,
+    net::{SocketAddr, UdpSocket},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use net_core::{Accept, Address, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_util::sync::ReusableBoxFuture;
+
+use crate::{
+    QuicConfig,
+    attempts::Attempts,
+    crypto::{Failure, ServerCrypto, Settings},
+    error::of_handshake,
+    parameters::{Purpose, Role, transport},
+    resolve,
+    session::{Shared, address, info},
+    socket,
+};
+
+/// Whether the system spreads datagrams over the sockets that share a port.
+const BALANCES: bool = cfg!(target_os = "linux");
+
+/// What becomes of a session before it is given.
+pub(crate) type Prepare<T> = fn(Shared) -> Pin<Box<dyn Future<Output = Result<T>> + Send>>;
+
+/// Where a server's connections come from.
+pub(crate) struct Source<T> {
+    socket: Registered,
+    server: Arc<Server>,
+    local: Address,
+    prepare: Prepare<T>,
+    /// Sessions are given while their handshakes run, where early data is on.
+    early: bool,
+    unvalidated: Arc<AtomicUsize>,
+}
+
+/// What the listeners at one address share.
+struct Server {
+    config: Arc<QuicConfig>,
+    tls: Settings<ServerTls>,
+    endpoint: quinn::EndpointConfig,
+    /// With keys of its own, by which any of the listeners knows what another one gave.
+    quinn: quinn::ServerConfig,
+}
+
+/// A socket that becomes known to the runtime in which it is polled first.
+enum Registered {
+    NotYet(Option<UdpSocket>),
+    Now { endpoint: quinn::Endpoint, next: Next },
+}
+
+type Next = ReusableBoxFuture<'static, Option<quinn::Incoming>>;
+
+/// A handshake with a client that has not shown that it receives at its address.
+struct Unvalidated(Arc<AtomicUsize>);
+
+impl Unvalidated {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Unvalidated {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Listens at `at` with `n` sockets, each a source of what `prepare` makes of sessions.
+pub(crate) async fn bind<T>(
+    at: &Address,
+    n: usize,
+    config: &Arc<QuicConfig>,
+    tls: Option<&ServerTls>,
+    purpose: Purpose,
+    prepare: Prepare<T>,
+) -> Result<Vec<Source<T>>> {
+    if at.scheme() != Scheme::Quic {
+        return Err(Error::new(ErrorKind::InvalidAddress, "listen").at(at));
+    }
+    let Some(tls) = tls else {
+        let error = Error::new(ErrorKind::Unsupported, "listen").at(at);
+        return Err(error.because("quic:// needs TLS settings: set them by with_server_tls"));
+    };
+    let early = config.early_data && purpose == Purpose::Streams;
+    let server = Arc::new(Server::new(config.clone(), tls, purpose, early).map_err(|error| error.at(at))?);
+    // Sockets that share a port and clients that move exclude each other.
+    let n = if BALANCES && !config.migration { n.max(1) } else { 1 };
+    let (first, local) = bind_first(at, config, n > 1).await?;
+    let mut sockets = vec![first];
+    for _ in 1..n {
+        let socket =
+            socket::bind(local, config, true).map_err(|error| Error::from_io(error, "listen").at(at))?;
+        sockets.push(socket);
+    }
+    let unvalidated = Arc::<AtomicUsize>::default();
+    let source = |socket| Source {
+        socket: Registered::NotYet(Some(socket)),
+        server: server.clone(),
+        local: address(local),
+        prepare,
+        early,
+        unvalidated: unvalidated.clone(),
+    };
+    Ok(sockets.into_iter().map(source).collect())
+}
+
+/// Tries each address of `at` until one can be listened at.
+async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(UdpSocket, SocketAddr)> {
+    let mut attempts = Attempts::default();
+    let addresses = timeout(config.connect_timeout, resolve::bindable(at))
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "listen").at(at)))?;
+    for address in addresses {
+        let place = attempts.begin(address);
+        // A socket that would share the port starts beside a foreign one without an error. One that would not does not.
+        let foreign = if shared && !config.reuse_port && address.port() != 0 {
+            socket::bind(address, config, false).map(drop)
+        } else {
+            Ok(())
+        };
+        let bound = foreign
+            .and_then(|()| socket::bind(address, config, shared || config.reuse_port))
+            .and_then(|socket| Ok((socket.local_addr()?, socket)));
+        match bound {
+            Ok((local, socket)) => return Ok((socket, local)),
+            Err(error) => attempts.fail(place, Error::from_io(error, "listen")),
+        }
+    }
+    Err(attempts.into_error("listen").at(at))
+}
+
+impl Server {
+    fn new(config: Arc<QuicConfig>, tls: &ServerTls, purpose: Purpose, early: bool) -> Result<Self> {
+        let tls = Settings::new(tls, &config.alpn, early);
+        // It derives the keys of first packets; each connection has another one, of the settings that are in force.
+        let crypto = ServerCrypto::new(&tls, Failure::default())?;
+        let mut quinn = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        quinn
+            .transport_config(transport(&config, Role::Server, purpose)?)
+            .migration(config.migration)
+            .max_incoming(config.max_incoming);
+        Ok(Self { config, tls, endpoint: quinn::EndpointConfig::default(), quinn })
+    }
+}
+
+impl Registered {
+    fn get(&mut self, server: &Server) -> io::Result<&mut Next> {
+        if let Self::NotYet(socket) = self {
+            // Gone only where an earlier attempt failed.
+            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
+            let runtime = Arc::new(quinn::TokioRuntime);
+            let endpoint =
+                quinn::Endpoint::new(server.endpoint.clone(), Some(server.quinn.clone()), socket, runtime)?;
+            let next = ReusableBoxFuture::new(next(endpoint.clone()));
+            *self = Self::Now { endpoint, next };
+        }
+        match self {
+            Self::Now { next, .. } => Ok(next),
+            Self::NotYet(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl<T> Source<T> {
+    /// Returns the address it listens at, with the port that the system chose.
+    pub(crate) fn local(&self) -> &Address {
+        &self.local
+    }
+}
+
+async fn next(endpoint: quinn::Endpoint) -> Option<quinn::Incoming> {
+    endpoint.accept().await
+}
+
+impl<T: Send + 'static> Accept for Source<T> {
+    type Socket = quinn::Incoming;
+    type Output = T;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(quinn::Incoming, Address)>> {
+        loop {
+            let incoming = {
+                let waiting = self.socket.get(&self.server)?;
+                let incoming = ready!(waiting.poll(cx));
+                if let Registered::Now { endpoint, next: waiting } = &mut self.socket {
+                    waiting.set(next(endpoint.clone()));
+                }
+                // The socket failed.
+                incoming.ok_or(io::ErrorKind::NotConnected)?
+            };
+            // RFC 9000 §8.1.2: a spoofed source never answers, so it holds nothing here.
+            if !incoming.remote_address_validated()
+                && self.unvalidated.load(Ordering::Relaxed) >= self.server.config.retry_threshold
+            {
+                // One that is not validated may always be asked to.
+                let _ = incoming.retry();
+                continue;
+            }
+            let peer = address(incoming.remote_address());
+            return Poll::Ready(Ok((incoming, peer)));
+        }
+    }
+
+    fn handshake(&self, incoming: quinn::Incoming, peer: Address, permit: Permit) -> Handshake<T> {
+        let unvalidated = (!incoming.remote_address_validated()).then(|| Unvalidated::new(&self.unvalidated));
+        let failure = Failure::default();
+        let crypto = match ServerCrypto::new(&self.server.tls, failure.clone()) {
+            Ok(crypto) => Arc::new(crypto),
+            Err(error) => return Handshake::Done(Err(error.at(&peer))),
+        };
+        let mut config = self.server.quinn.clone();
+        config.crypto = crypto;
+        let remote = incoming.remote_address();
+        let connecting = match incoming.accept_with(Arc::new(config)) {
+            Ok(connecting) => connecting,
+            Err(error) => return Handshake::Done(Err(of_handshake(error, &failure, "accept").at(&peer))),
+        };
+        let (prepare, early) = (self.prepare, self.early);
+        let port = self.local.port().unwrap_or_default();
+        let listening = self.local.socket();
+        let close_timeout = self.server.config.close_timeout;
+        Handshake::Running(Box::pin(async move {
+            let local = connecting.local_ip().map(|ip| SocketAddr::new(ip, port)).or(listening);
+            let local = local.unwrap_or(remote);
+            let connecting = if early {
+                match connecting.into_0rtt() {
+                    Ok((connection, accepted)) => {
+                        let info = net_core::Info::new(address(local), peer);
+                        let shared = Shared::new(connection, info, None, Some(permit), close_timeout);
+                        return prepare(shared.with_early(accepted)).await;
+                    }
+                    Err(connecting) => connecting,
+                }
+            } else {
+                connecting
+            };
+            let connection =
+                connecting.await.map_err(|error| of_handshake(error, &failure, "accept").at(&peer))?;
+            drop(unvalidated);
+            let info = info(local, remote, &connection);
+            prepare(Shared::new(connection, info, None, Some(permit), close_timeout)).await
+        }))
+    }
+}
+
+impl<T> Drop for Source<T> {
+    /// Connections go on, and so their socket does; who comes now is refused, for as long as there is one.
+    fn drop(&mut self) {
+        if let Registered::Now { endpoint, .. } = &self.socket
+            && endpoint.open_connections() > 0
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let endpoint = endpoint.clone();
+            runtime.spawn(async move {
+                let refusing = async {
+                    while let Some(incoming) = endpoint.accept().await {
+                        incoming.refuse();
+                    }
+                };
+                tokio::select! {
+                    () = refusing => {}
+                    () = endpoint.wait_idle() => {}
+                }
+            });
+        }
+    }
+}
+
+impl<T> fmt::Debug for Source<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("local", &self.local).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,424 @@
+//! Streams of a session: bytes in order, ended, reset or stopped apart from one another.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use net_core::{Error, Permit, Result};
+use quinn::{StoppedError, VarInt};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    error::{of_read, of_stopped, of_write},
+    session::Shared,
+};
+
+/// What a stream is reset with whose sender of messages was dropped before all was flushed.
+pub const ABORTED: u32 = 1;
+
+/// Waits until the peer has acknowledged everything, or reads no more.
+type Acknowledged = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedError>> + Send + Sync>>;
+
+/// The sending half of a stream.
+///
+/// Dropping it ends the stream: what was written still arrives, and then the end; [`reset`](Self::reset) cuts it instead.
+/// It keeps its session alive.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(session: net_quic::QuicSession) -> net_core::Result<()> {
+/// let (mut tx, mut rx) = session.open_bi().await?;
+/// tx.set_priority(7);
+/// tx.write_all(b"a request").await?;
+/// tx.finish().await?; // all of it has arrived
+/// let answer = rx.read_to_end(64 * 1024).await?;
+/// # drop(answer);
+/// # Ok(())
+/// # }
+/// ```
+pub struct SendStream {
+    /// Gone as it is dropped alone.
+    stream: Option<quinn::SendStream>,
+    session: Arc<Shared>,
+    end: End,
+    /// The place of a message connection among those that a server admits.
+    _permit: Option<Arc<Permit>>,
+}
+
+enum End {
+    Open,
+    /// The peer was told that nothing follows.
+    Told,
+    /// It is being waited for.
+    Waiting(Acknowledged),
+    /// The peer has all of it.
+    Acknowledged,
+    Reset,
+}
+
+/// The receiving half of a stream.
+///
+/// Dropping it before the end asks the peer to stop. It keeps its session alive.
+pub struct RecvStream {
+    stream: quinn::RecvStream,
+    session: Arc<Shared>,
+    _permit: Option<Arc<Permit>>,
+}
+
+impl SendStream {
+    pub(crate) fn new(stream: quinn::SendStream, session: Arc<Shared>, permit: Option<Arc<Permit>>) -> Self {
+        session.sender_opened();
+        Self { stream: Some(stream), session, end: End::Open, _permit: permit }
+    }
+
+    /// Writes a part of `bytes`, as much as there is room for, and returns how much.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](net_core::ErrorKind::Closed) where the stream has ended or the peer reads no more of it, or
+    /// why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: where the future is dropped, nothing was written.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        poll_fn(|cx| self.poll_some(cx, bytes)).await.map_err(|error| self.error(error, "write"))
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a beginning may have been written.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let written = self.write(bytes).await?;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes all of `chunk`, which is kept as it is until it is acknowledged, and not copied.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a beginning may have been written.
+    pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<()> {
+        let written = match &mut self.stream {
+            Some(stream) if matches!(self.end, End::Open) => {
+                stream.write_chunk(chunk).await.map_err(of_write)
+            }
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        written.map_err(|error| self.error(error, "write"))
+    }
+
+    /// Tells the peer that nothing follows, without waiting; dropping does the same.
+    pub fn end(&mut self) {
+        if matches!(self.end, End::Open) {
+            self.leave_open(End::Told);
+            if let Some(stream) = &mut self.stream {
+                // It is reset or closed already, and told of elsewhere.
+                let _ = stream.finish();
+            }
+        }
+    }
+
+    /// Tells the peer that nothing follows, and waits until it has acknowledged everything.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`](net_core::ErrorKind::Closed) where the peer reads no more of it, or why the connection is
+    /// gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it may be called again.
+    pub async fn finish(&mut self) -> Result<()> {
+        poll_fn(|cx| self.poll_finished(cx)).await.map_err(|error| self.error(error, "finish"))
+    }
+
+    /// Cuts the stream: what has not arrived is given up, and the peer learns `code`, of which it is agreed what it
+    /// means; 62 bits of it.
+    pub fn reset(&mut self, code: u64) {
+        if !matches!(self.end, End::Acknowledged | End::Reset)
+            && let Some(stream) = &mut self.stream
+        {
+            // An error means that it has ended already.
+            let _ = stream.reset(bounded(code));
+            self.leave_open(End::Reset);
+        }
+    }
+
+    /// Waits until the peer reads no more, and returns the code it gave; `None` where it has acknowledged a stream that
+    /// was ended.
+    ///
+    /// # Errors
+    ///
+    /// Why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn stopped(&self) -> Result<Option<u64>> {
+        let Some(stream) = &self.stream else { return Ok(None) };
+        match stream.stopped().await {
+            Ok(code) => Ok(code.map(VarInt::into_inner)),
+            Err(error) => Err(self.error(of_stopped(error), "wait for the peer")),
+        }
+    }
+
+    /// Sets which streams of a session go first: those of a higher priority before those of a lower one, in turns where
+    /// it is the same. Default: 0.
+    pub fn set_priority(&self, priority: i32) {
+        if let Some(stream) = &self.stream {
+            // One that has ended has nothing to send.
+            let _ = stream.set_priority(priority);
+        }
+    }
+
+    /// Returns the number of the stream, unique in its session (RFC 9000 §2.1).
+    pub fn id(&self) -> u64 {
+        self.stream.as_ref().map_or(0, |stream| VarInt::from(stream.id()).into_inner())
+    }
+
+    /// Cuts the stream of a sender of messages that was dropped too early.
+    pub(crate) fn abort(&mut self, _: &[IoSlice<'_>]) {
+        self.reset(ABORTED.into());
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.session
+    }
+
+    /// Makes the peer learn of a stream on which nothing was sent: an empty frame, sent again until it has arrived.
+    pub(crate) fn announce(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            // Where there is no room, what is written next announces it.
+            let _ = pin!(stream.write(&[])).poll(&mut Context::from_waker(std::task::Waker::noop()));
+        }
+    }
+
+    fn error(&self, error: io::Error, operation: &'static str) -> Error {
+        Error::from_io(error, operation).at(&self.session.info().remote)
+    }
+
+    fn leave_open(&mut self, end: End) {
+        if matches!(self.end, End::Open) {
+            self.session.sender_ended();
+        }
+        self.end = end;
+    }
+
+    #[inline]
+    fn poll_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.stream {
+            Some(stream) if matches!(self.end, End::Open) => {
+                Pin::new(stream).poll_write(cx, bytes).map_err(of_write)
+            }
+            _ => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end();
+        let Some(stream) = &self.stream else { return Poll::Ready(Ok(())) };
+        if let End::Told = self.end {
+            self.end = End::Waiting(Box::pin(stream.stopped()));
+        }
+        match &mut self.end {
+            End::Waiting(acknowledged) => {
+                let outcome = ready!(acknowledged.as_mut().poll(cx));
+                self.end = End::Acknowledged;
+                Poll::Ready(match outcome {
+                    Ok(None) => Ok(()),
+                    Ok(Some(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+                    Err(error) => Err(of_stopped(error)),
+                })
+            }
+            End::Reset => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            End::Open | End::Told | End::Acknowledged => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        self.end();
+        let Some(stream) = self.stream.take() else { return };
+        match self.end {
+            End::Told | End::Waiting(_) => self.session.keep(stream, false),
+            End::Reset => self.session.keep(stream, true),
+            End::Open | End::Acknowledged => {}
+        }
+    }
+}
+
+impl RecvStream {
+    pub(crate) fn new(stream: quinn::RecvStream, session: Arc<Shared>, permit: Option<Arc<Permit>>) -> Self {
+        Self { stream, session, _permit: permit }
+    }
+
+    /// Reads what there is, at most as much as `buffer` holds, and returns how much; 0 at the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Reset`](net_core::ErrorKind::Reset) where the peer cut the stream, or why the connection is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing that was not returned is lost.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        match self.stream.read(buffer).await {
+            Ok(read) => Ok(read.unwrap_or(0)),
+            Err(error) => Err(self.error(of_read(error))),
+        }
+    }
+
+    /// Reads what has arrived as it arrived, without copying it, `max` bytes at the most; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: nothing that was not returned is lost.
+    pub async fn read_chunk(&mut self, max: usize) -> Result<Option<Bytes>> {
+        match self.stream.read_chunk(max, true).await {
+            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+            Err(error) => Err(self.error(of_read(error))),
+        }
+    }
+
+    /// Reads everything up to the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::MessageTooLong`](net_core::ErrorKind::MessageTooLong) where it is longer than `limit`, in bytes; else
+    /// as [`read`](Self::read).
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: what was read is lost.
+    pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>> {
+        match self.stream.read_to_end(limit).await {
+            Ok(all) => Ok(all),
+            Err(quinn::ReadToEndError::Read(error)) => Err(self.error(of_read(error))),
+            Err(too_long @ quinn::ReadToEndError::TooLong) => {
+                let error = Error::new(net_core::ErrorKind::MessageTooLong, "read").because(too_long);
+                Err(error.at(&self.session.info().remote))
+            }
+        }
+    }
+
+    /// Asks the peer to send no more of this stream, and drops what arrives of it; `code` is told, 62 bits of it.
+    pub fn stop(&mut self, code: u64) {
+        // An error means that all of it has been read.
+        let _ = self.stream.stop(bounded(code));
+    }
+
+    /// Tells whether what is read now is early data (0-RTT): the handshake is not over, so an attacker may have repeated
+    /// it.
+    ///
+    /// Once the handshake is over, the peer is known to be the one that sent it.
+    pub fn is_early(&self) -> bool {
+        self.session.is_handshaking()
+    }
+
+    /// Returns the number of the stream, unique in its session (RFC 9000 §2.1).
+    pub fn id(&self) -> u64 {
+        VarInt::from(self.stream.id()).into_inner()
+    }
+
+    fn error(&self, error: io::Error) -> Error {
+        Error::from_io(error, "read").at(&self.session.info().remote)
+    }
+}
+
+/// Returns `code` in the 62 bits that QUIC has for it.
+pub(crate) fn bounded(code: u64) -> VarInt {
+    VarInt::from_u64(code).unwrap_or(VarInt::MAX)
+}
+
+impl AsyncWrite for SendStream {
+    #[inline]
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_some(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut written = 0;
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            match self.poll_some(cx, slice) {
+                Poll::Ready(Ok(len)) => {
+                    written += len;
+                    if len < slice.len() {
+                        break;
+                    }
+                }
+                // What was written is told first.
+                _ if written > 0 => break,
+                other => return other,
+            }
+        }
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What is written is with QUIC, which sends it by itself.
+    #[inline]
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ends the stream, and waits until the peer has acknowledged everything.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_finished(cx)
+    }
+}
+
+impl AsyncRead for RecvStream {
+    #[inline]
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream.poll_read_buf(cx, buffer).map_err(of_read)
+    }
+}
+
+impl fmt::Debug for SendStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendStream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RecvStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecvStream").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

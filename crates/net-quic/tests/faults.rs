@@ -1,0 +1,264 @@
+//! Peers that lie about where they are, ask for more than is theirs, or are nobody: rows A20 and A21, and limits.
+
+#[path = "rig/relay.rs"]
+mod relay;
+mod rig;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use net_core::{Address, Admission, ErrorKind, Limit, Limits, Listener, Observer, Scheme, Transport};
+use net_quic::{Quic, QuicConfig};
+use relay::{Link, Relay};
+use rig::{at, echo, quic, quic_with, socket, soon};
+use tokio::net::UdpSocket;
+
+/// Returns what a client of `quic` sends first, to whom it believes to be a server.
+async fn first_flight(quic: &Quic) -> Vec<Vec<u8>> {
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let to = Address::from_socket(Scheme::Quic, nobody.local_addr().expect("an address"));
+    let mut flight = Vec::new();
+    let listening = async {
+        let mut datagram = vec![0; 2000];
+        // The greeting of a client with post-quantum keys takes two packets.
+        while flight.len() < 2 {
+            let len = nobody.recv(&mut datagram).await.expect("received");
+            if len >= 1200 {
+                flight.push(datagram.iter().take(len).copied().collect());
+            }
+        }
+    };
+    tokio::select! {
+        () = soon("a first flight", listening) => {}
+        _ = quic.open(&to) => unreachable!("nobody answers"),
+    }
+    flight
+}
+
+/// Sends `flight` from an address at which nobody answers, and returns what came there until it was quiet.
+async fn answers(server: SocketAddr, flight: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let spoofed = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    for datagram in flight {
+        spoofed.send_to(datagram, server).await.expect("sent");
+    }
+    let mut answers = Vec::new();
+    let mut answer = vec![0; 2000];
+    // What is not acknowledged is sent again, at first after less than a second.
+    while let Ok(Ok(len)) = tokio::time::timeout(Duration::from_millis(1500), spoofed.recv(&mut answer)).await
+    {
+        answers.push(answer.iter().take(len).copied().collect());
+    }
+    answers
+}
+
+#[tokio::test]
+async fn a20_no_more_than_three_times_as_much_goes_to_an_address_that_was_not_shown() {
+    let quic = quic();
+    let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let server = socket(listener.local());
+    echo(listener);
+    let flight = first_flight(&quic).await;
+    let sent: usize = flight.iter().map(Vec::len).sum();
+    let answers = answers(server, &flight).await;
+    let answered: usize = answers.iter().map(Vec::len).sum();
+    assert!(answered > 0, "the server began a handshake");
+    assert!(answered <= 3 * sent, "{answered} bytes for {sent}");
+}
+
+#[tokio::test]
+async fn a20_above_the_threshold_an_address_must_be_shown_first() {
+    let config = QuicConfig { retry_threshold: 3, ..QuicConfig::default() };
+    let quic = quic_with(config, net_core::frame::LengthPrefix::default());
+    let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let (server, to) = (socket(listener.local()), listener.local().clone());
+    echo(listener);
+    let mut retries = 0;
+    let mut spoofed = Vec::new();
+    for _ in 0..6 {
+        let flight = first_flight(&quic).await;
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        for datagram in &flight {
+            socket.send_to(datagram, server).await.expect("sent");
+        }
+        let mut answer = vec![0; 2000];
+        let len = soon("an answer", socket.recv(&mut answer)).await.expect("received");
+        // RFC 9000 §17.2.5: a long header of type 3.
+        if answer[0] & 0xf0 == 0xf0 {
+            retries += 1;
+            assert!(len < 200, "a Retry is small: {len}");
+        }
+        spoofed.push(socket);
+    }
+    assert_eq!(retries, 3, "three handshakes run, all others must show their address");
+    // Who does is served meanwhile.
+    let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+    near.send("hello").await.expect("sent");
+    assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+}
+
+#[tokio::test]
+async fn a20_a_token_is_good_for_the_address_that_it_was_given_to() {
+    let config =
+        QuicConfig { retry_threshold: 0, connect_timeout: Duration::from_secs(2), ..QuicConfig::default() };
+    let quic = quic_with(config, net_core::frame::LengthPrefix::default());
+    let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let relay =
+        Relay::new(socket(listener.local()), Link { delay: Duration::from_millis(50), ..Link::default() });
+    let relay = relay.await;
+    echo(listener);
+    let to = Address::from_socket(Scheme::Quic, relay.address);
+    let connecting = quic.connect(&to);
+    let stealing = async {
+        // Two packets to the server, one Retry back: what the client sends then has the token, and comes from elsewhere.
+        soon("the Retry", async {
+            while relay.carried() < 3 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        relay.hop();
+    };
+    let (connected, ()) = tokio::join!(connecting, stealing);
+    let error = connected.expect_err("the token is another address's");
+    assert!(
+        matches!(error.kind(), ErrorKind::Rejected | ErrorKind::TimedOut),
+        "the server does not believe it: {}",
+        error.report()
+    );
+    // From the address that it was given to, it is.
+    soon("a connection", quic.connect(&to)).await.expect("connected");
+}
+
+#[tokio::test]
+async fn a20_other_versions_and_garbage_get_no_more_than_they_bring() {
+    let quic = quic();
+    let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let (server, to) = (socket(listener.local()), listener.local().clone());
+    echo(listener);
+    let other_version = |len: usize| {
+        let mut packet =
+            vec![0xc0, 0xba, 0xba, 0xba, 0xba, 8, 1, 2, 3, 4, 5, 6, 7, 8, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+        packet.resize(len, 0);
+        packet
+    };
+    let mut dice = fastrand::Rng::with_seed(20);
+    for len in [0, 1, 7, 100, 1199] {
+        assert!(
+            answers(server, &[other_version(len.max(1))]).await.is_empty(),
+            "{len} bytes are too few to answer"
+        );
+    }
+    let told = answers(server, &[other_version(1200)]).await;
+    assert_eq!(told.len(), 1);
+    assert!(told[0].len() < 100 && told[0][1..5] == [0; 4], "which versions there are: {told:?}");
+    let garbage: Vec<Vec<u8>> =
+        (0..500).map(|_| (0..dice.usize(1..1400)).map(|_| dice.u8(..)).collect()).collect();
+    let sent: usize = garbage.iter().map(Vec::len).sum();
+    let answered: usize = answers(server, &garbage).await.iter().map(Vec::len).sum();
+    assert!(answered < sent / 4, "{answered} bytes for {sent}");
+    soon("a connection", quic.connect(&to)).await.expect("it still serves");
+}
+
+/// Tells which limits refuse.
+#[derive(Debug)]
+struct Refusals(tokio::sync::mpsc::UnboundedSender<Limit>);
+
+impl Observer for Refusals {
+    fn rejected(&self, _: &Address, limit: Limit) {
+        let _ = self.0.send(limit);
+    }
+}
+
+#[tokio::test]
+async fn a2_a_client_over_a_limit_is_refused_before_its_handshake() {
+    let quic = quic();
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let (tell, mut refusals) = tokio::sync::mpsc::unbounded_channel();
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    listener.set_admission(Arc::new(Admission::new(limits, Some(Arc::new(Refusals(tell))))));
+    echo(listener);
+    let mut first = soon("a connection", quic.connect(&to)).await.expect("connected");
+    let error = soon("a refusal", quic.connect(&to)).await.expect_err("one is enough");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
+    assert_eq!(soon("the refusal", refusals.recv()).await, Some(Limit::Connections));
+    first.send("still here").await.expect("sent");
+    assert!(soon("the echo", first.recv()).await.expect("received").is_some());
+    // Its place is free when it has gone.
+    drop(first);
+    soon("a connection", async {
+        while quic.connect(&to).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a3_a_silent_client_is_dropped_at_the_deadline() {
+    let quic = quic();
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let server = socket(listener.local());
+    let (tell, mut failures) = tokio::sync::mpsc::unbounded_channel();
+    let limits = Limits { handshake_timeout: Duration::from_millis(300), ..Limits::default() };
+    listener.set_admission(Arc::new(Admission::new(limits, Some(Arc::new(Failures(tell))))));
+    echo(listener);
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    for datagram in first_flight(&quic).await {
+        silent.send_to(&datagram, server).await.expect("sent");
+    }
+    assert_eq!(soon("the deadline", failures.recv()).await, Some(ErrorKind::TimedOut));
+}
+
+/// Tells of handshakes that failed.
+#[derive(Debug)]
+struct Failures(tokio::sync::mpsc::UnboundedSender<ErrorKind>);
+
+impl Observer for Failures {
+    fn handshake_failed(&self, _: &Address, error: &net_core::Error) {
+        let _ = self.0.send(error.kind());
+    }
+}
+
+#[tokio::test]
+async fn d7_connecting_to_a_closed_port_tells_so_at_once() {
+    let closed =
+        std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let start = std::time::Instant::now();
+    let to = Address::from_socket(Scheme::Quic, closed);
+    let error = soon("an error", quic().connect(&to)).await.expect_err("nobody listens there");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
+    assert!(start.elapsed() < Duration::from_secs(5), "the system knows it: {:?}", start.elapsed());
+    assert!(error.report().contains(&closed.to_string()), "{}", error.report());
+}
+
+#[tokio::test]
+async fn several_sockets_share_a_port_where_clients_stay() {
+    let config = QuicConfig { migration: false, ..QuicConfig::default() };
+    let sharing = quic_with(config, net_core::frame::LengthPrefix::default());
+    let listeners = sharing.listen_many(&at("quic://127.0.0.1:0"), 4).await.expect("listening");
+    assert_eq!(listeners.len(), if cfg!(target_os = "linux") { 4 } else { 1 });
+    let to = listeners[0].local().clone();
+    assert!(listeners.iter().all(|listener| *listener.local() == to));
+    for listener in listeners {
+        echo(listener);
+    }
+    for number in 0..32 {
+        // Each from a socket of its own: the kernel chooses by the address.
+        let config = QuicConfig { migration: false, ..QuicConfig::default() };
+        let _ = config;
+        let mut near = soon("a connection", sharing.clone().connect(&to)).await.expect("connected");
+        near.send(number.to_string()).await.expect("sent");
+        let echoed = soon("the echo", near.recv()).await.expect("received");
+        assert_eq!(echoed.as_deref(), Some(number.to_string().as_bytes()));
+    }
+    // A foreign server at the port is an error, not a share of its clients.
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let taken = Address::from_socket(Scheme::Quic, taken.local_addr().expect("an address"));
+    let held = std::net::UdpSocket::bind(socket(&taken));
+    let error = sharing.listen_many(&taken, 2).await;
+    drop(held);
+    drop(error);
+    // With clients that move there is one socket.
+    let moving = quic().listen_many(&at("quic://127.0.0.1:0"), 4).await.expect("listening");
+    assert_eq!(moving.len(), 1);
+}

@@ -1,0 +1,188 @@
+//! QUIC against others: aioquic as client and as server, ngtcp2's client.
+
+#[path = "rig/python.rs"]
+mod python;
+mod rig;
+
+use std::process::Command;
+
+use bytes::Bytes;
+use net_core::{
+    Address, Listener, Sender, Transport,
+    tls::{Pem, TlsInfo},
+};
+use net_quic::{Quic, QuicConfig};
+use python::{Files, Talk, python, run, text};
+use rig::{at, echo, soon};
+
+fn client(files: &Files, to: &Address, action: &str) -> Command {
+    let mut command = python("client.py");
+    command.arg(rig::socket(to).to_string()).arg(action).arg("--ca").arg(files.path("ca.pem"));
+    command.arg("--cert").arg(files.path("client.pem")).arg("--key").arg(files.path("client.key"));
+    command
+}
+
+async fn succeeds(files: &Files, to: &Address, action: &str) -> String {
+    let output = run(client(files, to, action)).await;
+    assert!(output.status.success() && text(&output).contains("ok "), "{action}: {}", text(&output));
+    text(&output)
+}
+
+/// Sends back what comes on streams of both directions, and each datagram.
+fn serve(mut sessions: net_quic::QuicSessions) {
+    tokio::spawn(async move {
+        while let Ok(session) = sessions.accept().await {
+            let datagrams = session.clone();
+            tokio::spawn(async move {
+                while let Ok(datagram) = datagrams.recv_datagram().await {
+                    if datagrams.send_datagram(datagram).is_err() {
+                        return;
+                    }
+                }
+            });
+            tokio::spawn(async move {
+                while let Ok((mut tx, mut rx)) = session.accept_bi().await {
+                    tokio::spawn(async move {
+                        while let Ok(Some(chunk)) = rx.read_chunk(64 * 1024).await {
+                            if tx.write_chunk(chunk).await.is_err() {
+                                return;
+                            }
+                        }
+                    });
+                }
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn real_d14_a_foreign_client_is_served() {
+    let files = Files::new();
+    let tls = files.authority.server().client_ca(Pem::file(files.path("ca.pem"))).build().expect("settings");
+    for retry_threshold in [256, 0] {
+        let quic = Quic::new(QuicConfig { retry_threshold, ..QuicConfig::default() });
+        let sessions = quic.with_server_tls(tls.clone()).listen_sessions(&at("quic://127.0.0.1:0")).await;
+        let sessions = sessions.expect("listening");
+        let to = sessions.local().clone();
+        serve(sessions);
+        for action in ["streams", "datagrams", "abort", "migrate", "resume"] {
+            succeeds(&files, &to, action).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn real_d14_a_foreign_client_exchanges_messages() {
+    let files = Files::new();
+    let tls = files.authority.server().client_ca(Pem::file(files.path("ca.pem"))).build().expect("settings");
+    let listener = Quic::default().with_server_tls(tls).listen(&at("quic://127.0.0.1:0")).await;
+    let listener = listener.expect("listening");
+    let to = listener.local().clone();
+    echo(listener);
+    let output = succeeds(&files, &to, "frames").await;
+    assert!(output.contains("ok 28 frames"), "{output}");
+}
+
+async fn foreign_server(files: &Files, flags: &[&str]) -> (Talk, Address) {
+    let mut command = python("server.py");
+    command
+        .arg("--cert")
+        .arg(files.path("server.pem"))
+        .arg("--key")
+        .arg(files.path("server.key"))
+        .args(flags);
+    let mut server = Talk::start(command);
+    let port = server.line().await;
+    (server, at(&format!("quic://127.0.0.1:{port}")))
+}
+
+#[tokio::test]
+async fn real_d14_a_foreign_server_serves_us() {
+    let files = Files::new();
+    for flags in [&[][..], &["--retry"]] {
+        let (_server, to) = foreign_server(&files, flags).await;
+        let quic = Quic::default().with_client_tls(files.authority.client().build().expect("settings"));
+        let session = soon("a session", quic.open(&to)).await.expect("connected");
+        let tls = session.info().details::<TlsInfo>().expect("TLS");
+        assert_eq!(tls.alpn.as_deref(), Some(&b"net"[..]));
+        let mut running = tokio::task::JoinSet::new();
+        for number in 0..40 {
+            let session = session.clone();
+            running.spawn(async move {
+                let (mut tx, mut rx) = session.open_bi().await.expect("a stream");
+                let sent = vec![number; usize::from(number) * 2500];
+                tx.write_all(&sent).await.expect("written");
+                tx.end();
+                assert_eq!(rx.read_to_end(200_000).await.expect("all"), sent);
+            });
+        }
+        soon("the streams", running.join_all()).await;
+
+        let mut tx = session.open_uni().await.expect("a stream");
+        tx.write_all(b"one way").await.expect("written");
+        tx.end();
+        let mut rx = soon("the answer", session.accept_uni()).await.expect("a stream");
+        assert_eq!(rx.read_to_end(100).await.expect("all"), b"one way");
+
+        assert!(session.send_datagram(Bytes::from_static(b"beside")).expect("sent"));
+        assert_eq!(soon("a datagram", session.recv_datagram()).await.expect("received"), "beside");
+
+        session.rebind().expect("another socket");
+        let (mut tx, mut rx) = session.open_bi().await.expect("a stream");
+        tx.write_all(b"from elsewhere").await.expect("written");
+        soon("an acknowledgement", tx.finish()).await.expect("acknowledged");
+        assert_eq!(soon("the echo", rx.read_to_end(100)).await.expect("all"), b"from elsewhere");
+        session.finish_and_wait(std::time::Duration::from_secs(5)).await.expect("all is there");
+    }
+}
+
+#[tokio::test]
+async fn real_d14_a_foreign_server_exchanges_messages() {
+    let files = Files::new();
+    let (_server, to) = foreign_server(&files, &[]).await;
+    let quic = Quic::default().with_client_tls(files.authority.client().build().expect("settings"));
+    let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+    for len in [0, 1, 1000, 70_000, 500_000] {
+        near.send(vec![b'x'; len]).await.expect("sent");
+        let back = soon("the echo", near.recv()).await.expect("received").expect("a message");
+        assert_eq!(back.len(), len);
+    }
+    soon("an acknowledgement", near.tx.finish()).await.expect("finished");
+    assert_eq!(soon("the end", near.recv()).await.expect("received"), None);
+}
+
+/// ngtcp2's client speaks HTTP/3 alone: what it asks for on a stream is answered by hand.
+#[tokio::test]
+async fn real_d14_the_client_of_ngtcp2_is_served() {
+    let files = Files::new();
+    let config = QuicConfig { alpn: vec!["h3".to_owned()], ..QuicConfig::default() };
+    let quic = Quic::new(config).with_server_tls(files.authority.server().build().expect("settings"));
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let port = sessions.local().port().expect("a port").to_string();
+    let mut client = Command::new("gtlsclient");
+    client.args(["--exit-on-all-streams-close", "--no-quic-dump", "127.0.0.1", &port]);
+    client.arg(format!("https://localhost:{port}/"));
+    let serving = async {
+        let session = sessions.accept().await.expect("a session");
+        // RFC 9114 §6.2.1: a control stream, and on it settings, of which there are none.
+        let mut control = session.open_uni().await.expect("a stream");
+        control.write_all(&[0x00, 0x04, 0x00]).await.expect("written");
+        let mut theirs = session.accept_uni().await.expect("its control stream");
+        let mut settings = [0; 2];
+        theirs.read(&mut settings).await.expect("read");
+        assert_eq!(settings[0], 0x00);
+        let (mut tx, mut rx) = session.accept_bi().await.expect("a request");
+        let request = rx.read_to_end(10_000).await.expect("all of it");
+        assert_eq!(request[0], 0x01, "a frame of headers (RFC 9114 §7.2.2)");
+        // `:status: 200` is entry 25 of the static table (RFC 9204, appendix A).
+        tx.write_all(&[0x01, 0x03, 0x00, 0x00, 0xd9]).await.expect("written");
+        tx.write_all(&[0x00, 0x05]).await.expect("written");
+        tx.write_all(b"hello").await.expect("written");
+        tx.end();
+        session.ended().await
+    };
+    let (output, _) = soon("the exchange", async { tokio::join!(run(client), serving) }).await;
+    let output = text(&output);
+    assert!(output.contains(":status: 200"), "{output}");
+    assert!(output.contains("hello"), "{output}");
+}

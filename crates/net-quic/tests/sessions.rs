@@ -1,0 +1,406 @@
+//! Sessions: streams in both directions, their ends, priorities, limits, figures, closing.
+
+mod rig;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use net_core::{Admission, ErrorKind, Limits, Listener, Transport, frame::LengthPrefix, tls::TlsInfo};
+use net_quic::{ABORTED, Quic, QuicConfig, QuicSession, QuicStreams, REFUSED};
+use rig::{at, connect, quic, quic_with, session, soon};
+
+#[tokio::test]
+async fn q1_streams_go_both_ways_many_at_once() {
+    const STREAMS: usize = 500;
+    let (near, far, _sessions) = session(&quic()).await;
+    let echo = tokio::spawn(async move {
+        for _ in 0..STREAMS {
+            let (mut tx, mut rx) = far.accept_bi().await.expect("a stream");
+            tokio::spawn(async move {
+                let all = rx.read_to_end(100_000).await.expect("all");
+                tx.write_all(&all).await.expect("written");
+                tx.finish().await.expect("acknowledged");
+            });
+        }
+        far
+    });
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..STREAMS {
+        let near = near.clone();
+        running.spawn(async move {
+            // More than the peer allows at once: the others wait.
+            let (mut tx, mut rx) = near.open_bi().await.expect("a stream");
+            let sent = vec![number.to_be_bytes()[7]; 1 + number * 37];
+            tx.write_all(&sent).await.expect("written");
+            tx.end();
+            assert_eq!(rx.read_to_end(100_000).await.expect("all"), sent);
+            (tx.id(), rx.id())
+        });
+    }
+    let ids = soon("all streams", running.join_all()).await;
+    let unique: std::collections::HashSet<_> = ids.iter().map(|(tx, _)| *tx).collect();
+    assert_eq!(unique.len(), STREAMS);
+    assert!(ids.iter().all(|(tx, rx)| tx == rx));
+    drop(echo.await.expect("no panic"));
+}
+
+#[tokio::test]
+async fn q1_streams_of_one_direction_come_from_either_side() {
+    let (near, far, _sessions) = session(&quic()).await;
+    for (from, to) in [(&near, &far), (&far, &near)] {
+        let mut tx = from.open_uni().await.expect("a stream");
+        tx.write_chunk(Bytes::from_static(b"one way")).await.expect("written");
+        tx.end();
+        let mut rx = soon("the stream", to.accept_uni()).await.expect("a stream");
+        assert_eq!(rx.read_to_end(100).await.expect("all"), b"one way");
+        assert_eq!(rx.id(), tx.id());
+    }
+}
+
+#[tokio::test]
+async fn q1_a_higher_priority_goes_first() {
+    // Little may be on its way, so that what waits is chosen from.
+    let config = QuicConfig { send_window: 1 << 20, ..QuicConfig::default() };
+    let (near, far, _sessions) = session(&quic_with(config, LengthPrefix::default())).await;
+    let low = near.open_uni().await.expect("a stream");
+    let high = near.open_uni().await.expect("a stream");
+    low.set_priority(-1);
+    high.set_priority(1);
+    let ids = [low.id(), high.id()];
+    // Both wait in the sender before either has left: nothing is sent until this task waits.
+    for mut tx in [low, high] {
+        tx.write_all(&vec![7; 200_000]).await.expect("written");
+        tx.end();
+    }
+    let mut ends = Vec::new();
+    let mut reading = tokio::task::JoinSet::new();
+    for _ in ids {
+        let mut rx = soon("a stream", far.accept_uni()).await.expect("a stream");
+        reading.spawn(async move {
+            rx.read_to_end(200_000).await.expect("all");
+            rx.id()
+        });
+    }
+    while let Some(id) = soon("an end", reading.join_next()).await {
+        ends.push(id.expect("no panic"));
+    }
+    assert_eq!(ends, [ids[1], ids[0]], "the one of higher priority is there first");
+}
+
+#[tokio::test]
+async fn q1_codes_of_reset_and_stop_reach_the_other_side() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let (mut tx, rx) = near.open_bi().await.expect("a stream");
+    tx.write_all(b"begun").await.expect("written");
+    let (far_tx, mut far_rx) = soon("the stream", far.accept_bi()).await.expect("a stream");
+    let mut begun = [0; 5];
+    far_rx.read(&mut begun).await.expect("read");
+    tx.reset(77);
+    let error = soon("the cut", far_rx.read(&mut begun)).await.expect_err("cut");
+    assert_eq!(error.kind(), ErrorKind::Reset);
+    assert!(error.report().contains("error 77"), "{}", error.report());
+
+    let mut rx = rx;
+    rx.stop(78);
+    assert_eq!(soon("the stop", far_tx.stopped()).await.expect("connected"), Some(78));
+    let mut far_tx = far_tx;
+    let error = far_tx.write(b"more").await.expect_err("nobody reads");
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    assert!(error.report().contains("error 78"), "{}", error.report());
+
+    // The session is as it was.
+    let mut tx = near.open_uni().await.expect("a stream");
+    tx.write_all(b"next").await.expect("written");
+    tx.finish().await.expect("acknowledged");
+    let error = tx.write(b"late").await.expect_err("it has ended");
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn q1_a_session_listens_to_the_streams_of_its_peer() {
+    let (near, mut far, _sessions) = session(&quic()).await;
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let mut client = near.open_messages().await.expect("a stream");
+        let mut server = soon("the stream", far.accept()).await.expect("a message connection");
+        // The server speaks first.
+        server.send(format!("hello {number}")).await.expect("sent");
+        let heard = soon("a message", client.recv()).await.expect("received");
+        assert_eq!(heard.as_deref(), Some(format!("hello {number}").as_bytes()));
+        client.send("and you").await.expect("sent");
+        assert_eq!(
+            soon("a message", server.recv()).await.expect("received").as_deref(),
+            Some(&b"and you"[..])
+        );
+        ids.extend([client.info.id, server.info.id]);
+        assert_eq!(server.info.remote, client.info.local);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 6, "each stream has a number of its own");
+    Listener::close(&mut far);
+    let error = soon("Closed", far.accept()).await.expect_err("closed");
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn q1_every_stream_of_every_session_is_a_connection_of_one_listener() {
+    let quic = quic();
+    let listener = QuicStreams::new(quic.clone()).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    rig::echo(listener);
+    let sessions = [soon("a session", quic.open(&to)).await, soon("a session", quic.open(&to)).await];
+    for session in sessions {
+        let session = session.expect("connected");
+        let mut connections = Vec::new();
+        for number in 0..10 {
+            let mut near = session.open_messages().await.expect("a stream");
+            near.send(format!("hello {number}")).await.expect("sent");
+            connections.push(near);
+        }
+        for (number, near) in connections.iter_mut().enumerate() {
+            let echoed = soon("the echo", near.recv()).await.expect("received");
+            assert_eq!(echoed.as_deref(), Some(format!("hello {number}").as_bytes()));
+        }
+    }
+    let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+    near.send("and one of my own").await.expect("sent");
+    assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+}
+
+#[tokio::test]
+async fn a2_streams_over_a_limit_are_refused() {
+    let (near, mut far, _sessions) = session(&quic()).await;
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    far.set_admission(std::sync::Arc::new(Admission::new(limits, None)));
+    let mut first = near.open_messages().await.expect("a stream");
+    let held = soon("the stream", far.accept()).await.expect("a message connection");
+    let refused = near.open_messages().await.expect("a stream");
+    let mut refused = refused;
+    let (accepted, error) = tokio::join!(
+        tokio::time::timeout(Duration::from_millis(200), far.accept()),
+        soon("the refusal", refused.recv())
+    );
+    assert!(accepted.is_err(), "one is enough");
+    assert_eq!(error.expect_err("refused").kind(), ErrorKind::Reset);
+    assert_eq!(REFUSED, 2);
+    drop(held);
+    assert!(soon("an end", first.recv()).await.is_ok_and(|end| end.is_none()));
+}
+
+#[tokio::test]
+async fn q4_datagrams_know_their_maximum_and_count_what_is_dropped() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let max = near.max_datagram_len().expect("datagrams are on");
+    assert!(max >= 1150, "{max}");
+    assert!(near.send_datagram(vec![1; max].into()).expect("sent"));
+    assert_eq!(soon("a datagram", far.recv_datagram()).await.expect("received").len(), max);
+    let error = near.send_datagram(vec![1; 60_000].into()).expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::MessageTooLong);
+
+    // Nothing leaves while this task does not wait: what finds no room is dropped, and counted.
+    let results: Vec<bool> =
+        (0..2000).map(|_| near.send_datagram(vec![2; 1000].into()).expect("connected")).collect();
+    let refused = results.iter().filter(|sent| !**sent).count() as u64;
+    assert!(refused > 0 && refused < 2000);
+    assert_eq!(near.stats().datagrams_refused, refused);
+
+    // What arrives and is not read makes room for what is newer.
+    let sent = 2001 - refused;
+    soon("all of them to leave", async {
+        while near.stats().datagrams_sent < sent {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    for _ in 0..2000 {
+        near.send_datagram_wait(vec![3; 1000].into()).await.expect("sent");
+    }
+    near.send_datagram_wait(Bytes::from_static(b"last")).await.expect("sent");
+    while soon("a datagram", far.recv_datagram()).await.expect("received") != "last" {}
+    let nothing = tokio::time::timeout(Duration::from_millis(50), far.recv_datagram()).await;
+    assert!(nothing.is_err());
+    let stats = far.stats();
+    assert!(stats.datagrams_unread > 0, "{stats:?}");
+    assert!(stats.datagrams_received >= stats.datagrams_unread, "{stats:?}");
+}
+
+#[tokio::test]
+async fn q4_datagrams_that_are_off_are_unsupported() {
+    let config = QuicConfig { datagram_recv_buffer_len: None, ..QuicConfig::default() };
+    let (near, _far, _sessions) = session(&quic_with(config, LengthPrefix::default())).await;
+    assert_eq!(near.max_datagram_len(), None);
+    let error = near.send_datagram(Bytes::from_static(b"none")).expect_err("off");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
+
+#[tokio::test]
+async fn q4_figures_tell_of_the_path_and_what_it_carries() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let receiving = tokio::spawn(async move {
+        let mut rx = far.accept_uni().await.expect("a stream");
+        rx.read_to_end(2_000_000).await.expect("all");
+        far
+    });
+    let mut tx = near.open_uni().await.expect("a stream");
+    tx.write_all(&vec![1; 1_000_000]).await.expect("written");
+    soon("an acknowledgement", tx.finish()).await.expect("acknowledged");
+    let far = receiving.await.expect("no panic");
+    let stats = near.stats();
+    assert!(stats.round_trip > Duration::ZERO && stats.min_round_trip <= stats.round_trip, "{stats:?}");
+    assert!(stats.bytes_sent > 1_000_000 && far.stats().bytes_received > 1_000_000, "{stats:?}");
+    assert!(stats.congestion_window > 10_000, "{stats:?}");
+    // The path's maximum was found.
+    soon("the path's maximum", async {
+        while near.stats().mtu < 1452 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    let fixed = QuicConfig { max_mtu: None, ..QuicConfig::default() };
+    let (near, _far, _sessions) = session(&quic_with(fixed, LengthPrefix::default())).await;
+    assert_eq!(near.stats().mtu, 1200);
+}
+
+#[tokio::test]
+async fn q1_finish_and_wait_loses_nothing() {
+    const STREAMS: usize = 100;
+    let (near, far, _sessions) = session(&quic()).await;
+    let receiving = tokio::spawn(async move {
+        let mut bytes = 0;
+        for _ in 0..STREAMS {
+            let mut rx = far.accept_uni().await.expect("a stream");
+            bytes += rx.read_to_end(100_000).await.expect("all").len();
+        }
+        (bytes, far.ended().await)
+    });
+    let late = near.open_uni().await.expect("a stream");
+    for _ in 1..STREAMS {
+        let mut tx = near.open_uni().await.expect("a stream");
+        tx.write_all(&vec![9; 50_000]).await.expect("written");
+        // Dropped, so that nobody but the session waits for it.
+    }
+    let finishing = near.finish_and_wait(Duration::from_secs(10));
+    let still_writing = async {
+        let mut late = late;
+        late.write_all(&vec![9; 50_000]).await.expect("written");
+    };
+    let (finished, ()) = tokio::join!(finishing, still_writing);
+    finished.expect("all is there");
+    let (bytes, why) = soon("everything", receiving).await.expect("no panic");
+    assert_eq!(bytes, STREAMS * 50_000);
+    assert_eq!(why.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn finish_and_wait_gives_up_in_time_and_leaves_the_session_open() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let mut open = near.open_uni().await.expect("a stream");
+    open.write_all(b"never ended").await.expect("written");
+    let error = near.finish_and_wait(Duration::from_millis(50)).await.expect_err("a stream is open");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    open.end();
+    let mut rx = soon("the stream", far.accept_uni()).await.expect("a stream");
+    assert_eq!(rx.read_to_end(100).await.expect("all"), b"never ended");
+    near.finish_and_wait(Duration::from_secs(5)).await.expect("all is there");
+}
+
+#[tokio::test]
+async fn dropping_everything_delivers_what_was_written() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let mut tx = near.open_uni().await.expect("a stream");
+    let sending = tokio::spawn(async move {
+        tx.write_all(&vec![5; 3_000_000]).await.expect("written");
+        drop((tx, near));
+    });
+    let mut rx = soon("the stream", far.accept_uni()).await.expect("a stream");
+    let all = soon("everything", rx.read_to_end(4_000_000)).await.expect("all");
+    assert_eq!(all.len(), 3_000_000);
+    sending.await.expect("no panic");
+    assert_eq!(soon("the end", far.ended()).await.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn closing_tells_a_code_and_a_reason() {
+    let (near, far, _sessions) = session(&quic()).await;
+    near.close(4711, "enough");
+    let error = soon("the end", far.ended()).await;
+    assert_eq!(error.kind(), ErrorKind::Reset);
+    assert!(error.report().contains("4711") && error.report().contains("enough"), "{}", error.report());
+    assert_eq!(near.open_uni().await.expect_err("closed").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_message_connection_has_a_session() {
+    let quic = quic();
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let (near, far) =
+        soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
+    let (mut near, far) = (near.expect("connected"), far.expect("accepted"));
+    let (session, other) = (QuicSession::of(&near.tx), QuicSession::of(&far.tx));
+    session.send_datagram(Bytes::from_static(b"beside")).expect("sent");
+    assert_eq!(soon("a datagram", other.recv_datagram()).await.expect("received"), "beside");
+    // Its streams are for its messages.
+    near.tx.get_ref();
+    assert!(tokio::time::timeout(Duration::from_millis(50), session.open_uni()).await.is_err());
+    assert_eq!(ABORTED, 1);
+    let mut keys = [[0; 32]; 2];
+    session.export_keying_material(&mut keys[0], b"label", b"context").expect("keys");
+    other.export_keying_material(&mut keys[1], b"label", b"context").expect("keys");
+    assert_eq!(keys[0], keys[1]);
+    near.send("still there").await.expect("sent");
+}
+
+#[tokio::test]
+async fn what_a_handshake_agreed_on_is_told_as_tls_tells_it() {
+    let quic = quic();
+    let (near, far, mut sessions) = session(&quic).await;
+    for side in [&near, &far] {
+        let tls = side.info().details::<TlsInfo>().expect("TLS");
+        assert_eq!(tls.version.to_string(), "1.3");
+        assert!(tls.cipher_suite.as_str().starts_with("TLS_"), "{tls:?}");
+        assert_eq!(tls.alpn.as_deref(), Some(&b"net"[..]));
+        assert_eq!(tls.group.as_ref().map(net_core::tls::AlgorithmName::as_str), Some("X25519MLKEM768"));
+        assert!(!tls.resumed);
+    }
+    assert!(near.info().details::<TlsInfo>().is_some_and(|tls| tls.verified));
+    // The tickets come behind the handshake.
+    let mut tx = near.open_uni().await.expect("a stream");
+    tx.finish().await.expect("acknowledged");
+    let (near, far) = connect(&quic, &mut sessions).await;
+    for side in [&near, &far] {
+        assert!(side.info().details::<TlsInfo>().is_some_and(|tls| tls.resumed), "the second one is resumed");
+    }
+}
+
+#[tokio::test]
+async fn protocols_that_do_not_meet_are_refused() {
+    let server = rig::authority::Authority::new("alpn");
+    let with = |alpn: &str| QuicConfig { alpn: vec![alpn.to_owned()], ..QuicConfig::default() };
+    let listening = Quic::new(with("one")).with_server_tls(server.server().build().expect("settings"));
+    let mut listener = listening.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let other = Quic::new(with("other")).with_client_tls(server.client().build().expect("settings"));
+    let error = soon("a refusal", other.connect(&to)).await.expect_err("no protocol in common");
+    assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.report());
+    let same = Quic::new(with("one")).with_client_tls(server.client().build().expect("settings"));
+    soon("a connection", same.connect(&to)).await.expect("a protocol in common");
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_unless_it_is_kept_alive() {
+    let quiet = QuicConfig {
+        idle_timeout: Some(Duration::from_millis(300)),
+        keepalive_interval: None,
+        ..QuicConfig::default()
+    };
+    let (near, far, _sessions) = session(&quic_with(quiet.clone(), LengthPrefix::default())).await;
+    assert_eq!(soon("the end", near.ended()).await.kind(), ErrorKind::TimedOut);
+    assert_eq!(soon("the end", far.ended()).await.kind(), ErrorKind::TimedOut);
+
+    let kept = QuicConfig { keepalive_interval: Some(Duration::from_millis(100)), ..quiet };
+    let (near, _far, _sessions) = session(&quic_with(kept, LengthPrefix::default())).await;
+    assert!(tokio::time::timeout(Duration::from_millis(1200), near.ended()).await.is_err(), "it lives");
+}

@@ -1,0 +1,179 @@
+//! TLS under QUIC: who is let in, who is believed, certificates that are exchanged.
+
+mod rig;
+
+use std::fs;
+
+use net_core::{
+    ErrorKind, Listener, Observer, Transport,
+    tls::{ClientTls, Pem, ServerTls, TlsInfo},
+};
+use net_messaging::{Client, Server};
+use net_quic::Quic;
+use rig::{
+    at,
+    authority::{Authority, LOCAL, WithPair},
+    soon,
+};
+
+#[tokio::test]
+async fn m12_messaging_over_quic_is_unchanged_and_knows_the_client() {
+    let authority = Authority::new("messaging");
+    let server = authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings");
+    let client = authority.client().pair(&authority.leaf(&["alice.test"])).build().expect("settings");
+
+    let server = Server::builder(Quic::default().with_server_tls(server))
+        .on_message(|session, message| {
+            let info = session.info().details::<TlsInfo>().expect("TLS");
+            let who = info.peer.as_ref().and_then(|peer| peer.dns_names().next()).expect("a name").to_owned();
+            async move {
+                let text = String::from_utf8_lossy(message.payload()).into_owned();
+                Ok(message.reply(format!("{who}: {text}")))
+            }
+        })
+        .listen("quic://127.0.0.1:0")
+        .await
+        .expect("listening");
+    let client = Client::builder(Quic::default().with_client_tls(client)).connect(server.local()).await;
+    let client = client.expect("connected");
+    for number in 0..1000 {
+        let answer = client.request(number.to_string()).await.expect("an answer");
+        assert_eq!(answer.payload(), format!("alice.test: {number}").as_bytes());
+    }
+    let large = client.request("x".repeat(900_000)).await.expect("an answer");
+    assert_eq!(large.payload().len(), 900_012);
+}
+
+#[tokio::test]
+async fn a6_who_cannot_be_believed_is_refused_with_the_reason() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let cases = [
+        ("unknown", ServerTls::builder().pair(&theirs.leaf(&LOCAL))),
+        ("another name", ServerTls::builder().pair(&ours.leaf(&["elsewhere.test"]))),
+    ];
+    for (what, server) in cases {
+        let quic = Quic::default().with_server_tls(server.build().expect("settings"));
+        let quic = quic.with_client_tls(ours.client().build().expect("settings"));
+        let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+        let to = listener.local().clone();
+        let error = soon("a refusal", async {
+            tokio::select! {
+                connected = quic.connect(&to) => connected.expect_err(what),
+                accepted = listener.accept() => panic!("{what}: {accepted:?}"),
+            }
+        })
+        .await;
+        assert_eq!(error.kind(), ErrorKind::Untrusted, "{what}: {}", error.report());
+    }
+}
+
+/// Tells whose handshakes failed.
+#[derive(Debug)]
+struct Failures(tokio::sync::mpsc::UnboundedSender<ErrorKind>);
+
+impl Observer for Failures {
+    fn handshake_failed(&self, _: &net_core::Address, error: &net_core::Error) {
+        let _ = self.0.send(error.kind());
+    }
+}
+
+#[tokio::test]
+async fn a6_a_client_that_cannot_be_believed_is_not_let_in() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let server = ours.server().client_ca(Pem::bytes(ours.pem.clone())).build().expect("settings");
+    let (tell, mut failures) = tokio::sync::mpsc::unbounded_channel();
+    let mut listener =
+        Quic::default().with_server_tls(server).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let observer = std::sync::Arc::new(Failures(tell));
+    listener.set_admission(std::sync::Arc::new(net_core::Admission::new(
+        net_core::Limits::default(),
+        Some(observer),
+    )));
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let clients = [ours.client().pair(&theirs.leaf(&["mallory.test"])), ours.client()];
+    for client in clients {
+        let client = Quic::default().with_client_tls(client.build().expect("settings"));
+        // In TLS 1.3 a client is done before the server has judged it: it learns by its connection.
+        let told = soon("a refusal", async {
+            match client.connect(&to).await {
+                Ok(mut connection) => connection.recv().await.expect_err("refused"),
+                Err(error) => error,
+            }
+        })
+        .await;
+        assert!(told.is_closed() || told.kind() == ErrorKind::Rejected, "{}", told.report());
+        assert_eq!(soon("the failure", failures.recv()).await, Some(ErrorKind::Untrusted));
+    }
+}
+
+#[tokio::test]
+async fn certificates_are_exchanged_while_a_server_serves() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let write = |authority: &Authority| {
+        let pair = authority.leaf(&LOCAL);
+        fs::write(path("server.pem"), pair.chain).expect("written");
+        fs::write(path("server.key"), pair.key).expect("written");
+    };
+    write(&old);
+    let tls = ServerTls::builder().certificate(Pem::file(path("server.pem")), Pem::file(path("server.key")));
+    let tls = tls.build().expect("settings");
+    let listener = Quic::default().with_server_tls(tls.clone()).listen(&at("quic://127.0.0.1:0")).await;
+    let listener = listener.expect("listening");
+    let to = listener.local().clone();
+    rig::echo(listener);
+    let client = |authority: &Authority| -> Quic {
+        Quic::default().with_client_tls(authority.client().max_sessions(0).build().expect("settings"))
+    };
+    let mut before = soon("a connection", client(&old).connect(&to)).await.expect("the old one is shown");
+    write(&new);
+    tls.reload().expect("a good pair");
+    let error = soon("a refusal", client(&old).connect(&to)).await.expect_err("the new one is shown");
+    assert_eq!(error.kind(), ErrorKind::Untrusted);
+    soon("a connection", client(&new).connect(&to)).await.expect("the new one is shown");
+    // A bad pair leaves the good one where it is.
+    fs::write(path("server.key"), "no key").expect("written");
+    assert_eq!(tls.reload().expect_err("a bad pair").kind(), ErrorKind::InvalidConfig);
+    soon("a connection", client(&new).connect(&to)).await.expect("it is still there");
+    before.send("still here").await.expect("sent");
+    assert!(soon("an answer", before.recv()).await.expect("served").is_some());
+}
+
+#[tokio::test]
+async fn settings_that_quic_cannot_use_are_refused() {
+    let authority = Authority::new("settings");
+    let old = authority
+        .server()
+        .cipher_suites(["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"])
+        .build()
+        .expect("TLS 1.2");
+    let error =
+        Quic::default().with_server_tls(old).listen(&at("quic://127.0.0.1:0")).await.expect_err("no TLS 1.3");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}", error.report());
+    for (operation, error) in [
+        ("listen", Quic::default().listen(&at("quic://127.0.0.1:0")).await.expect_err("no settings")),
+        ("connect", Quic::default().connect(&at("quic://127.0.0.1:1")).await.expect_err("no settings")),
+    ] {
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Unsupported, operation));
+    }
+    let any = ClientTls::builder().danger_accept_any_certificate().build().expect("settings");
+    let wrong = Quic::default().with_client_tls(any).connect(&at("tcp://127.0.0.1:1")).await;
+    assert_eq!(wrong.expect_err("another scheme").kind(), ErrorKind::InvalidAddress);
+}
+
+#[tokio::test]
+async fn a_suite_alone_is_enough() {
+    let authority = Authority::new("suite");
+    let suites = ["TLS_CHACHA20_POLY1305_SHA256"];
+    let quic = Quic::default()
+        .with_server_tls(authority.server().cipher_suites(suites).build().expect("settings"))
+        .with_client_tls(authority.client().cipher_suites(suites).build().expect("settings"));
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let (near, _far) =
+        soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
+    let near = near.expect("connected");
+    assert_eq!(near.info.details::<TlsInfo>().expect("TLS").cipher_suite.as_str(), suites[0]);
+}
