@@ -27,6 +27,7 @@ mod erased;
 mod error;
 pub mod frame;
 pub mod framed;
+mod guarantees;
 mod lend;
 mod limit;
 mod limits;
@@ -49,6 +50,7 @@ pub use batch::Batch;
 pub use connection::{Connection, ConnectionId, Info};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
+pub use guarantees::Guarantees;
 pub use limit::Limit;
 pub use limits::{DataRate, Lifetime, Limits, OutboxConfig, Overflow};
 pub use message::{
@@ -57,4 +59,4 @@ pub use message::{
 };
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};
-pub use transport::{Guarantees, Listener, Receiver, Sender, Transport};
+pub use transport::{Listener, Receiver, Sender, Transport};

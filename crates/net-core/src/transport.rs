@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Address, Admission, Batch, BoxTransport, Connection, Result, erased};
+use crate::{Address, Admission, Batch, BoxTransport, Connection, Guarantees, Result, erased};
 
 /// A way to carry messages between two peers: TCP, UDP, WebSocket, QUIC, memory.
 ///
@@ -97,45 +97,6 @@ pub trait Transport: Send + Sync + 'static {
         Self: Sized,
     {
         erased::transport(self)
-    }
-}
-
-/// What a [`Transport`] promises about the messages it carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "independent promises, each named")]
-pub struct Guarantees {
-    /// Every message arrives, or the connection fails.
-    pub reliable: bool,
-    /// Messages arrive in the order they were sent.
-    pub ordered: bool,
-    /// After [`Sender::poll_finish`], the peer's own sending goes on.
-    pub half_close: bool,
-    /// The peer learns that this side has finished: its receiver gives `None`.
-    pub signals_end: bool,
-    /// The peer can tell an abort from a clean end.
-    pub signals_abort: bool,
-    /// Each message arrives with the boundaries it was sent with.
-    pub preserves_messages: bool,
-    /// A message may arrive more than once.
-    pub may_duplicate: bool,
-    /// The longest message, in bytes.
-    pub max_message_len: usize,
-}
-
-impl Guarantees {
-    /// What a reliable, ordered byte stream with half-close gives to a framing whose longest message is
-    /// `max_message_len`.
-    pub fn stream(max_message_len: usize) -> Self {
-        Self {
-            reliable: true,
-            ordered: true,
-            half_close: true,
-            signals_end: true,
-            signals_abort: true,
-            preserves_messages: true,
-            may_duplicate: false,
-            max_message_len,
-        }
     }
 }
 
