@@ -1,6 +1,7 @@
 //! The command line of `bench`: parses it, runs the suite, prints and writes the report.
 
 mod crowd;
+mod quic;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -40,6 +41,15 @@ Examples:
 Tables, JSON and a plot are written to target/bench/tcp-pinned.* or tcp-unpinned.*.
 A pinned run tells cost, an unpinned one rates and tails; never compare the two.")]
     Tcp(RunOptions),
+    /// Streams, bulk, handshakes and idle connections over QUIC: ours against bare quinn and s2n-quic.
+    #[command(after_help = "\
+Examples:
+  bench quic --pin                         cost: server CPU and memory, everything on one core
+  bench quic --quick                       half a minute to see that everything works
+  bench quic --pin --loads streams --rounds 9
+
+Tables and JSON are written to target/bench/quic-pinned.* or quic-unpinned.*.")]
+    Quic(quic::QuicOptions),
     /// Sessions by the thousand over several processes on one port: memory, connecting, broadcasts, heartbeats.
     #[command(after_help = "\
 Examples:
@@ -113,6 +123,7 @@ struct RunOptions {
 pub fn run(options: &Options) -> io::Result<ExitCode> {
     match &options.suite {
         SuiteName::Tcp(run) => tcp(run),
+        SuiteName::Quic(options) => quic::run(options),
         SuiteName::Connections(options) => crowd::connections(options),
         SuiteName::Soak(options) => crowd::soak(options),
     }

@@ -48,7 +48,7 @@ impl ServerProcess {
     /// Starts a server and waits until it says where it listens; its standard error goes to `log`.
     ///
     /// # Errors
-    /// When it does not start, or its first line does not come in 10 s or is not `listening tcp://ADDRESS`.
+    /// When it does not start, or its first line does not come in 10 s or is not `listening SCHEME://ADDRESS`.
     pub fn start(invocation: &Invocation, log: &Path) -> io::Result<Self> {
         let mut command = invocation.command();
         command.stdout(Stdio::piped()).stderr(File::create(log)?);
@@ -70,8 +70,8 @@ impl ServerProcess {
             told.recv_timeout(START_TIMEOUT).map_err(|_| invocation.failed("said nothing for 10 s"))??;
         server.address = line
             .trim()
-            .strip_prefix("listening tcp://")
-            .and_then(|address| address.parse().ok())
+            .strip_prefix("listening ")
+            .and_then(|url| url.split_once("://")?.1.parse().ok())
             .ok_or_else(|| invocation.failed(&format!("first line is {line:?}; see {}", log.display())))?;
         Ok(server)
     }
