@@ -1,6 +1,7 @@
 //! The command line of `bench`: parses it, runs the suite, prints and writes the report.
 
 mod crowd;
+mod quic;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -65,6 +66,15 @@ Examples:
 
 Tables, JSON and a plot are written to target/bench/udp-pinned.* or udp-unpinned.*.")]
     Udp(RunOptions),
+    /// Streams, bulk, handshakes and idle connections over QUIC: ours against bare quinn and s2n-quic.
+    #[command(after_help = "\
+Examples:
+  bench quic --pin                         cost: server CPU and memory, everything on one core
+  bench quic --quick                       half a minute to see that everything works
+  bench quic --pin --loads streams --rounds 9
+
+Tables and JSON are written to target/bench/quic-pinned.* or quic-unpinned.*.")]
+    Quic(quic::QuicOptions),
     /// Sessions by the thousand over several processes on one port: memory, connecting, broadcasts, heartbeats.
     #[command(after_help = "\
 Examples:
@@ -143,6 +153,7 @@ pub fn run(options: &Options) -> io::Result<ExitCode> {
         SuiteName::Tcp(run) => compare(&comparison::TCP, run),
         SuiteName::Tls(run) => compare(&comparison::TLS, run),
         SuiteName::Udp(run) => compare(&comparison::UDP, run),
+        SuiteName::Quic(options) => quic::run(options),
         SuiteName::Connections(options) => crowd::connections(options),
         SuiteName::Soak(options) => crowd::soak(options),
     }

@@ -14,6 +14,7 @@ pub mod outcome;
 pub mod peer;
 pub mod plan;
 pub mod process;
+pub mod quic;
 pub mod report;
 pub mod servers;
 pub mod suite;

@@ -52,6 +52,21 @@ fn q1_the_commands_of_the_command_speak_quic() {
 }
 
 #[test]
+fn secrets_are_written_on_request_alone() {
+    let certs = certs();
+    let server = server(&certs, "");
+    let secrets = file(&certs, "secrets");
+    for (flags, written) in [(&[][..], false), (&["--key-log"], true)] {
+        let mut command = Command::new(released());
+        command.args(["echo", "client", &server.url, "hello", "--ca", &file(&certs, "ca.pem")]).args(flags);
+        let output = command.env("SSLKEYLOGFILE", &secrets).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = fs::read_to_string(&secrets).unwrap_or_default();
+        assert_eq!(text.contains("CLIENT_TRAFFIC_SECRET_0"), written, "{flags:?}: {text}");
+    }
+}
+
+#[test]
 fn q1_flags_of_quic_and_scheme_must_go_together() {
     net(["echo", "server", "quic://127.0.0.1:0"]).expect(1).tells("0 of --cert");
     net(["echo", "server", "tcp://127.0.0.1:0", "--alpn", "echo"]).expect(1).tells("--alpn");

@@ -233,32 +233,48 @@ async fn d7_connecting_to_a_closed_port_tells_so_at_once() {
 
 #[tokio::test]
 async fn several_sockets_share_a_port_where_clients_stay() {
+    const LISTENERS: usize = 4;
+    let authority = rig::authority::Authority::new("shared");
     let config = QuicConfig { migration: false, ..QuicConfig::default() };
-    let sharing = quic_with(config, net_core::frame::LengthPrefix::default());
-    let listeners = sharing.listen_many(&at("quic://127.0.0.1:0"), 4).await.expect("listening");
-    assert_eq!(listeners.len(), if cfg!(target_os = "linux") { 4 } else { 1 });
+    let server = Quic::new(config).with_server_tls(authority.server().build().expect("settings"));
+    let listeners = server.listen_many(&at("quic://127.0.0.1:0"), LISTENERS).await.expect("listening");
+    assert_eq!(listeners.len(), if cfg!(target_os = "linux") { LISTENERS } else { 1 });
     let to = listeners[0].local().clone();
-    assert!(listeners.iter().all(|listener| *listener.local() == to));
-    for listener in listeners {
-        echo(listener);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    for (number, mut listener) in listeners.into_iter().enumerate() {
+        assert_eq!(*listener.local(), to);
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            while let Ok(far) = listener.accept().await {
+                let _ = tell.send((number, far));
+            }
+        });
     }
-    for number in 0..32 {
-        // Each from a socket of its own: the kernel chooses by the address.
-        let config = QuicConfig { migration: false, ..QuicConfig::default() };
-        let _ = config;
-        let mut near = soon("a connection", sharing.clone().connect(&to)).await.expect("connected");
-        near.send(number.to_string()).await.expect("sent");
-        let echoed = soon("the echo", near.recv()).await.expect("received");
-        assert_eq!(echoed.as_deref(), Some(number.to_string().as_bytes()));
+    let mut served = std::collections::HashSet::new();
+    let tls = authority.client().build().expect("settings");
+    for _ in 0..32 {
+        // Each from a socket of its own: the kernel chooses by the client's address.
+        let mut near = soon("a connection", Quic::default().with_client_tls(tls.clone()).connect(&to)).await;
+        let near = near.as_mut().expect("connected");
+        near.send("hello").await.expect("sent");
+        let (number, mut far) = soon("an acceptance", told.recv()).await.expect("one accepts");
+        assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b"hello"[..]));
+        served.insert(number);
     }
-    // A foreign server at the port is an error, not a share of its clients.
-    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let taken = Address::from_socket(Scheme::Quic, taken.local_addr().expect("an address"));
-    let held = std::net::UdpSocket::bind(socket(&taken));
-    let error = sharing.listen_many(&taken, 2).await;
-    drop(held);
-    drop(error);
+    assert!(served.len() > 1 || !cfg!(target_os = "linux"), "the kernel spreads clients over the sockets");
+
+    // A foreign socket at the port is an error, and no share of its datagrams is taken.
+    let taken =
+        std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let (taken, _foreign) = taken.expect("a socket");
+    let error = server.listen_many(&Address::from_socket(Scheme::Quic, taken), 2).await.expect_err("taken");
+    assert_eq!(error.kind(), ErrorKind::AddressInUse, "{}", error.report());
+
     // With clients that move there is one socket.
-    let moving = quic().listen_many(&at("quic://127.0.0.1:0"), 4).await.expect("listening");
+    let moving = quic().listen_many(&at("quic://127.0.0.1:0"), LISTENERS).await.expect("listening");
     assert_eq!(moving.len(), 1);
+    let both = QuicConfig { migration: true, reuse_port: true, ..QuicConfig::default() };
+    let error =
+        quic_with(both, net_core::frame::LengthPrefix::default()).listen(&at("quic://127.0.0.1:0")).await;
+    assert_eq!(error.expect_err("they exclude each other").kind(), ErrorKind::InvalidConfig);
 }

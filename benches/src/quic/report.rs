@@ -1,0 +1,196 @@
+//! What `bench quic` found: medians over the rounds, ratios against quinn, and which of them are above what is allowed.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::cases::{BASELINE, CASES, SERVERS};
+use crate::machine::Machine;
+use crate::outcome::Outcome;
+
+/// How much dearer than bare quinn ours may be.
+pub const MAX_RATIO: f64 = 1.03;
+
+/// What one server did under one load in one round.
+#[derive(Debug, Serialize)]
+pub struct Sample {
+    /// The server's name.
+    pub server: &'static str,
+    /// The load's name.
+    pub case: &'static str,
+    /// Counted from 0.
+    pub round: u32,
+    /// What was measured, unless it failed.
+    pub outcome: Option<Outcome>,
+    /// Why it failed.
+    pub failure: Option<String>,
+}
+
+/// All that a run found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What it ran on.
+    pub machine: Machine,
+    /// The core that servers and load shared, when they were pinned.
+    pub pinned_to: Option<usize>,
+    /// Every single measurement.
+    pub samples: Vec<Sample>,
+}
+
+/// What is compared: the server's CPU for each thing that is counted, or its memory for each idle connection.
+fn cost(outcome: &Outcome) -> Option<f64> {
+    match &outcome.idle {
+        Some(idle) => Some(idle.kib_per_session()),
+        None => outcome.cpu_us(),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+impl Report {
+    /// Values of one server under one load, in the order of the rounds.
+    fn values(&self, case: &str, server: &str, of: impl Fn(&Outcome) -> Option<f64>) -> Vec<f64> {
+        let of_both = |sample: &&Sample| sample.case == case && sample.server == server;
+        self.samples.iter().filter(of_both).filter_map(|sample| of(sample.outcome.as_ref()?)).collect()
+    }
+
+    /// The ratio of a server's cost to the baseline's, as the median over the rounds.
+    #[must_use]
+    pub fn ratio(&self, case: &str, server: &str) -> Option<f64> {
+        let ours = self.values(case, server, cost);
+        let theirs = self.values(case, BASELINE, cost);
+        median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect())
+    }
+
+    /// Loads under which ours is dearer than it may be, with the ratio.
+    #[must_use]
+    pub fn missed(&self) -> Vec<(&'static str, f64)> {
+        let ratios = CASES.iter().filter_map(|case| Some((case.id, self.ratio(case.id, "net")?)));
+        ratios.filter(|(_, ratio)| *ratio > MAX_RATIO).collect()
+    }
+
+    /// Samples that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(|sample| sample.failure.is_some())
+    }
+
+    /// The report as Markdown.
+    #[must_use]
+    pub fn markdown(&self) -> String {
+        let mut text = String::from("# bench quic\n");
+        let pinned =
+            self.pinned_to.map_or_else(|| "unpinned".to_owned(), |core| format!("pinned to core {core}"));
+        let _ = writeln!(
+            text,
+            "\n{}, {} cores, {}; {pinned}.",
+            self.machine.cpu, self.machine.cores, self.machine.kernel
+        );
+        for case in &CASES {
+            if !self.samples.iter().any(|sample| sample.case == case.id) {
+                continue;
+            }
+            let cost_of = if case.is_idle() { "KiB" } else { "server CPU µs" };
+            let _ = writeln!(text, "\n## {}\n{}\n", case.id, case.title);
+            let _ = writeln!(
+                text,
+                "| server | {cost_of} a {0} | range | × quinn | {0}s/s | p50 µs | p99 µs |",
+                case.unit
+            );
+            let _ = writeln!(text, "|---|---:|---|---:|---:|---:|---:|");
+            for server in &SERVERS {
+                let costs = self.values(case.id, server.id, cost);
+                let range = costs
+                    .iter()
+                    .fold((f64::MAX, 0.0_f64), |(low, high), cost| (low.min(*cost), high.max(*cost)));
+                let Some(middle) = median(costs) else { continue };
+                let of = |read: fn(&Outcome) -> f64| {
+                    median(self.values(case.id, server.id, |outcome| Some(read(outcome)))).unwrap_or(0.0)
+                };
+                let ratio = self.ratio(case.id, server.id).unwrap_or(f64::NAN);
+                let _ = writeln!(
+                    text,
+                    "| {} | {middle:.3} | {:.3} to {:.3} | {ratio:.3} | {:.0} | {:.1} | {:.1} |",
+                    server.title,
+                    range.0,
+                    range.1,
+                    of(Outcome::messages_per_s),
+                    of(|outcome| outcome.latency.p50),
+                    of(|outcome| outcome.latency.p99),
+                );
+            }
+        }
+        for sample in self.failures() {
+            let why = sample.failure.as_deref().unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "\nfailed: {} under {}, round {}: {why}",
+                sample.server, sample.case, sample.round
+            );
+        }
+        let missed = self.missed();
+        let _ = writeln!(
+            text,
+            "\nAt most {MAX_RATIO} × quinn: {}",
+            if missed.is_empty() { "met in each" } else { "missed" }
+        );
+        for (case, ratio) in missed {
+            let _ = writeln!(text, "- {case}: {ratio:.3}");
+        }
+        text
+    }
+
+    /// Writes `quic-pinned` or `quic-unpinned` with the endings `.md` and `.json` into `directory`.
+    ///
+    /// # Errors
+    /// As writing gives them.
+    pub fn write(&self, directory: &Path) -> io::Result<[PathBuf; 2]> {
+        let mode = if self.pinned_to.is_some() { "pinned" } else { "unpinned" };
+        let path = |ending| directory.join(format!("quic-{mode}.{ending}"));
+        let paths = [path("md"), path("json")];
+        let [text, json] = &paths;
+        std::fs::write(text, self.markdown())?;
+        std::fs::write(json, serde_json::to_vec_pretty(self)?)?;
+        Ok(paths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(server: &'static str, round: u32, cpu_ns: u64) -> Sample {
+        let outcome =
+            Outcome { messages: 1_000, seconds: 1.0, server_cpu_ns: Some(cpu_ns), ..Outcome::default() };
+        Sample { server, case: "bulk", round, outcome: Some(outcome), failure: None }
+    }
+
+    #[test]
+    fn ratios_are_taken_round_by_round() {
+        let samples = vec![
+            sample("net", 0, 1_000_000),
+            sample(BASELINE, 0, 1_000_000),
+            // A busy minute touches both.
+            sample("net", 1, 5_000_000),
+            sample(BASELINE, 1, 5_000_000),
+            sample("net", 2, 1_100_000),
+            sample(BASELINE, 2, 1_000_000),
+        ];
+        let report = Report { machine: Machine::this(), pinned_to: None, samples };
+        assert_eq!(report.ratio("bulk", "net"), Some(1.0));
+        assert!(report.missed().is_empty());
+        assert!(report.markdown().contains("met in each"));
+    }
+
+    #[test]
+    fn what_is_dearer_is_told() {
+        let samples = vec![sample("net", 0, 1_100_000), sample(BASELINE, 0, 1_000_000)];
+        let report = Report { machine: Machine::this(), pinned_to: Some(1), samples };
+        assert_eq!(report.missed().len(), 1);
+        assert!(report.markdown().contains("- bulk: 1.100"));
+    }
+}
