@@ -38,7 +38,10 @@ fn secure(
     let chain = vec![CertificateDer::from_pem_file(&files.cert).expect("PEM")];
     let key = PrivateKeyDer::from_pem_file(&files.key).expect("PEM");
     let mut config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).expect("a pair");
+        ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+            .expect("a pair");
     if !resumes {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
