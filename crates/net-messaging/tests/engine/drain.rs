@@ -13,7 +13,7 @@ use net_core::{
     Address, ErrorKind, GoAway, GoAwayReason, Message, MessageKind, Observer, Receiver, Sender, Transport,
     memory::{Memory, MemoryConfig},
 };
-use net_messaging::{Client, CloseReason, DrainReport, HandlerResult, Server, Session, SessionConfig};
+use net_messaging::{Client, CloseReason, DrainReport, Server, Session, SessionConfig};
 use proptest::prelude::*;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::duplex;
 use crate::rig::{
-    Dropped, Peer, Ruled, echo, frame, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon,
+    Peer, Ruled, echo, for_ever, frame, listen, ms, narrow, only, patient, push, quiet, secs, settle, soon,
 };
 
 fn cut(report: DrainReport) -> (usize, usize) {
@@ -246,14 +246,7 @@ async fn the_last_handle_that_is_dropped_stops_the_server() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let dropped = dropped.clone();
-        move |_, _| {
-            let guard = Dropped(dropped.clone());
-            async move {
-                pending::<()>().await;
-                drop(guard);
-                HandlerResult::Ok(None)
-            }
-        }
+        move |_, _| for_ever(&dropped)
     }))
     .await;
     let to: Address = server.local().clone();

@@ -14,7 +14,7 @@ use net_messaging::{Client, CloseReason, Format, Limits, Server, SessionConfig, 
 use tokio::sync::{Notify, mpsc};
 
 use crate::rig::{
-    Dropped, Peer, Ruled, echo, feed, listen, narrow, only, patient, push, quiet, secs, settle, soon,
+    Peer, Ruled, echo, feed, for_ever, listen, narrow, only, patient, push, quiet, secs, settle, soon,
     unlimited,
 };
 
@@ -163,13 +163,8 @@ async fn disconnect_from_elsewhere_drops_the_handler_at_once_and_sends_what_was_
         let server = listen(Server::builder(memory.clone()).rules(config).on_message({
             let dropped = dropped.clone();
             move |session, _| {
-                let guard = Dropped(dropped.clone());
                 push(session, "accepted");
-                async move {
-                    std::future::pending::<()>().await;
-                    drop(guard);
-                    Ok(None)
-                }
+                for_ever(&dropped)
             }
         }))
         .await;
@@ -218,14 +213,7 @@ async fn when_the_connection_breaks_the_handler_is_dropped() {
     let dropped = Arc::new(AtomicUsize::new(0));
     let server = listen(Server::builder(memory.clone()).rules(patient()).on_message({
         let dropped = dropped.clone();
-        move |_, _| {
-            let guard = Dropped(dropped.clone());
-            async move {
-                std::future::pending::<()>().await;
-                drop(guard);
-                Ok(None)
-            }
-        }
+        move |_, _| for_ever(&dropped)
     }))
     .await;
     let mut peer = Peer::connect(&memory, server.local()).await;

@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, pending, poll_fn},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -17,7 +17,9 @@ use net_core::{
     Transport,
     memory::{Memory, MemoryConfig, MemoryListener, MemoryReceiver, MemorySender},
 };
-use net_messaging::{Client, ClientBuilder, Handler, Limits, Server, ServerBuilder, Session, SessionConfig};
+use net_messaging::{
+    Client, ClientBuilder, Handler, HandlerResult, Limits, Server, ServerBuilder, Session, SessionConfig,
+};
 
 /// Writes down the limits that an observer is told, by name.
 #[derive(Debug, Default)]
@@ -180,11 +182,21 @@ pub(crate) async fn only(server: &Server) -> Session {
 }
 
 /// Counts up when it is dropped.
-pub(crate) struct Dropped(pub(crate) Arc<AtomicUsize>);
+struct Dropped(Arc<AtomicUsize>);
 
 impl Drop for Dropped {
     fn drop(&mut self) {
         self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What a handler does that never returns; counts in `dropped` when it is dropped.
+pub(crate) fn for_ever(dropped: &Arc<AtomicUsize>) -> impl Future<Output = HandlerResult> + Send + use<> {
+    let guard = Dropped(dropped.clone());
+    async move {
+        pending::<()>().await;
+        drop(guard);
+        Ok(None)
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::rig::{Dropped, Ruled, Rules, frame, only, patient, push, quiet, secs, soon};
+use crate::rig::{Ruled, Rules, for_ever, frame, only, patient, push, quiet, secs, soon};
 
 async fn echo(session: impl Into<Rules>) -> (Server, SocketAddr) {
     let server = Server::builder(Tcp::default())
@@ -101,14 +101,7 @@ async fn a_reset_by_the_peer_drops_its_handler_and_tells_why() {
         .rules(patient())
         .on_message({
             let dropped = dropped.clone();
-            move |_, _| {
-                let guard = Dropped(dropped.clone());
-                async move {
-                    std::future::pending::<()>().await;
-                    drop(guard);
-                    HandlerResult::Ok(None)
-                }
-            }
+            move |_, _| for_ever(&dropped)
         })
         .listen("tcp://127.0.0.1:0")
         .await
