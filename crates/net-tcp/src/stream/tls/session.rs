@@ -22,6 +22,11 @@ use crate::stream::send::{Writable, poll_send};
 const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
 /// What the session reads at once from what it is offered.
 const SMALL_READ: usize = 4096;
+/// How much is encrypted ahead of the socket: whole records.
+const MAX_AHEAD: usize = 64 * 1024;
+/// What is so little that it leaves with what is before it, instead of as a record and a write of its own: a frame of 64 KiB is
+/// a little longer than that.
+const SMALL_TAIL: usize = 1024;
 /// What one call reads at the most.
 const SCRATCH_LEN: usize = 4 * MAX_RECORD;
 /// How much is read off a socket that is closed.
@@ -207,11 +212,14 @@ impl Session {
         if self.end != End::Open {
             return Poll::Ready(Err(self.refusal()));
         }
-        if slices.iter().all(|slice| slice.is_empty()) {
+        let len: usize = slices.iter().map(|slice| slice.len()).sum();
+        if len == 0 {
             return Poll::Ready(Ok(0));
         }
+        let limit = if len <= MAX_AHEAD + SMALL_TAIL { MAX_AHEAD + SMALL_TAIL } else { MAX_AHEAD };
+        self.tls.set_buffer_limit(Some(limit));
         loop {
-            // At most 64 KiB are encrypted ahead of the socket; pieces become one record together.
+            // Pieces become one record together.
             let taken = self.tls.writer().write_vectored(slices)?;
             return match self.poll_flush(socket, cx)? {
                 Poll::Pending if taken == 0 => Poll::Pending,
