@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use net_core::{Address, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
+use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
 use quinn::{TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
@@ -18,9 +18,8 @@ use tokio::{
 
 use crate::{
     QuicConfig,
-    attempts::Attempts,
     crypto::{ClientCrypto, Failure, Settings},
-    error::{of_connect, of_handshake},
+    error::{as_io, of_connect, of_handshake},
     parameters::{Purpose, Role, transport},
     resolve,
     session::{self, Client, Shared, info, local_of},
@@ -97,7 +96,7 @@ impl Connector {
                     Some((_, Ok(session))) => return Ok(Some(session)),
                     // What a server has said is not asked again at another of its addresses.
                     Some((_, Err(error))) if is_final(error.kind()) => return Err(error),
-                    Some((place, Err(error))) => attempts.fail(place, error),
+                    Some((place, Err(error))) => attempts.fail(place, as_io(error)),
                     None => {}
                 }
             }
@@ -106,7 +105,12 @@ impl Connector {
             Ok(Ok(Some(session))) => Ok(session),
             Ok(Ok(None)) => Err(attempts.into_error("connect").at(to)),
             Ok(Err(error)) => Err(error.at(to)),
-            Err(_) => Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(attempts)),
+            Err(_) => {
+                let error = Error::new(ErrorKind::TimedOut, "connect").at(to);
+                let resolved = attempts.iter().len() > 0;
+                let unanswered = "the name was not resolved in time";
+                Err(if resolved { error.because(attempts) } else { error.because(unanswered) })
+            }
         }
     }
 
@@ -168,7 +172,7 @@ impl Connector {
         Ok(made(connection, info))
     }
 
-    /// Begins a connection on the socket for `address`, or on a new one where there is none.
+    /// Begins a connection on the socket for `address`, or on a new one where there is none that works.
     fn begin(
         &self,
         config: quinn::ClientConfig,
@@ -176,27 +180,36 @@ impl Connector {
         address: SocketAddr,
         failure: &Failure,
     ) -> Result<(quinn::Endpoint, quinn::Connecting)> {
-        let (runtime, v6) = (Handle::current().id(), address.is_ipv6());
         let host = to.host().to_string();
+        let endpoint = self.endpoint(address.is_ipv6(), None)?;
+        match endpoint.connect_with(config.clone(), address, &host) {
+            Ok(connecting) => return Ok((endpoint, connecting)),
+            // Its socket failed.
+            Err(quinn::ConnectError::EndpointStopping) => {}
+            Err(error) => return Err(of_connect(error, failure)),
+        }
+        let endpoint = self.endpoint(address.is_ipv6(), Some(&endpoint))?;
+        let connecting = endpoint.connect_with(config, address, &host);
+        connecting.map(|connecting| (endpoint, connecting)).map_err(|error| of_connect(error, failure))
+    }
+
+    /// Returns this runtime's endpoint for a family of addresses, another one than `broken`.
+    fn endpoint(&self, v6: bool, broken: Option<&quinn::Endpoint>) -> Result<quinn::Endpoint> {
+        let runtime = Handle::current().id();
+        let bound = |endpoint: &quinn::Endpoint| endpoint.local_addr().ok();
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = sockets.iter().position(|one| one.runtime == runtime && one.v6 == v6)
-            && let Some(one) = sockets.get(place)
-        {
-            match one.endpoint.connect_with(config.clone(), address, &host) {
-                Ok(connecting) => return Ok((one.endpoint.clone(), connecting)),
-                // Its socket failed.
-                Err(quinn::ConnectError::EndpointStopping) => drop(sockets.remove(place)),
-                Err(error) => return Err(of_connect(error, failure)),
-            }
+        if let Some(broken) = broken.map(bound) {
+            sockets.retain(|one| one.runtime != runtime || bound(&one.endpoint) != broken);
+        }
+        if let Some(one) = sockets.iter().find(|one| one.runtime == runtime && one.v6 == v6) {
+            return Ok(one.endpoint.clone());
         }
         let endpoint = endpoint(&self.config, v6).map_err(|error| Error::from_io(error, "connect"))?;
-        let connecting = endpoint.connect_with(config, address, &host);
-        let connecting = connecting.map_err(|error| of_connect(error, failure))?;
         if sockets.len() >= MAX_SOCKETS {
             sockets.remove(0);
         }
         sockets.push(ClientSocket { endpoint: endpoint.clone(), runtime, v6 });
-        Ok((endpoint, connecting))
+        Ok(endpoint)
     }
 }
 
@@ -228,14 +241,25 @@ async fn refused(address: SocketAddr) -> Error {
         socket.connect(address).await?;
         loop {
             socket.send(&[0]).await?;
-            // An answer says nothing either.
-            if let Ok(Err(error)) = timeout(ASK_AGAIN, socket.recv(&mut [0; 1])).await {
-                return Err::<(), io::Error>(error);
+            // An answer says nothing, and neither does anything else that the system tells.
+            if let Ok(Err(error)) = timeout(ASK_AGAIN, socket.recv(&mut [0; 1])).await
+                && is_refusal(&error)
+            {
+                return Ok::<_, io::Error>(Error::from_io(error, "connect"));
             }
         }
     };
     match asked.await {
-        Err(error) => Error::from_io(error, "connect"),
-        Ok(()) => std::future::pending().await,
+        Ok(refusal) => refusal,
+        // There is no way to ask; QUIC's own socket may have one.
+        Err(_) => std::future::pending().await,
     }
+}
+
+/// Tells whether the system says that nobody listens, or that there is no way there.
+fn is_refusal(error: &io::Error) -> bool {
+    use io::ErrorKind as Io;
+    // Windows tells of a closed port as of a reset.
+    let closed = matches!(error.kind(), Io::ConnectionRefused | Io::ConnectionReset);
+    closed || matches!(error.kind(), Io::HostUnreachable | Io::NetworkUnreachable)
 }

@@ -70,6 +70,22 @@ fn kind(error: &ConnectionError) -> ErrorKind {
     }
 }
 
+/// Makes an error of an attempt one of the system's, as which attempts are told.
+pub(crate) fn as_io(error: Error) -> io::Error {
+    let kind = match error.kind() {
+        ErrorKind::Refused => io::ErrorKind::ConnectionRefused,
+        ErrorKind::TimedOut => io::ErrorKind::TimedOut,
+        ErrorKind::Unreachable => io::ErrorKind::NetworkUnreachable,
+        ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
+        ErrorKind::AddressInUse => io::ErrorKind::AddrInUse,
+        ErrorKind::Closed => io::ErrorKind::NotConnected,
+        ErrorKind::Reset => io::ErrorKind::ConnectionReset,
+        ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
 /// Makes an error of writing to a stream.
 pub(crate) fn of_write(error: WriteError) -> io::Error {
     let kind = match &error {

@@ -30,7 +30,6 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod attempts;
 mod config;
 mod connect;
 mod crypto;
@@ -49,7 +48,6 @@ mod stats;
 mod stream;
 mod streams;
 
-pub use attempts::{Attempt, Attempts};
 pub use config::{Congestion, QuicConfig};
 pub use datagram::{DatagramListener, DatagramReceiver, DatagramSender, QuicDatagrams};
 pub use early::{EarlyData, EarlySession, Idempotent};

@@ -107,7 +107,7 @@ impl<F: Framing> Quic<F> {
     ///
     /// # Errors
     ///
-    /// Why there is no connection, with the [`Attempts`](crate::Attempts) as its source where it is the network's fault;
+    /// Why there is no connection, with the [`Attempts`](net_core::Attempts) as its source where it is the network's fault;
     /// [`ErrorKind::Untrusted`](net_core::ErrorKind::Untrusted) where the server's certificate is refused,
     /// [`ErrorKind::Rejected`](net_core::ErrorKind::Rejected) where the server refuses.
     ///
@@ -140,7 +140,7 @@ impl<F: Framing> Quic<F> {
     ///
     /// # Errors
     ///
-    /// Why nothing can be listened at, with the [`Attempts`](crate::Attempts) as its source.
+    /// Why nothing can be listened at, with the [`Attempts`](net_core::Attempts) as its source.
     ///
     /// # Cancel safety
     ///

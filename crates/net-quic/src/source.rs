@@ -13,13 +13,12 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use net_core::{Accept, Address, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls};
+use net_core::{Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
     QuicConfig,
-    attempts::Attempts,
     crypto::{Failure, ServerCrypto, Settings},
     error::of_handshake,
     parameters::{Purpose, Role, transport},
@@ -30,6 +29,11 @@ use crate::{
 
 /// Whether the system spreads datagrams over the sockets that share a port.
 const BALANCES: bool = cfg!(target_os = "linux");
+
+/// What a client may have sent before a listener looks at it, in bytes: a first flight with early data.
+const MAX_WAITING: u64 = 64 * 1024;
+/// The same of all clients that wait.
+const MAX_ALL_WAITING: u64 = 16 << 20;
 
 /// What becomes of a session before it is given.
 pub(crate) type Prepare<T> = fn(Shared) -> Pin<Box<dyn Future<Output = Result<T>> + Send>>;
@@ -136,7 +140,7 @@ async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(
             .and_then(|socket| Ok((socket.local_addr()?, socket)));
         match bound {
             Ok((local, socket)) => return Ok((socket, local)),
-            Err(error) => attempts.fail(place, Error::from_io(error, "listen")),
+            Err(error) => attempts.fail(place, error),
         }
     }
     Err(attempts.into_error("listen").at(at))
@@ -151,7 +155,9 @@ impl Server {
         quinn
             .transport_config(transport(&config, Role::Server, purpose)?)
             .migration(config.migration)
-            .max_incoming(config.max_incoming);
+            .max_incoming(config.max_incoming)
+            .incoming_buffer_size(MAX_WAITING)
+            .incoming_buffer_size_total(MAX_ALL_WAITING);
         Ok(Self { config, tls, endpoint: quinn::EndpointConfig::default(), quinn })
     }
 }
