@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    future::Future,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -133,7 +132,7 @@ impl Transport for QuicDatagrams {
 fn connection(shared: Shared) -> Connection<DatagramSender, DatagramReceiver> {
     let info: Info = shared.info().clone();
     let session = Arc::new(shared);
-    let tx = DatagramSender { session: session.clone(), sending: None, finished: false };
+    let tx = DatagramSender { session: session.clone(), sending: None, waits: false, finished: false };
     let rx = DatagramReceiver { session, receiving: None };
     Connection::new(tx, rx, info)
 }
@@ -169,8 +168,10 @@ impl Listener for DatagramListener {
 /// The sending half of a connection whose messages are datagrams.
 pub struct DatagramSender {
     session: Arc<Shared>,
-    /// A datagram that waits for room, which belongs to no message any more.
+    /// What hands a datagram over; its memory is used again.
     sending: Option<Sending>,
+    /// Whether the last one waits for room; it belongs to no message any more.
+    waits: bool,
     finished: bool,
 }
 
@@ -186,9 +187,9 @@ impl DatagramSender {
 
     /// Waits until the datagram before has found room.
     fn poll_sending(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let Some(sending) = &mut self.sending else { return Poll::Ready(Ok(())) };
+        let Some(sending) = self.sending.as_mut().filter(|_| self.waits) else { return Poll::Ready(Ok(())) };
         let sent = ready!(sending.poll(cx));
-        self.sending = None;
+        self.waits = false;
         Poll::Ready(sent)
     }
 }
@@ -203,15 +204,17 @@ impl Sender for DatagramSender {
             return Poll::Ready(Err(failed(ErrorKind::MessageTooLong)));
         }
         ready!(self.poll_sending(cx))?;
-        let (session, datagram) = (self.session.clone(), std::mem::take(message));
-        let mut sending = Box::pin(async move { session.send_datagram_wait(datagram).await });
-        match sending.as_mut().poll(cx) {
-            Poll::Ready(sent) => Poll::Ready(sent),
-            Poll::Pending => {
-                self.sending = Some(ReusableBoxFuture::new(sending));
-                Poll::Ready(Ok(()))
+        let sent = send(self.session.clone(), std::mem::take(message));
+        let sending = match &mut self.sending {
+            Some(sending) => {
+                sending.set(sent);
+                sending
             }
-        }
+            None => self.sending.insert(Sending::new(sent)),
+        };
+        let sent = sending.poll(cx);
+        self.waits = sent.is_pending();
+        if self.waits { Poll::Ready(Ok(())) } else { sent }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -223,6 +226,10 @@ impl Sender for DatagramSender {
         self.finished = true;
         Poll::Ready(Ok(()))
     }
+}
+
+async fn send(session: Arc<Shared>, datagram: Bytes) -> Result<()> {
+    session.send_datagram_wait(datagram).await
 }
 
 async fn next(session: Arc<Shared>) -> Result<Bytes> {
