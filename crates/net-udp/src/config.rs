@@ -69,7 +69,10 @@ pub struct UdpConfig {
     /// message always fits. Default: 256 KiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_buffered: usize,
-    /// Sessions that a listener keeps at once; datagrams of further peers are dropped and counted. Default: 10 000.
+    /// Sessions that a listener keeps at once. Default: 10 000.
+    ///
+    /// Where all are taken, a new one displaces the oldest of those that were heard once alone, as forged sources are;
+    /// where there is none, its datagrams are dropped and counted.
     pub max_sessions: usize,
     /// New sessions that wait to be accepted; datagrams of further new peers are dropped and counted. Default: 1024.
     pub backlog: usize,

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
+    iter,
     net::IpAddr,
     pin::Pin,
     sync::{
@@ -46,6 +47,8 @@ pub(crate) struct Demux {
     backlog: Option<mpsc::Sender<Newcomer>>,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
     sessions: HashMap<Key, Arc<Line>>,
+    /// Those that may have been heard once alone, oldest first.
+    strangers: VecDeque<Arc<Line>>,
     /// Whose datagrams came last: the next ones are mostly of the same peer.
     last: Option<Arc<Line>>,
     arrivals: VecDeque<Arrival>,
@@ -79,6 +82,7 @@ impl Demux {
             hub,
             backlog: Some(backlog),
             sessions: HashMap::new(),
+            strangers: VecDeque::new(),
             last: None,
             arrivals: VecDeque::new(),
             sending: Outgoing::default(),
@@ -115,8 +119,8 @@ impl Demux {
         match self.socket.poll_receive(cx, &mut self.arrivals) {
             Poll::Ready(Ok(_)) => {
                 let now = self.now();
-                while let Some(arrival) = self.arrivals.pop_front() {
-                    self.deliver(arrival, now);
+                while !self.arrivals.is_empty() {
+                    self.deliver(now);
                 }
                 true
             }
@@ -128,44 +132,63 @@ impl Demux {
         }
     }
 
-    fn deliver(&mut self, arrival: Arrival, now: u64) {
-        let counters = &self.hub.counters;
-        if arrival.stride > self.hub.config.max_message_len() {
-            counters.oversize.add(arrival.count() as u64);
-            return;
-        }
-        let local = arrival.local.filter(|ip| self.is_wildcard && is_ours(*ip));
-        let key = Key { peer: arrival.peer, local };
-        let (count, len) = (arrival.count(), arrival.payload.len());
+    /// Takes the first arrival, and those behind it that are for the same session, to where they belong.
+    fn deliver(&mut self, now: u64) {
+        let Some(first) = self.arrivals.front() else { return };
+        let is_wildcard = self.is_wildcard;
+        let key = key_of(first, is_wildcard);
         let line = match &self.last {
-            Some(line) if line.key == key => line,
-            _ => {
-                let Some(line) = self.session(key) else {
-                    self.hub.counters.rejected.add(count as u64);
+            Some(line) if line.key == key => line.clone(),
+            _ => match self.session(key, first.stride) {
+                Some(line) => line,
+                None => {
+                    self.arrivals.pop_front();
                     return;
-                };
-                self.last.insert(line)
-            }
+                }
+            },
         };
         line.heard.store(now, Ordering::Relaxed);
-        line.standing.came(count, len);
-        let dropped = line.inbox.deliver(arrival, &self.hub.queued, &self.hub.config);
+        let hub = self.hub.clone();
+        let of_session = iter::from_fn(|| {
+            let next = self.arrivals.front()?;
+            if key_of(next, is_wildcard) == key { self.arrivals.pop_front() } else { None }
+        });
+        let max_len = hub.config.max_message_len();
+        let whole = of_session.filter(|arrival| {
+            let fits = arrival.stride <= max_len;
+            if fits {
+                line.standing.came(arrival.count(), arrival.payload.len());
+            } else {
+                hub.counters.oversize.add(arrival.count() as u64);
+            }
+            fits
+        });
+        let dropped = line.inbox.deliver(whole, &hub.queued, &hub.config);
         if dropped > 0 {
             line.standing.overflowed.add(dropped as u64);
-            self.hub.counters.overflowed.add(dropped as u64);
+            hub.counters.overflowed.add(dropped as u64);
         }
+        self.last = Some(line);
     }
 
-    /// Returns the session of `key`, a new one where there is none yet and a place is left.
-    fn session(&mut self, key: Key) -> Option<Arc<Line>> {
+    /// Returns the session of the first arrival, a new one where there is none yet and a place is left; what is too long
+    /// begins none.
+    fn session(&mut self, key: Key, len: usize) -> Option<Arc<Line>> {
         if let Some(line) = self.sessions.get(&key) {
             return Some(line.clone());
         }
+        let count = self.arrivals.front().map_or(0, Arrival::count) as u64;
         let config = &self.hub.config;
-        if self.sessions.len() >= config.max_sessions {
+        if len > config.max_message_len() {
+            self.hub.counters.oversize.add(count);
             return None;
         }
-        let place = self.backlog.as_ref()?.try_reserve().ok()?;
+        let place = self.backlog.as_ref().and_then(|backlog| backlog.clone().try_reserve_owned().ok());
+        let Some(place) = place.filter(|_| self.has_place()) else {
+            self.hub.counters.rejected.add(count);
+            return None;
+        };
+        let config = &self.hub.config;
         let line = Arc::new(Line {
             key,
             inbox: Inbox::default(),
@@ -173,9 +196,30 @@ impl Demux {
             heard: AtomicU64::new(0),
         });
         self.sessions.insert(key, line.clone());
+        self.strangers.push_back(line.clone());
         self.hub.counters.sessions.set(self.sessions.len() as u64);
         place.send(Newcomer { line: line.clone(), hub: self.hub.clone() });
         Some(line)
+    }
+
+    /// Sees that the table has a place: where it is full, the oldest session that was heard once alone gives its own.
+    ///
+    /// Whoever forges sources sends one datagram from each; who is there sends a second one.
+    fn has_place(&mut self) -> bool {
+        let max = self.hub.config.max_sessions;
+        if self.strangers.len() > max {
+            self.strangers.retain(|line| line.standing.is_stranger() && self.sessions.contains_key(&line.key));
+        }
+        while self.sessions.len() >= max {
+            let Some(stranger) = self.strangers.pop_front() else { return false };
+            let known = self.sessions.get(&stranger.key).is_some_and(|line| Arc::ptr_eq(line, &stranger));
+            if known && stranger.standing.is_stranger() {
+                stranger.inbox.fail(ErrorKind::LimitReached);
+                self.hub.counters.displaced.add(1);
+                self.forget(vec![stranger]);
+            }
+        }
+        true
     }
 
     /// Forgets sessions of which both halves are gone.
@@ -252,6 +296,11 @@ impl Drop for Demux {
             line.inbox.fail(ErrorKind::Closed);
         }
     }
+}
+
+/// Returns whose session an arrival is of; at a wildcard, the address that the peer sends to is a part of it.
+fn key_of(arrival: &Arrival, is_wildcard: bool) -> Key {
+    Key { peer: arrival.peer, local: arrival.local.filter(|ip| is_wildcard && is_ours(*ip)) }
 }
 
 /// Tells whether a datagram that was sent to `ip` can be answered from it: it is no group and no broadcast.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use net_core::{
-    Accept, Acceptor, Address, Admission, Connection, Handshake, Info, Listener, Observer, Permit, Result,
+    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Observer, Permit, Result,
 };
 use socket2::Socket;
 use tokio::sync::mpsc;
@@ -158,6 +158,10 @@ impl Accept for Source {
     }
 
     fn handshake(&self, newcomer: Newcomer, peer: Address, permit: Permit) -> Handshake<Self::Output> {
+        if let Some(why) = newcomer.line.inbox.failure() {
+            // It has waited for so long that its place was given to another one.
+            return Handshake::Done(Err(Error::new(why, "accept").at(&peer)));
+        }
         let key = newcomer.line.key;
         let local = SocketAddr::new(key.local.unwrap_or_else(|| self.local.ip()), self.local.port());
         let standing = newcomer.line.standing.clone();

@@ -61,6 +61,8 @@ pub(crate) struct Standing {
     proved: AtomicBool,
     /// Bytes that came from it, headers counted.
     received: Counter,
+    /// Datagrams that did.
+    datagrams: Counter,
     pub(crate) overflowed: Counter,
     pub(crate) withheld: Counter,
 }
@@ -98,6 +100,7 @@ impl Standing {
             address,
             proved: AtomicBool::new(proved),
             received: Counter::default(),
+            datagrams: Counter::default(),
             overflowed: Counter::default(),
             withheld: Counter::default(),
         }
@@ -106,6 +109,12 @@ impl Standing {
     /// Counts what came from it.
     pub(crate) fn came(&self, datagrams: usize, len: usize) {
         self.received.add(datagrams as u64 * HEADERS + len as u64);
+        self.datagrams.add(datagrams as u64);
+    }
+
+    /// Tells whether it was heard once at the most, and may be somebody else.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.datagrams.get() <= 1 && !self.proved.load(Ordering::Relaxed)
     }
 
     /// Tells whether a datagram of `len` bytes may be sent, after `sent` bytes with headers, and counts it there if so.

@@ -40,6 +40,8 @@ pub struct UdpStats {
     pub unproved: u64,
     /// Datagrams of new peers that arrived and found no place for another session.
     pub rejected: u64,
+    /// Sessions that were heard once alone and had to give their place to newer ones.
+    pub displaced: u64,
     /// Sessions that ended because nothing arrived for the idle time-out.
     pub expired: u64,
     /// Sessions now.
@@ -73,7 +75,7 @@ counters!(
     overflowed,
     unproved,
     rejected,
-    expired,
+    displaced, expired,
     sessions
 );
 

@@ -84,13 +84,54 @@ async fn a23_forged_sources_take_no_more_places_than_there_are() {
     let near = bound().connect(to).expect("a route");
     near.send(b"first").await.expect("sent");
     let mut far = soon("a session", listener.accept()).await.expect("a session");
-    flood(to, 1_000).await;
-    let stats = counted(&mut listener, "all to be looked at", |stats| stats.received == 1_001).await;
-    assert_eq!((stats.sessions, stats.rejected), (100, 901));
-    // Who was there before is served all the same.
-    assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"first"[..]));
     near.send(b"second").await.expect("sent");
-    assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b"second"[..]));
+    flood(to, 1_000).await;
+    let stats = counted(&mut listener, "all to be looked at", |stats| stats.received == 1_002).await;
+    assert_eq!((stats.sessions, stats.displaced + stats.rejected), (100, 901));
+    // Who was there before, and has been heard twice, is served all the same.
+    for text in ["first", "second"] {
+        assert_eq!(far.recv().await.expect("received").as_deref(), Some(text.as_bytes()));
+    }
+    near.send(b"third").await.expect("sent");
+    assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b"third"[..]));
+}
+
+#[tokio::test]
+async fn a23_forged_sources_keep_nobody_out() {
+    let config = UdpConfig { max_sessions: 10, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    flood(to, 10).await;
+    let mut strangers = Vec::new();
+    for _ in 0..10 {
+        strangers.push(soon("a session", listener.accept()).await.expect("a session"));
+    }
+    let near = bound().connect(to).expect("a route");
+    near.send(b"I am here").await.expect("sent");
+    let mut far = soon("a session", listener.accept()).await.expect("a session");
+    assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"I am here"[..]));
+    assert_eq!((listener.stats().displaced, listener.stats().sessions), (1, 10));
+    // The oldest has ended, and the next one has not.
+    let [oldest, next, ..] = &mut strangers[..] else { unreachable!("there are ten") };
+    oldest.rx.recv().await.expect("received").expect("what it had sent");
+    assert_eq!(oldest.rx.recv().await.expect_err("displaced").kind(), ErrorKind::LimitReached);
+    next.tx.send("still here").await.expect("accepted");
+}
+
+#[tokio::test]
+async fn a23_who_was_heard_twice_is_not_displaced() {
+    let config = UdpConfig { max_sessions: 3, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    let peers = [(); 3].map(|()| bound().connect(to).expect("a route"));
+    let mut sessions = Vec::new();
+    for near in &peers {
+        near.send(b"one").await.expect("sent");
+        near.send(b"two").await.expect("sent");
+        sessions.push(soon("a session", listener.accept()).await.expect("a session"));
+    }
+    counted(&mut listener, "all to be heard twice", |stats| stats.received == 6).await;
+    bound().send_to(b"one more", to).await.expect("sent");
+    let stats = counted(&mut listener, "its refusal", |stats| stats.received == 7).await;
+    assert_eq!((stats.rejected, stats.displaced, stats.sessions), (1, 0, 3));
 }
 
 #[tokio::test]

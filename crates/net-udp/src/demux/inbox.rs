@@ -54,14 +54,20 @@ impl Queued {
 
 impl Inbox {
     /// Appends what has arrived as far as there is room, and wakes who receives. Returns how many datagrams were dropped.
-    pub(crate) fn deliver(&self, arrival: Arrival, queued: &Queued, config: &UdpConfig) -> usize {
+    pub(crate) fn deliver(
+        &self,
+        arrivals: impl Iterator<Item = Arrival>,
+        queued: &Queued,
+        config: &UdpConfig,
+    ) -> usize {
         let mut state = self.state();
-        if state.over.is_some() {
-            return 0;
-        }
+        let is_over = state.over.is_some();
         let (mut dropped, mut added) = (0, 0);
         let total = queued.0.load(Ordering::Relaxed);
-        for datagram in arrival.into_datagrams() {
+        for datagram in arrivals.flat_map(Arrival::into_datagrams) {
+            if is_over {
+                continue;
+            }
             let cost = datagram.len() + COST;
             // One always fits, wherever nothing else waits.
             let fits = state.datagrams.is_empty()
