@@ -282,7 +282,7 @@ impl Future for Demux {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if this.hub.sleep(cx, sent) {
+            if this.hub.sleep(cx, sent, work.closed) {
                 return Poll::Pending;
             }
         }

@@ -75,7 +75,8 @@ counters!(
     overflowed,
     unproved,
     rejected,
-    displaced, expired,
+    displaced,
+    expired,
     sessions
 );
 

@@ -202,10 +202,12 @@ impl Hub {
         shared.outgoing.is_empty() && shared.gone.is_empty()
     }
 
-    /// Has the task woken by the next who has something for it. `false`: somebody has already, and it `sends` at once.
-    pub(super) fn sleep(&self, cx: &mut Context<'_>, sends: bool) -> bool {
+    /// Has the task woken by the next who has something for it. `false`: somebody has had something since it took its
+    /// work, when the listener was still open unless `closed`; and it `sends` at once.
+    pub(super) fn sleep(&self, cx: &mut Context<'_>, sends: bool, closed: bool) -> bool {
         let mut shared = self.shared();
-        let idle = (!sends || shared.outgoing.is_empty()) && shared.gone.is_empty();
+        let idle =
+            (!sends || shared.outgoing.is_empty()) && shared.gone.is_empty() && shared.closed == closed;
         if idle && !shared.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             shared.task = Some(cx.waker().clone());
         }
@@ -225,5 +227,22 @@ impl Hub {
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_closes_before_the_task_sleeps_keeps_it_awake() {
+        let hub = Hub::new(UdpConfig::default(), Arc::default());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let work = hub.work(&mut Outgoing::default());
+        assert!(!work.closed);
+        hub.close();
+        assert!(!hub.sleep(cx, true, work.closed), "it has not seen that the listener is closed");
+        let work = hub.work(&mut Outgoing::default());
+        assert!(work.closed && hub.sleep(cx, true, work.closed));
     }
 }
