@@ -329,6 +329,16 @@ pub trait Receiver: Send + Unpin + 'static {
     /// Takes the message that [`peek`](Self::peek) showed last and drops it; nothing where it showed none.
     fn consume(&mut self) {}
 
+    /// Polls for something that [`peek`](Self::peek) may show, where nothing has arrived that was not taken.
+    ///
+    /// `Ready(Ok(true))`: something has come, perhaps less than a message. `Pending`: nothing has, so that
+    /// [`poll_recv`](Self::poll_recv) would wait, too; who polls is woken. `Ready(Ok(false))` says nothing: `poll_recv` is to be
+    /// asked. An error is the end of receiving, which `poll_recv` then tells again.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        let _ = cx;
+        Poll::Ready(Ok(false))
+    }
+
     /// Returns how many bytes are held of a message that has not arrived whole.
     ///
     /// A server that finds it above zero for too long has a peer that stalls inside a message.
@@ -427,6 +437,10 @@ impl<R: Receiver + ?Sized> Receiver for Box<R> {
 
     fn consume(&mut self) {
         (**self).consume();
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        (**self).poll_fill(cx)
     }
 
     fn incomplete_len(&self) -> usize {

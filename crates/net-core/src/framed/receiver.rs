@@ -56,7 +56,9 @@ pub struct FrameReceiver<R, F> {
     /// How many bytes the frame at the start of `input` misses at least.
     missing: usize,
     /// The length on the wire of the message that was shown; 0: none was.
-    shown: usize,
+    shown: u32,
+    /// How much at the start of `input` was shown and consumed; moving its start once for all of it costs less.
+    consumed: u32,
     /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
     stride: u32,
     state: State,
@@ -84,6 +86,7 @@ impl<R, F> FrameReceiver<R, F> {
             lent: false,
             missing: 1,
             shown: 0,
+            consumed: 0,
             stride: 0,
             state: State::Open,
             failure: None,
@@ -107,6 +110,21 @@ impl<R, F> FrameReceiver<R, F> {
 }
 
 impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
+    /// Leaves what was consumed behind.
+    #[inline]
+    fn skip_consumed(&mut self) {
+        self.shown = 0;
+        if self.consumed > 0 {
+            let consumed = mem::take(&mut self.consumed) as usize;
+            if consumed == self.input.len() {
+                // What is read next may stand where this stood.
+                self.input.clear();
+            } else {
+                self.input.advance(consumed);
+            }
+        }
+    }
+
     /// Takes the next whole message out of the input, where there is one.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `poll_recv`")]
@@ -136,7 +154,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         loop {
             match self.state {
                 State::Open => {
-                    ready!(self.poll_fill(cx))?;
+                    ready!(self.poll_read(cx))?;
                     if matches!(self.state, State::Open)
                         && let Some(message) = self.next_message()?
                     {
@@ -151,7 +169,7 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     }
 
     /// Reads once. `Ready`: there is more input, or the stream has ended.
-    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         self.make_room();
         let limit = self.read_limit();
         let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut (&mut self.input).limit(limit));
@@ -267,7 +285,7 @@ where
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: a tenth of a small message's cost")]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        self.shown = 0;
+        self.skip_consumed();
         if matches!(self.state, State::Open)
             && let Some(message) = self.next_message()?
         {
@@ -298,9 +316,12 @@ where
         if !matches!(self.state, State::Open) {
             return None;
         }
-        let found = self.framing.find(&self.input)?;
-        let message = self.input.get(found.message)?;
-        self.shown = found.frame_len;
+        let rest = self.input.get(self.consumed as usize..)?;
+        let found = self.framing.find(rest)?;
+        let message = rest.get(found.message)?;
+        let shown = u32::try_from(found.frame_len).ok()?;
+        self.consumed.checked_add(shown)?;
+        self.shown = shown;
         Some(message)
     }
 
@@ -309,13 +330,23 @@ where
     fn consume(&mut self) {
         let shown = mem::take(&mut self.shown);
         if shown > 0 {
-            self.stride = u32::try_from(shown).unwrap_or(0);
-            self.input.advance(shown);
+            self.stride = shown;
+            self.consumed += shown;
         }
     }
 
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        self.skip_consumed();
+        if !self.input.is_empty() || !matches!(self.state, State::Open) {
+            return Poll::Ready(Ok(false));
+        }
+        self.missing = 1;
+        ready!(self.poll_read(cx))?;
+        Poll::Ready(Ok(matches!(self.state, State::Open)))
+    }
+
     fn incomplete_len(&self) -> usize {
-        self.input.len()
+        self.input.len() - self.consumed as usize
     }
 
     fn held_len(&self) -> usize {
@@ -323,6 +354,7 @@ where
     }
 
     fn release(&mut self) {
+        self.skip_consumed();
         // The next connection that reads takes the same buffer, which is still in the cache.
         if self.input.is_empty() && self.input.capacity() > 0 {
             self.replace_input(BytesMut::new(), false);

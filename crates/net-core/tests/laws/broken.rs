@@ -33,6 +33,7 @@ pub(crate) enum Fault {
     MiscountsBatches,
     ShowsAnother,
     ConsumesNothing,
+    FillsAndForgets,
     ForgetsHeadOfACopy,
     NeverWakes,
     KeepsTheFirstWaker,
@@ -65,7 +66,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// Every fault with the law that it breaks.
-    pub(crate) const ALL: [(Self, u8); 38] = [
+    pub(crate) const ALL: [(Self, u8); 39] = [
         (Self::DropsMessages, 1),
         (Self::Reorders, 1),
         (Self::Truncates, 1),
@@ -76,6 +77,7 @@ impl Fault {
         (Self::MiscountsBatches, 1),
         (Self::ShowsAnother, 1),
         (Self::ConsumesNothing, 1),
+        (Self::FillsAndForgets, 1),
         (Self::ForgetsHeadOfACopy, 1),
         (Self::NeverWakes, 2),
         (Self::KeepsTheFirstWaker, 2),
@@ -119,7 +121,7 @@ impl Fault {
             Self::ForgetsHeadOfParts | Self::MiscountsBatches => {
                 laws::batches_agree_with_single_messages(broken, at).await;
             }
-            Self::ShowsAnother | Self::ConsumesNothing | Self::ForgetsHeadOfACopy => {
+            Self::ShowsAnother | Self::ConsumesNothing | Self::FillsAndForgets | Self::ForgetsHeadOfACopy => {
                 laws::what_is_shown_is_received_next(broken, at).await;
             }
             Self::NeverWakes | Self::KeepsTheFirstWaker | Self::TakesWhatIsPending => {
@@ -450,6 +452,13 @@ impl Receiver for BrokenReceiver {
             }
             _ => None,
         }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
+        if self.fault == Fault::FillsAndForgets {
+            ready!(self.inner.poll_recv(cx))?;
+        }
+        Poll::Ready(Ok(false))
     }
 
     fn limit_message_len(&mut self, max: usize) -> Option<usize> {

@@ -11,16 +11,28 @@ use crate::{Answer, Format, Handler, Session, session::signal};
 const MAX_LEN: usize = 4 * 1024;
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
-    /// Lets the handler answer what is at hand, up to the first message that it leaves or that is not shown to it.
+    /// Lets the handler answer what is at hand, up to the first message that it leaves or that is not shown to it. `true`:
+    /// nothing more is there, and what comes wakes the driver.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "it is the loop that a short message goes through")]
-    pub(super) fn answer<H: Handler>(&mut self, cx: &mut Context<'_>, handler: &H, session: &Session) {
+    pub(super) fn answer<H: Handler>(
+        &mut self,
+        cx: &mut Context<'_>,
+        handler: &H,
+        session: &Session,
+    ) -> bool {
         if self.gate.is_some() || self.draining || self.ended.is_some() || !self.backlog.is_empty() {
-            return;
+            return false;
         }
         let longest = self.max_len.min(MAX_LEN);
         while self.session.signal().raised() == 0 && !self.is_blocked() && !self.is_spent() {
-            let Some(frame) = self.rx.peek().filter(|frame| frame.len() <= longest) else { return };
+            let Some(frame) = self.rx.peek().filter(|frame| frame.len() <= longest) else {
+                match self.fill(cx) {
+                    Poll::Ready(true) => continue,
+                    Poll::Ready(false) => return false,
+                    Poll::Pending => return true,
+                }
+            };
             let frame_len = frame.len();
             let message = match self.format {
                 Format::Raw => MessageRef::new(MessageKind::Notification, 0, frame),
@@ -30,13 +42,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                     {
                         message
                     }
-                    Ok(_) | Err(_) => return,
+                    Ok(_) | Err(_) => return false,
                 },
             };
             let origin = Origin { kind: message.kind(), id: message.id() };
             let (mut waiting, mut refused) = (None, None);
             match handler.answer(session, message) {
-                Answer::Leave => return,
+                Answer::Leave => return false,
                 Answer::Nothing => {}
                 // What the handler has just sent goes first.
                 Answer::Reply(payload) if self.session.signal().raised() & signal::PUSHED != 0 => {
@@ -66,6 +78,23 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             }
             if let Some(error) = refused {
                 self.refused(error, origin);
+            }
+        }
+        false
+    }
+
+    /// Reads what may be shown next. `Ready(false)`: what comes next is to be received, or nothing does.
+    #[inline]
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        match self.rx.poll_fill(cx) {
+            Poll::Ready(Ok(came)) => Poll::Ready(came),
+            Poll::Ready(Err(error)) => {
+                self.input_ended(Some(error));
+                Poll::Ready(false)
+            }
+            Poll::Pending => {
+                self.hungry = true;
+                Poll::Pending
             }
         }
     }

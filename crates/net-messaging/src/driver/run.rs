@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    mem,
     pin::pin,
     task::{Context, Poll, ready},
 };
@@ -36,10 +37,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.awake(cx);
             loop {
                 if idle {
-                    if H::ANSWERS {
-                        self.answer(cx, handler, &session);
-                    }
-                    let Some(message) = ready!(self.poll_message(cx)) else { return Poll::Ready(()) };
+                    let dry = H::ANSWERS && self.answer(cx, handler, &session);
+                    let Some(message) = ready!(self.poll_message(cx, dry)) else { return Poll::Ready(()) };
                     origin = Origin::of(&message);
                     handling.set(Some(handler.message(&session, message)));
                     idle = false;
@@ -47,7 +46,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 let Some(future) = handling.as_mut().as_pin_mut() else { return Poll::Ready(()) };
                 match future.poll(cx) {
                     Poll::Ready(result) => {
-                        if std::mem::take(&mut waited) {
+                        if mem::take(&mut waited) {
                             self.session.activity().handled();
                         }
                         self.reply(cx, origin, result);
@@ -67,10 +66,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         .await;
     }
 
-    /// Polls for the next message that is for the handler; `None` when the session is to end.
+    /// Polls for the next message that is for the handler; `None` when the session is to end. `dry`: nothing is there to be
+    /// received, and what comes wakes the driver.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "a message is not moved through the memory of a call")]
-    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+    pub(super) fn poll_message(&mut self, cx: &mut Context<'_>, mut dry: bool) -> Poll<Option<Message>> {
         loop {
             let disturbed = self.session.signal().raised() != 0 || self.is_blocked();
             if disturbed && let Some(stopped) = self.poll_disturbed(cx) {
@@ -82,7 +82,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if self.ended.is_some() || self.is_drained() {
                 return Poll::Ready(None);
             }
-            if !self.is_spent() {
+            if !mem::take(&mut dry) && !self.is_spent() {
                 match self.poll_receive(cx) {
                     Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
                     // The input has ended.
