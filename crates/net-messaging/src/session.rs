@@ -98,7 +98,7 @@ struct Inner {
     /// Told when there is room in the outbox, when the session is admitted and when it ends.
     changed: Notify,
     counters: Counters,
-    reason: OnceLock<CloseReason>,
+    reason: OnceLock<Box<CloseReason>>,
     task: OnceLock<AbortHandle>,
     /// What the peer said when it asked to leave.
     go_away: OnceLock<Box<GoAway>>,
@@ -111,7 +111,6 @@ struct Inner {
 impl Session {
     pub(crate) fn new(info: Info, settings: Arc<Settings>) -> Self {
         let activity = Activity::default();
-        let requests = Requests::new(settings.limits.max_in_flight);
         activity.open(settings.clock.now());
         Self(Arc::new(Inner {
             info,
@@ -121,7 +120,7 @@ impl Session {
             activity,
             outbox: Mutex::default(),
             waiting: Waiting::default(),
-            requests,
+            requests: Requests::default(),
             attributes: Attributes::default(),
             changed: Notify::new(),
             counters: Counters::default(),
@@ -161,7 +160,7 @@ impl Session {
 
     /// Returns why it ended, once it has begun to.
     pub fn close_reason(&self) -> Option<&CloseReason> {
-        self.0.reason.get()
+        self.0.reason.get().map(|reason| &**reason)
     }
 
     /// Returns for how long it has been open.
@@ -331,7 +330,7 @@ impl Session {
     /// handler returns.
     pub fn disconnect(&self) {
         // The first reason stays.
-        let _ = self.0.reason.set(CloseReason::ByUs);
+        let _ = self.0.reason.set(Box::new(CloseReason::ByUs));
         self.0.signal.raise(if self.0.signal.is_inside() { signal::CLOSE_LATER } else { signal::CLOSE });
     }
 
@@ -369,7 +368,7 @@ impl Session {
         loop {
             let changed = self.0.changed.notified();
             if self.state() == SessionState::Closed {
-                return self.0.reason.get().cloned().unwrap_or(CloseReason::ByUs);
+                return self.close_reason().cloned().unwrap_or(CloseReason::ByUs);
             }
             changed.await;
         }
@@ -431,7 +430,7 @@ impl Session {
 
     fn closed_error(&self, operation: &'static str) -> Error {
         // Every end is given its reason when it begins, but for that of the peer's input.
-        let reason = self.0.reason.get().unwrap_or(&CloseReason::ByPeer);
+        let reason = self.close_reason().unwrap_or(&CloseReason::ByPeer);
         Error::new(ErrorKind::Closed, operation).at(&self.0.info.remote).because(reason.to_string())
     }
 

@@ -13,7 +13,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use net_core::{Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls};
+use net_core::{
+    Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls,
+};
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::sync::ReusableBoxFuture;
 

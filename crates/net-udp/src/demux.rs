@@ -208,7 +208,8 @@ impl Demux {
     fn has_place(&mut self) -> bool {
         let max = self.hub.config.max_sessions;
         if self.strangers.len() > max {
-            self.strangers.retain(|line| line.standing.is_stranger() && self.sessions.contains_key(&line.key));
+            self.strangers
+                .retain(|line| line.standing.is_stranger() && self.sessions.contains_key(&line.key));
         }
         while self.sessions.len() >= max {
             let Some(stranger) = self.strangers.pop_front() else { return false };

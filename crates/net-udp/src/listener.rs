@@ -8,7 +8,8 @@ use std::{
 };
 
 use net_core::{
-    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Observer, Permit, Result,
+    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Observer, Permit,
+    Result,
 };
 use socket2::Socket;
 use tokio::sync::mpsc;

@@ -48,7 +48,7 @@ impl Session {
             matches!(reason, CloseReason::Stalled | CloseReason::HeartbeatMissed | CloseReason::MemoryBudget);
         let limit = reason.limit();
         // The first reason stays; it stands before the driver is told to look.
-        if self.0.reason.set(reason).is_ok()
+        if self.0.reason.set(Box::new(reason)).is_ok()
             && let Some(limit) = limit
         {
             self.limited(limit);
@@ -134,7 +134,7 @@ impl Session {
 
     /// Notes why the session ends.
     pub(crate) fn set_reason(&self, reason: CloseReason) -> &CloseReason {
-        self.0.reason.get_or_init(|| reason)
+        self.0.reason.get_or_init(|| Box::new(reason))
     }
 
     pub(crate) fn activate(&self) {

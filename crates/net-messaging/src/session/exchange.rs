@@ -11,7 +11,8 @@ use super::Session;
 impl Session {
     /// Sends a request and waits for its answer, however long that takes.
     pub(super) async fn exchange(&self, payload: Bytes) -> Result<Message> {
-        let turn = self.0.requests.turn(|| self.limited(Limit::InFlight)).await.map_err(|error| {
+        let max = self.settings().limits.max_in_flight;
+        let turn = self.0.requests.turn(max, || self.limited(Limit::InFlight)).await.map_err(|error| {
             // Who asked to leave gets no further request: the next connection takes it.
             match self.go_away_received() {
                 Some(go_away) => Error::new(ErrorKind::Closed, "request").because(go_away),

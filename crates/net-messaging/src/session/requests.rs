@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Result};
@@ -12,11 +12,11 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot};
 pub(crate) type Answer = oneshot::Receiver<Result<Message>>;
 
 /// Requests of our own that wait for their answers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Requests {
     state: Mutex<State>,
-    /// One for each that may wait at once.
-    turns: Semaphore,
+    /// One for each that may wait at once. Nothing is allocated until the first request.
+    turns: OnceLock<Box<Semaphore>>,
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +25,9 @@ struct State {
     #[allow(clippy::box_collection, reason = "an idle session without any is smaller by the map")]
     waiting: Option<Box<HashMap<u64, Waiter>>>,
     next_id: u64,
+    /// Nobody gets a turn any more.
+    ended: bool,
+    /// Nobody waits any more.
     closed: bool,
 }
 
@@ -46,21 +49,22 @@ impl State {
 }
 
 impl Requests {
-    /// Creates a place for requests, of which `max` may wait at once.
-    pub(crate) fn new(max: usize) -> Self {
-        Self { state: Mutex::default(), turns: Semaphore::new(max.min(Semaphore::MAX_PERMITS)) }
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until one more may be entered; who came first has the first turn. `full` is told that it waits.
-    pub(crate) async fn turn(&self, full: impl FnOnce()) -> Result<SemaphorePermit<'_>> {
-        let turn = match self.turns.try_acquire() {
+    /// Waits until one more may be entered, where `max` may wait at once; who came first has the first turn. `full` is told
+    /// that it waits.
+    pub(crate) async fn turn(&self, max: usize, full: impl FnOnce()) -> Result<SemaphorePermit<'_>> {
+        let turns = self.turns.get_or_init(|| Box::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))));
+        // Where it is not seen here, those turns are there to be seen by who ends them.
+        if self.lock().ended {
+            return Err(closed());
+        }
+        let turn = match turns.try_acquire() {
             Err(TryAcquireError::NoPermits) => {
                 full();
-                self.turns.acquire().await
+                turns.acquire().await
             }
             turn => Ok(turn.map_err(|_| closed())?),
         };
@@ -69,7 +73,10 @@ impl Requests {
 
     /// Gives nobody a turn any more; those who have one get their answers.
     pub(crate) fn take_no_more(&self) {
-        self.turns.close();
+        self.lock().ended = true;
+        if let Some(turns) = self.turns.get() {
+            turns.close();
+        }
     }
 
     /// Enters one more request.
@@ -130,7 +137,7 @@ impl Requests {
 
     /// Fails all requests and refuses further ones.
     pub(crate) fn close(&self) {
-        self.turns.close();
+        self.take_no_more();
         let mut state = self.lock();
         state.closed = true;
         let waiting = state.waiting.take().unwrap_or_default();
@@ -155,7 +162,7 @@ mod tests {
     #[test]
     fn a29_ids_that_a_peer_chooses_meet_a_hash_with_a_random_key() {
         fn seeded<K, V>(_: &HashMap<K, V, RandomState>) {}
-        let requests = Requests::new(9);
+        let requests = Requests::default();
         let (_, _waits) = requests.enter(false).expect("open");
         seeded(requests.lock().waiting.as_deref().expect("one waits"));
         // A peer chooses what is looked up, never what is kept.
@@ -167,7 +174,7 @@ mod tests {
 
     #[test]
     fn ids_begin_at_0_and_skip_those_that_still_wait() {
-        let requests = Requests::new(9);
+        let requests = Requests::default();
         let (first, _waits) = requests.enter(false).expect("open");
         requests.lock().next_id = u64::MAX;
         let (last, _waits) = requests.enter(false).expect("open");
