@@ -75,6 +75,26 @@ fn shown(tls: &ServerTls, authority: &Authority) -> Vec<u8> {
 }
 
 #[test]
+fn m12_the_servers_first_suite_is_agreed_on() {
+    let authority = Authority::new("suites");
+    // As other programs' clients do, it would have AES-256.
+    let strong = ["TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_AES_128_GCM_SHA256"];
+    let client = authority.client().cipher_suites(strong).build().expect("settings");
+    let agreed = |server: ServerTls| {
+        let (_, server) = shaken(&client, &server);
+        let suite = server.negotiated_cipher_suite().expect("agreed").suite();
+        net_core::tls::AlgorithmName::from(suite).to_string()
+    };
+    let server = || authority.server();
+    assert_eq!(agreed(server().build().expect("settings")), "TLS_AES_128_GCM_SHA256");
+    for first in strong {
+        let listed = strong.into_iter().filter(|suite| *suite != first);
+        let suites = [first].into_iter().chain(listed);
+        assert_eq!(agreed(server().cipher_suites(suites).build().expect("settings")), first);
+    }
+}
+
+#[test]
 fn m12_a_mistake_in_a_file_is_told_with_its_name() {
     let authority = Authority::new("mistakes");
     let directory = tempfile::tempdir().expect("a directory");

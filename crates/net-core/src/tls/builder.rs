@@ -58,7 +58,8 @@ impl<S> TlsBuilder<S> {
         self
     }
 
-    /// Sets the cipher suites, the preferred first. Default: all of the provider.
+    /// Sets the cipher suites, the preferred first; of those that both sides have, the server's order decides. Default: all of
+    /// the provider; of aws-lc-rs, those with AES-128-GCM first.
     pub fn cipher_suites(mut self, suites: impl IntoIterator<Item = impl Into<AlgorithmName>>) -> Self {
         self.algorithms.cipher_suites = Some(suites.into_iter().map(Into::into).collect());
         self

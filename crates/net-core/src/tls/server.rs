@@ -256,6 +256,8 @@ impl TlsBuilder<ServerSide> {
         };
         let mut config = builder.with_cert_resolver(Arc::new(names));
         config.alpn_protocols.clone_from(&self.alpn);
+        // Whoever lists the preferred suite first means it.
+        config.ignore_client_order = true;
         // A replayed request must not be taken for a new one (RFC 8446 §8).
         config.max_early_data_size = 0;
         if self.side.max_sessions == 0 {
