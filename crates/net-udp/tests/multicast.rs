@@ -7,53 +7,27 @@ use std::{
 
 use net_udp::{RecvBatch, UdpSocket};
 
+#[path = "../../net-core/tests/namespace/mod.rs"]
+mod namespace;
 mod rig;
 
+use namespace::is_inside;
 use rig::{received, soon};
 
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 7, 7);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x7, 0x7);
 
-/// Set where a test runs in its namespace.
-const INSIDE: &str = "NET_UDP_IN_NAMESPACE";
 /// Two ends of a wire, of which one has addresses of both families. No address is probed for: that takes a second.
-const SETUP: &str = "set -e
-ip link set lo up
+const SETUP: &str = "ip link set lo up
 ip link add wire type veth peer name end
 ip address add 10.9.0.1/24 dev wire
 ip link set wire up
 ip link set end up
 ip -6 address add fd00::1/64 dev wire nodad
-ip -6 address add fd00::2/64 dev wire nodad
-exec \"$0\" --exact \"$1\" --nocapture";
+ip -6 address add fd00::2/64 dev wire nodad";
 
 fn any(text: &str) -> SocketAddr {
     text.parse().expect("an address")
-}
-
-/// Tells whether this is the namespace in which `test` is to run; else runs it there.
-#[allow(clippy::print_stderr, reason = "a test that is not run says so")]
-fn is_inside(test: &str) -> bool {
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let unshare =
-        |args: &[&str]| Command::new("unshare").args(["--net", "--map-root-user"]).args(args).output();
-    if !unshare(&["true"]).is_ok_and(|probe| probe.status.success()) {
-        eprintln!("{test}: this system gives no network namespace, so it is not run");
-        return false;
-    }
-    let binary = std::env::current_exe().expect("this program");
-    let inside = Command::new("unshare")
-        .args(["--net", "--map-root-user", "sh", "-c", SETUP])
-        .arg(binary)
-        .arg(test)
-        .env(INSIDE, "yes")
-        .output()
-        .expect("unshare is there");
-    let told = String::from_utf8_lossy(&inside.stdout);
-    assert!(inside.status.success() && told.contains("1 passed"), "{inside:?}");
-    false
 }
 
 /// Returns a socket that sends to groups from the interface that has its address.
@@ -123,7 +97,7 @@ async fn sources_of_ipv4_are_joined_one_by_one() {
 
 #[tokio::test]
 async fn what_is_sent_to_a_group_may_be_kept_from_this_machine() {
-    if !is_inside("what_is_sent_to_a_group_may_be_kept_from_this_machine") {
+    if !is_inside("what_is_sent_to_a_group_may_be_kept_from_this_machine", SETUP) {
         return;
     }
     let near = speaker("10.9.0.1:0");
@@ -138,7 +112,7 @@ async fn what_is_sent_to_a_group_may_be_kept_from_this_machine() {
 
 #[tokio::test]
 async fn a_broadcast_reaches_who_is_on_the_network() {
-    if !is_inside("a_broadcast_reaches_who_is_on_the_network") {
+    if !is_inside("a_broadcast_reaches_who_is_on_the_network", SETUP) {
         return;
     }
     let near = UdpSocket::bind(any("10.9.0.1:0")).expect("a socket");
@@ -152,7 +126,7 @@ async fn a_broadcast_reaches_who_is_on_the_network() {
 
 #[tokio::test]
 async fn groups_of_ipv6_are_joined_and_left() {
-    if !is_inside("groups_of_ipv6_are_joined_and_left") {
+    if !is_inside("groups_of_ipv6_are_joined_and_left", SETUP) {
         return;
     }
     let near = speaker("[fd00::1]:0");
@@ -172,7 +146,7 @@ async fn groups_of_ipv6_are_joined_and_left() {
 
 #[tokio::test]
 async fn sources_of_ipv6_are_joined_one_by_one() {
-    if !is_inside("sources_of_ipv6_are_joined_one_by_one") {
+    if !is_inside("sources_of_ipv6_are_joined_one_by_one", SETUP) {
         return;
     }
     let (one, other) = (speaker("[fd00::1]:0"), speaker("[fd00::2]:0"));
