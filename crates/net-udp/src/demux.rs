@@ -139,13 +139,14 @@ impl Demux {
         let key = key_of(first, is_wildcard);
         let line = match &self.last {
             Some(line) if line.key == key => line.clone(),
-            _ => match self.session(key, first.stride) {
-                Some(line) => line,
-                None => {
+            _ => {
+                let len = first.stride;
+                let Some(line) = self.session(key, len) else {
                     self.arrivals.pop_front();
                     return;
-                }
-            },
+                };
+                line
+            }
         };
         line.heard.store(now, Ordering::Relaxed);
         let hub = self.hub.clone();
