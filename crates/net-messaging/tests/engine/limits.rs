@@ -35,8 +35,8 @@ async fn bytes(limits: impl Into<Rules>) -> (Server, tokio::io::DuplexStream, Se
 }
 
 /// A server in memory that echoes and whose observer writes limits down.
-async fn told_echo(memory: &Memory, limits: Limits, told: &Arc<Told>) -> Server {
-    let builder = Server::builder(memory.clone()).rules(limits).observer(told.clone());
+async fn told_echo(memory: &Memory, limits: &Limits, told: &Arc<Told>) -> Server {
+    let builder = Server::builder(memory.clone()).rules(*limits).observer(told.clone());
     listen(builder.on_message(|_, message| async { Ok(message.into_reply()) })).await
 }
 
@@ -191,7 +191,7 @@ async fn a_request_over_max_in_flight_waits_and_is_told() {
 async fn a10_a_message_over_the_limit_ends_the_session_and_one_of_ours_is_refused() {
     let limits = Limits { max_message_len: Some(100), ..unlimited() };
     let (memory, told) = (Memory::default(), Arc::new(Told::default()));
-    let server = told_echo(&memory, limits, &told).await;
+    let server = told_echo(&memory, &limits, &told).await;
     let mut peer = Peer::connect(&memory, server.local()).await;
     let session = only(&server).await;
     let payload = 100 - Message::HEAD_LEN;
@@ -232,7 +232,7 @@ async fn a2_a_connection_over_the_limit_is_refused_and_told() {
 async fn a_lifetime_ends_with_a_notice_and_a_grace_and_not_for_all_at_once() {
     let (memory, told) = (Memory::default(), Arc::new(Told::default()));
     let limits = Limits { lifetime: Some(Lifetime::new(secs(1_000))), ..unlimited() };
-    let server = told_echo(&memory, limits, &told).await;
+    let server = told_echo(&memory, &limits, &told).await;
     let began = Instant::now();
     let mut tasks = Vec::new();
     for _ in 0..50 {
