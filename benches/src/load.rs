@@ -3,7 +3,7 @@
 mod churn;
 mod datagrams;
 mod echo;
-mod exchange;
+pub(crate) mod exchange;
 mod idle;
 mod link;
 mod options;

@@ -54,12 +54,12 @@ pub(super) fn reset(wire: &Wire) -> io::Result<()> {
 }
 
 /// Latencies from 1 ns to a minute with three digits.
-pub(super) fn histogram() -> io::Result<Histogram<u64>> {
+pub(crate) fn histogram() -> io::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, 60_000_000_000, 3).map_err(io::Error::other)
 }
 
 /// Whole nanoseconds.
-pub(super) fn nanos(duration: Duration) -> u64 {
+pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

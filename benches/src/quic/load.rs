@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::settings::{self, Failure};
+use crate::load::exchange;
 use crate::measure::{Watch, Window};
 use crate::outcome::{Idle, Latency, Memory, Outcome};
 
@@ -113,7 +114,7 @@ impl Tally {
     fn new() -> Result<Rc<Self>, Failure> {
         Ok(Rc::new(Self {
             counted: Cell::new(0),
-            latency: RefCell::new(Histogram::new(3)?),
+            latency: RefCell::new(exchange::histogram()?),
             measuring: Cell::new(false),
             over: Cell::new(false),
             errors: Cell::new(0),
@@ -124,8 +125,7 @@ impl Tally {
     fn count(&self, amount: u64, since: Instant) {
         if self.measuring.get() {
             self.counted.set(self.counted.get() + amount);
-            let nanoseconds = u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.latency.borrow_mut().saturating_record(nanoseconds);
+            self.latency.borrow_mut().saturating_record(exchange::nanos(since.elapsed()));
         }
     }
 
