@@ -18,6 +18,7 @@ use std::{
 use futures_util::{FutureExt, future::poll_immediate};
 use net_core::{Error, Info, Message, Receiver, Sender, frame::FrameError};
 use tokio::time::timeout;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     CloseReason, Format, Handler, Session, Sessions,
@@ -106,15 +107,16 @@ enum Ended {
 
 /// Drives a connection from its first message to its end, and returns why it ended.
 ///
-/// It is no `async fn`: that would keep each argument twice, and there is one of these for each idle session.
+/// `place` is what the session has among those of a server. It is no `async fn`: that would keep each argument twice,
+/// and there is one of these for each idle session.
 pub(crate) fn drive<S: Sender, R: Receiver, H: Handler>(
     (tx, rx): (S, R),
     session: Session,
     handler: Arc<H>,
-    sessions: Option<Sessions>,
+    place: Option<Place>,
 ) -> impl Future<Output = CloseReason> + Send {
     let mut driver = Driver::new(tx, rx, session.clone());
-    let mut guard = Guard { session, sessions, opened: false };
+    let mut guard = Guard { session, place, opened: false };
     async move {
         guard.opened = true;
         // A panic is caught once a wake-up, not once a message; whatever it leaves behind is dropped.
@@ -147,10 +149,18 @@ async fn tell<H: Handler>(session: &Session, handler: &H, reason: &CloseReason) 
     }
 }
 
+/// The place of a session among those of a server.
+pub(crate) struct Place {
+    /// Where it is found until it has ended.
+    pub(crate) sessions: Sessions,
+    /// Lets go of whoever waits for all of them. It lies here since a future around this one costs each wake-up a call.
+    pub(crate) _counted: TaskTrackerToken,
+}
+
 /// Ends the session whatever ends its task: a return, a panic, an abort.
 struct Guard {
     session: Session,
-    sessions: Option<Sessions>,
+    place: Option<Place>,
     /// The task has run, so that observers know of the session.
     opened: bool,
 }
@@ -161,7 +171,7 @@ impl Drop for Guard {
         // A task that is aborted was cut by a drain or a stop.
         let reason = session.set_reason(CloseReason::Drained).clone();
         // Whoever learns that it has ended no longer finds it among the sessions.
-        if let Some(sessions) = self.sessions.take() {
+        if let Some(Place { sessions, .. }) = &self.place {
             sessions.remove(session.id());
         }
         session.end();

@@ -90,7 +90,7 @@ impl Limits {
                 memory_budget: self.memory_budget.0.map(|Size(bytes)| bytes),
                 ..Bounds::default()
             },
-            io_threads: Some(serving.io_threads()),
+            io_threads: serving.own_threads(),
             ..ServerConfig::default()
         }
     }

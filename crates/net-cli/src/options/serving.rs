@@ -41,6 +41,12 @@ impl Serving {
         }
     }
 
+    /// How many threads of their own the sessions have; `None`: one thread is enough for all, so it is the one that
+    /// there is. The C library's calls cost less in a process of one thread.
+    pub(crate) fn own_threads(&self) -> Option<usize> {
+        Some(self.io_threads()).filter(|threads| *threads > 1)
+    }
+
     /// How long draining may take, at least and at most.
     pub(crate) fn drain(&self) -> Result<RangeInclusive<Duration>, Failure> {
         if self.drain_min.0 > self.drain_max.0 {

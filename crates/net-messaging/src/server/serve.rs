@@ -15,7 +15,11 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::Phase;
-use crate::{CloseReason, Handler, Session, Sessions, driver::drive, session::Settings};
+use crate::{
+    CloseReason, Handler, Session, Sessions,
+    driver::{Place, drive},
+    session::Settings,
+};
 
 /// What every loop of a server needs.
 pub(super) struct Serving<H> {
@@ -137,8 +141,8 @@ impl<H: Handler> Serving<H> {
         let Connection { tx, rx, info, .. } = connection;
         let session = Session::new(info, self.settings.clone());
         self.sessions.enter(&session);
-        let task =
-            tasks.spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(self.sessions.clone())));
+        let place = Place { sessions: self.sessions.clone(), _counted: tasks.token() };
+        let task = tokio::spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(place)));
         session.set_task(task.abort_handle());
         // It may have come too late to be found by who drained or cut the others.
         match *self.phase.borrow() {
