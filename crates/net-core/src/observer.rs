@@ -81,7 +81,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A server has drained: so many sessions ended by themselves, so many were cut.
     fn drained(&self, finished: usize, cut: usize) {}
 
-    /// The runtime that looks at deadlines was kept from running for `late`: a handler blocks it.
+    /// A runtime that sessions run on was kept from its work for `late`: a handler blocks it.
     fn runtime_blocked(&self, late: Duration) {}
 
     /// A session ended; without an error where the end was clean.

@@ -18,6 +18,7 @@ use crate::{CloseReason, Session, Sessions};
 mod access;
 mod builder;
 mod serve;
+mod sweep;
 
 pub use builder::ServerBuilder;
 

@@ -8,7 +8,7 @@ mod rig;
 
 use std::{collections::HashSet, thread, time::Duration};
 
-use net_core::memory::Memory;
+use net_core::{Observer, memory::Memory};
 use net_messaging::{Client, Limits, Server, ServerConfig};
 use net_tcp::Tcp;
 use tokio::sync::{Mutex, mpsc};
@@ -120,6 +120,57 @@ async fn zero_io_threads_are_one_for_each_core() {
     until(thread::available_parallelism().map_or(1, usize::from)).await;
     server.stop().await;
     until(0).await;
+}
+
+#[tokio::test]
+async fn a30_a_handler_that_blocks_one_io_thread_keeps_no_deadline_of_another_from_being_looked_at() {
+    #[derive(Debug)]
+    struct Blocked(mpsc::UnboundedSender<Duration>);
+    impl Observer for Blocked {
+        fn runtime_blocked(&self, late: Duration) {
+            let _ = self.0.send(late);
+        }
+    }
+    let _alone = ALONE.lock().await;
+    let (tell_blocked, mut blocked) = mpsc::unbounded_channel();
+    let (tell_thread, mut told) = mpsc::unbounded_channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let released = std::sync::Mutex::new(released);
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(400)), ..Limits::default() };
+    let server = Server::builder(Tcp::default())
+        .config(ServerConfig { limits, ..threads(2) })
+        .observer(Blocked(tell_blocked))
+        .on_message(move |_, message| {
+            tell_thread.send(thread::current().name().map(str::to_owned)).expect("is heard");
+            if message.payload() == "block" {
+                // What is wrong: it blocks the thread that other sessions need.
+                released.lock().expect("one at a time").recv_timeout(secs(20)).expect("is released");
+            }
+            async { Ok(message.into_reply()) }
+        })
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    // Two clients whom different threads serve.
+    let blocker = Client::builder(Tcp::default()).connect(server.local()).await.expect("connects");
+    blocker.request("where").await.expect("answers");
+    let first = told.recv().await.expect("is told");
+    let other = loop {
+        let other = Client::builder(Tcp::default()).connect(server.local()).await.expect("connects");
+        other.request("where").await.expect("answers");
+        if told.recv().await.expect("is told") != first {
+            break other;
+        }
+    };
+    blocker.send_wait("block").await.expect("is sent");
+    assert_eq!(told.recv().await.expect("is told"), first);
+    // From here on it is idle; its thread is free, the other one is not.
+    other.request("where").await.expect("answers");
+    let ended = other.session().expect("is connected");
+    soon("the idle session's end", ended.closed()).await;
+    release.send(()).expect("is waited for");
+    let late = soon("the observer", blocked.recv()).await.expect("is told");
+    assert!(late > Duration::from_millis(100), "{late:?}");
 }
 
 #[tokio::test]

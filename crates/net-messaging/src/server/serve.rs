@@ -1,4 +1,4 @@
-//! The loops of a server: one accepts, one looks at deadlines.
+//! The loops of a server that accept.
 
 use std::{
     io,
@@ -7,14 +7,10 @@ use std::{
 };
 
 use net_core::{Address, Connection, Error, GoAway, Listener};
-use tokio::{
-    runtime,
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::{runtime, sync::watch};
 use tokio_util::task::TaskTracker;
 
-use super::Phase;
+use super::{Phase, sweep::Pulse};
 use crate::{
     CloseReason, Handler, Session, Sessions,
     driver::{Place, drive},
@@ -66,21 +62,12 @@ pub(super) fn start<L: Listener, H: Handler>(
         .iter()
         .map(|_| runtime::Builder::new_current_thread().enable_all().build())
         .collect::<io::Result<Vec<_>>>()?;
-    let mut sweeping = Some(sweeping);
+    serving.clone().sweep_aside(sweeping, runtimes.iter().map(Pulse::of).collect())?;
     for (number, (listener, runtime)) in listeners.into_iter().zip(runtimes).enumerate() {
         let (serving, open, alive) = (serving.clone(), open.clone(), alive.clone());
-        let sweeping = sweeping.take();
-        thread::Builder::new().name(format!("net-io-{number}")).spawn(move || {
-            runtime.block_on(async {
-                // One sweep serves all.
-                let sweep = sweeping.map(|sweeping| tokio::spawn(serving.clone().sweep(sweeping)));
-                serving.accept(listener, open, alive).await;
-                if let Some(sweep) = sweep {
-                    // A sweep does not panic, and nothing aborts it.
-                    let _ = sweep.await;
-                }
-            });
-        })?;
+        thread::Builder::new()
+            .name(format!("net-io-{number}"))
+            .spawn(move || runtime.block_on(serving.accept(listener, open, alive)))?;
     }
     Ok(())
 }
@@ -156,30 +143,4 @@ impl<H: Handler> Serving<H> {
             Phase::Stopped => session.cut(CloseReason::Drained),
         }
     }
-
-    /// Looks at the deadlines of all sessions until the last loop that `sweeping` is for has ended.
-    async fn sweep(self, sweeping: watch::Sender<()>) {
-        let period = self.settings.config.sweep_interval(&self.settings.limits);
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = Instant::now();
-        loop {
-            tokio::select! {
-                () = sweeping.closed() => return,
-                now = ticks.tick() => {
-                    // A sweep that comes late was kept from running by something that blocks its runtime.
-                    let late = now.elapsed().max(last.elapsed().saturating_sub(period));
-                    if late > LATE && let Some(observer) = &self.settings.observer {
-                        observer.runtime_blocked(late);
-                    }
-                    self.sessions.sweep(&self.settings).await;
-                    self.settings.access.prune();
-                    last = Instant::now();
-                }
-            }
-        }
-    }
 }
-
-/// How late a sweep may come before observers are told.
-const LATE: std::time::Duration = std::time::Duration::from_millis(100);

@@ -1,0 +1,111 @@
+//! The loop of a server that looks at deadlines.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use net_core::Observer;
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+use super::serve::Serving;
+use crate::Handler;
+
+/// How late a runtime may come to its work before observers are told.
+const LATE: Duration = Duration::from_millis(100);
+
+/// A runtime that sessions run on, asked now and then whether it comes to its work.
+pub(super) struct Pulse {
+    runtime: Handle,
+    /// It has not come to answering yet.
+    asked: Arc<AtomicBool>,
+}
+
+impl Pulse {
+    pub(super) fn of(runtime: &Runtime) -> Self {
+        Self { runtime: runtime.handle().clone(), asked: Arc::default() }
+    }
+
+    fn ask(&self, observer: &Arc<dyn Observer>) {
+        if self.asked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (asked, observer, since) = (self.asked.clone(), observer.clone(), Instant::now());
+        self.runtime.spawn(async move {
+            asked.store(false, Ordering::Release);
+            tell_late(&*observer, since.elapsed());
+        });
+    }
+}
+
+fn tell_late(observer: &dyn Observer, late: Duration) {
+    if late > LATE {
+        observer.runtime_blocked(late);
+    }
+}
+
+impl<H: Handler> Serving<H> {
+    /// Looks at the deadlines of all sessions, on the runtime that they run on, until the last loop that `sweeping` is
+    /// for has ended.
+    pub(super) async fn sweep(self, sweeping: watch::Sender<()>) {
+        let mut ticks = self.ticks();
+        let period = ticks.period();
+        let mut last = Instant::now();
+        loop {
+            tokio::select! {
+                () = sweeping.closed() => return,
+                now = ticks.tick() => {
+                    // A sweep that comes late was kept from running by something that blocks its runtime.
+                    if let Some(observer) = &self.settings.observer {
+                        tell_late(&**observer, now.elapsed().max(last.elapsed().saturating_sub(period)));
+                    }
+                    self.look().await;
+                    last = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// Does the same from a thread of its own, for sessions on the runtimes of `pulses`: a handler that blocks one of them
+    /// keeps no other's deadlines from being looked at, and a runtime without a timer waits for input at less cost.
+    pub(super) fn sweep_aside(self, sweeping: watch::Sender<()>, pulses: Vec<Pulse>) -> io::Result<()> {
+        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let body = move || {
+            runtime.block_on(async {
+                let mut ticks = self.ticks();
+                loop {
+                    tokio::select! {
+                        () = sweeping.closed() => return,
+                        _ = ticks.tick() => {
+                            if let Some(observer) = &self.settings.observer {
+                                pulses.iter().for_each(|pulse| pulse.ask(observer));
+                            }
+                            self.look().await;
+                        }
+                    }
+                }
+            });
+        };
+        thread::Builder::new().name("net-sweep".into()).spawn(body).map(drop)
+    }
+
+    fn ticks(&self) -> tokio::time::Interval {
+        let mut ticks = interval(self.settings.config.sweep_interval(&self.settings.limits));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    }
+
+    async fn look(&self) {
+        self.sessions.sweep(&self.settings).await;
+        self.settings.access.prune();
+    }
+}
