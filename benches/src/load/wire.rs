@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
@@ -65,13 +67,17 @@ impl Target {
     }
 }
 
-/// TLS 1.2 or 1.3 by aws-lc-rs, trusting `ca` alone.
+/// TLS 1.3 by aws-lc-rs, trusting `ca` alone. One suite is offered, so that every server does the same cryptography:
+/// left to choose, some take AES-128-GCM and others AES-256-GCM.
 fn settings(ca: &Path, resumes: bool) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
     roots.add(authority).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let provider = CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
+        ..aws_lc_rs::default_provider()
+    };
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(roots)

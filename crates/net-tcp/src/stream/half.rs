@@ -30,7 +30,7 @@ use super::{
 pub(crate) enum Socket {
     Tcp(TcpStream),
     #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "without the feature, there is none"))]
-    Tls(Box<TlsSocket>),
+    Tls(Arc<TlsSocket>),
     #[cfg(unix)]
     Unix(UnixStream),
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     net::Shutdown,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -61,8 +62,8 @@ pub(super) enum TlsRead {}
 pub(super) enum TlsWrite {}
 
 impl TlsSocket {
-    pub(super) fn split(self) -> (Reading, Writing) {
-        match self {}
+    pub(super) fn split(self: Arc<Self>) -> (Reading, Writing) {
+        match *self {}
     }
 }
 

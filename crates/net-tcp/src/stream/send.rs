@@ -77,13 +77,17 @@ writable!(UnixStream);
 #[cfg(unix)]
 #[inline]
 fn send(socket: &impl std::os::fd::AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+    use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
     // Elsewhere the standard library has set the same as an option of the socket.
     #[cfg(not(target_vendor = "apple"))]
     let flags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
     let flags = SendFlags::empty();
+    if let [slice] = slices {
+        // The kernel has no vector to look at.
+        return Ok(send(socket, slice, flags)?);
+    }
     Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), flags)?)
 }
 

@@ -53,7 +53,7 @@ impl ClientSettings {
             rustls::Connection::Client(connection) => info.with_details(tls.established(connection)),
             rustls::Connection::Server(_) => info,
         };
-        Ok(ByteStream::new(Socket::Tls(Box::new(socket)), info, None))
+        Ok(ByteStream::new(Socket::Tls(socket), info, None))
     }
 }
 
@@ -72,6 +72,7 @@ impl ServerSettings {
         let Some(tls) = self.0.clone() else {
             return Handshake::Done(Err(unset(&info.local, "accept", "server")));
         };
+        // The session is made once this runs: a handshake over a limit, which never does, costs nothing.
         Handshake::Running(Box::pin(async move {
             let socket = handshake(stream, tls.connection()?.into(), "accept").await;
             let socket = socket.map_err(|error| error.at(&info.remote))?;
@@ -79,7 +80,7 @@ impl ServerSettings {
                 rustls::Connection::Server(connection) => info.with_details(tls.established(connection)),
                 rustls::Connection::Client(_) => info,
             };
-            Ok(ByteStream::new(Socket::Tls(Box::new(socket)), info, Some(permit)))
+            Ok(ByteStream::new(Socket::Tls(socket), info, Some(permit)))
         }))
     }
 }
@@ -91,26 +92,31 @@ fn unset(address: &Address, operation: &'static str, side: &str) -> Error {
         .because(format!("{scheme}:// needs TLS settings: set them by with_{side}_tls"))
 }
 
-async fn handshake(
+/// Makes the session where the halves will share it: it is over a kilobyte long, and is moved no more.
+///
+/// It is no `async fn`: that would keep the connection twice.
+fn handshake(
     socket: TcpStream,
     connection: rustls::Connection,
     operation: &'static str,
-) -> Result<TlsSocket> {
-    let mut session = Session::new(connection);
-    match poll_fn(|cx| session.poll_handshake(&socket, cx)).await {
-        Ok(()) => Ok(TlsSocket { socket, session: Mutex::new(session) }),
-        Err(error) => {
-            // So that the peer reads our alert, and not that the connection was reset.
-            session.drain(&socket);
-            Err(match error.downcast::<rustls::Error>() {
-                Ok(error) => handshake_error(error, operation),
-                Err(error) => Error::from_io(error, operation),
-            })
+) -> impl Future<Output = Result<Arc<TlsSocket>>> {
+    let shared = Arc::new(TlsSocket { socket, session: Mutex::new(Session::new(connection)) });
+    async move {
+        match poll_fn(|cx| shared.lock().poll_handshake(&shared.socket, cx)).await {
+            Ok(()) => Ok(shared),
+            Err(error) => {
+                // So that the peer reads our alert, and not that the connection was reset.
+                shared.lock().drain(&shared.socket);
+                Err(match error.downcast::<rustls::Error>() {
+                    Ok(error) => handshake_error(error, operation),
+                    Err(error) => Error::from_io(error, operation),
+                })
+            }
         }
     }
 }
 
-/// A connected socket whose handshake is over: what its two halves share.
+/// A connected socket and its session: what the two halves share.
 ///
 /// The halves are polled by one task nearly always, so that the lock is free.
 #[derive(Debug)]
@@ -120,9 +126,8 @@ pub(crate) struct TlsSocket {
 }
 
 impl TlsSocket {
-    pub(super) fn split(self) -> (Reading, Writing) {
-        let shared = Arc::new(self);
-        (Reading::Tls(TlsRead(shared.clone())), Writing::Tls(TlsWrite(shared)))
+    pub(super) fn split(self: Arc<Self>) -> (Reading, Writing) {
+        (Reading::Tls(TlsRead(self.clone())), Writing::Tls(TlsWrite(self)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
@@ -191,6 +196,7 @@ impl TlsWrite {
         if session.has_ended() {
             return true;
         }
+        session.flush_deferred(&self.0.socket);
         if session.wants_write() {
             session.abort(&self.0.socket);
             return true;

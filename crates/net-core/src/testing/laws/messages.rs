@@ -88,12 +88,12 @@ pub async fn both_directions_at_once<T: Transport>(transport: &T, at: &Address) 
     }
     judge(1, "both directions carry many messages at once", async {
         let Pair { near, far, listener: _listening } = pair(transport, at).await?;
-        let max = guarantees.max_message_len;
+        let (max, ends) = (guarantees.max_message_len, guarantees.signals_end);
         let tasks = [
             tokio::spawn(send_many(near.tx, 2, max)),
             tokio::spawn(send_many(far.tx, 3, max)),
-            tokio::spawn(receive_many(far.rx, 2, max)),
-            tokio::spawn(receive_many(near.rx, 3, max)),
+            tokio::spawn(receive_many(far.rx, 2, max, ends)),
+            tokio::spawn(receive_many(near.rx, 3, max, ends)),
         ];
         for task in tasks {
             task.await.map_err(|panicked| format!("a half panicked: {panicked}"))??;
@@ -123,11 +123,15 @@ async fn send_many<S: Sender>(mut tx: S, tag: u8, max: usize) -> Verdict {
     well("finish", tx.finish()).await
 }
 
-async fn receive_many<R: Receiver>(mut rx: R, tag: u8, max: usize) -> Verdict {
+async fn receive_many<R: Receiver>(mut rx: R, tag: u8, max: usize, ends: bool) -> Verdict {
     for index in 0..MANY {
         let got = well(format!("receive message {index} of {MANY}"), rx.recv()).await?;
         let got = got.ok_or_else(|| format!("the end instead of message {index}"))?;
         super::rig::same(index, &got, &one_of_many(tag, index, max))?;
+    }
+    // Whoever left before the end would cut a peer that has still to tell it.
+    if ends && let Some(extra) = well("receive the end", rx.recv()).await? {
+        return Err(format!("{} bytes instead of the end", extra.len()).into());
     }
     Ok(())
 }

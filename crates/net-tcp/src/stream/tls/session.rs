@@ -45,6 +45,9 @@ pub(super) struct Session {
     peer_ended: bool,
     /// More was read at once than the session's own buffer holds when it is small.
     grown: bool,
+    /// The handshake left something for the peer that it does not wait for: a server's tickets (RFC 8446 §4.6.1). They
+    /// leave with what is written first, in one call and one segment, or before the session first waits for input.
+    deferred: bool,
     end: End,
 }
 
@@ -60,7 +63,7 @@ enum End {
 
 impl Session {
     pub(super) fn new(tls: rustls::Connection) -> Self {
-        Self { tls, ahead: Vec::new(), peer_ended: false, grown: false, end: End::Open }
+        Self { tls, ahead: Vec::new(), peer_ended: false, grown: false, deferred: false, end: End::Open }
     }
 
     pub(super) fn connection(&self) -> &rustls::Connection {
@@ -74,7 +77,9 @@ impl Session {
     ) -> Poll<io::Result<()>> {
         let mut nowhere = ReadBuf::new(&mut []);
         loop {
-            ready!(self.poll_flush(socket, cx))?;
+            if !self.deferred {
+                ready!(self.poll_flush(socket, cx))?;
+            }
             if !self.tls.is_handshaking() {
                 return Poll::Ready(Ok(()));
             }
@@ -125,6 +130,7 @@ impl Session {
             let len = wanted.clamp(MAX_RECORD, SCRATCH_LEN).min(scratch.len());
             let room = scratch.get_mut(..len).unwrap_or_default();
             let Poll::Ready(received) = poll_recv(cx, socket, room) else {
+                self.flush_deferred(socket);
                 self.settle();
                 return Poll::Pending;
             };
@@ -153,10 +159,12 @@ impl Session {
                 // What follows the peer's end is of no meaning (RFC 8446 §6.1).
                 return Ok(input.len());
             }
+            let shook = self.tls.is_handshaking();
             let state = self.tls.process_new_packets().map_err(|error| self.fail(socket, error))?;
             self.peer_ended = state.peer_has_closed();
+            self.deferred |= shook && self.has_heard_all();
             // A request to renegotiate is refused by an alert, which nobody else would send.
-            if state.tls_bytes_to_write() > 0 && !self.tls.is_handshaking() {
+            if state.tls_bytes_to_write() > 0 && !self.tls.is_handshaking() && !self.deferred {
                 self.try_flush(socket);
             }
             if state.plaintext_bytes_to_read() > 0 {
@@ -167,6 +175,21 @@ impl Session {
             }
         }
         Ok(input.len() - rest.len())
+    }
+
+    /// Tells whether the handshake is over for the peer, too, whatever is still to be written: of TLS 1.3 the client says
+    /// the last word.
+    fn has_heard_all(&self) -> bool {
+        matches!(self.tls, rustls::Connection::Server(_))
+            && !self.tls.is_handshaking()
+            && self.tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)
+    }
+
+    /// Writes what the handshake left, where there is room; what finds none goes before what is written next.
+    pub(super) fn flush_deferred(&mut self, socket: &TcpStream) {
+        if std::mem::take(&mut self.deferred) {
+            self.try_flush(socket);
+        }
     }
 
     /// Keeps what of `input` was not taken.
@@ -238,6 +261,7 @@ impl Session {
 
     /// Writes all that is encrypted.
     pub(super) fn poll_flush(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.deferred = false;
         while self.tls.wants_write() {
             let mut sent = Sent { to: |slices: &[IoSlice<'_>]| poll_send(cx, socket, slices) };
             match self.tls.write_tls(&mut sent) {
@@ -322,9 +346,9 @@ impl Session {
         self.end = End::Broken;
     }
 
-    /// Reads and discards what has arrived.
+    /// Reads and discards what has arrived, unless the peer has said that nothing more comes.
     pub(super) fn drain(&self, socket: &TcpStream) {
-        if self.end == End::Broken {
+        if self.end == End::Broken || self.peer_ended {
             return;
         }
         // A thread that ends may have no scratch any more.
