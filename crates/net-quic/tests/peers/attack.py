@@ -35,6 +35,7 @@ class Attacker(QuicConnectionProtocol):
         self.heard.set()
 
     def quic_event_received(self, event):
+        self.heard.set()
         if isinstance(event, ConnectionTerminated) and not self.ended.done():
             self.ended.set_result((event.error_code, event.reason_phrase))
         elif isinstance(event, StreamDataReceived):
