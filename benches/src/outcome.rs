@@ -27,6 +27,9 @@ pub struct Outcome {
     pub others: f64,
     /// What the sessions of the idle load cost.
     pub idle: Option<Idle>,
+    /// How long transfers over a path that loses took.
+    #[serde(default)]
+    pub transfers: Option<Transfers>,
     /// Answers that were wrong, connections that broke.
     pub errors: u64,
     /// The first of them, in words.
@@ -124,6 +127,15 @@ pub struct Idle {
     pub held_kib: u64,
     /// Server CPU while all are held and nothing is sent, in parts of one core.
     pub cpu_share: f64,
+}
+
+/// What transfers over a path that loses took.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Transfers {
+    /// The mean time of one, in milliseconds.
+    pub mean_ms: f64,
+    /// Datagrams that the path lost.
+    pub lost: u64,
 }
 
 impl Idle {

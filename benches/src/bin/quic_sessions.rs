@@ -2,7 +2,7 @@
 
 use net_benches::peer;
 use net_benches::quic::settings::{self, Failure};
-use net_quic::{Quic, QuicConfig, QuicSession};
+use net_quic::{Quic, QuicSession};
 
 fn main() -> Result<(), Failure> {
     peer::leave_with_parent()?;
@@ -11,16 +11,7 @@ fn main() -> Result<(), Failure> {
 }
 
 async fn serve() -> Result<(), Failure> {
-    let config = QuicConfig {
-        alpn: vec![settings::PROTOCOL.to_owned()],
-        stream_window: usize::try_from(settings::STREAM_WINDOW)?,
-        connection_window: usize::try_from(settings::CONNECTION_WINDOW)?,
-        send_window: usize::try_from(settings::CONNECTION_WINDOW)?,
-        max_bidi_streams: settings::MAX_STREAMS,
-        max_uni_streams: settings::MAX_STREAMS,
-        ..QuicConfig::default()
-    };
-    let quic = Quic::new(config).with_server_tls(settings::server_tls()?);
+    let quic = Quic::new(settings::ours()?).with_server_tls(settings::server_tls()?);
     let mut sessions = quic.listen_sessions(&"quic://127.0.0.1:0".parse()?).await?;
     peer::announce(sessions.local().socket().ok_or("no address")?)?;
     loop {

@@ -16,10 +16,17 @@ pub struct Server {
 
 /// Ours, then what it stands on, against which it is held, then another one.
 pub const SERVERS: [Server; 3] = [
-    Server { id: "net", title: "net-quic", program: "quic_sessions" },
+    Server { id: OURS, title: "net-quic", program: "quic_sessions" },
     Server { id: BASELINE, title: "quinn", program: "peer_quinn" },
     Server { id: "s2n", title: "s2n-quic", program: "peer_s2n_quic" },
 ];
+
+/// Our server, whose ratios are held.
+pub const OURS: &str = "net";
+/// How much dearer than bare quinn ours may be.
+pub const MAX_RATIO: f64 = 1.03;
+/// How much longer than quinn's own a transfer of ours over a path that loses may take.
+pub const MAX_LOSS_RATIO: f64 = 1.05;
 
 /// The server that every ratio is taken against.
 pub const BASELINE: &str = "quinn";
@@ -41,11 +48,12 @@ enum Kind {
     Streams { payload: u32, connections: u32, in_flight: u32 },
     Bulk { connections: u32 },
     Handshakes { in_flight: u32 },
+    Loss,
     Idle,
 }
 
 /// All loads.
-pub const CASES: [Case; 6] = [
+pub const CASES: [Case; 7] = [
     Case {
         id: "streams-64B",
         title: "64 B echoed, each on a stream of its own, 8 connections × 16 in flight",
@@ -77,6 +85,13 @@ pub const CASES: [Case; 6] = [
         kind: Kind::Handshakes { in_flight: 8 },
     },
     Case {
+        id: "loss",
+        title: "1 MiB echoed where 1 % is lost in each direction, 50 ms there and back, many transfers at once; both ends are \
+                the server's own, of s2n-quic the client is quinn's",
+        unit: "transfer",
+        kind: Kind::Loss,
+    },
+    Case {
         id: "idle",
         title: "idle connections, one byte echoed on each before",
         unit: "connection",
@@ -95,6 +110,8 @@ pub struct Effort {
     pub warm_up: Duration,
     /// Connections that are held idle.
     pub idle: u32,
+    /// Transfers at once over a path that loses.
+    pub transfers: u32,
 }
 
 impl Effort {
@@ -104,6 +121,7 @@ impl Effort {
         duration: Duration::from_secs(3),
         warm_up: Duration::from_millis(500),
         idle: 1_000,
+        transfers: 24,
     };
     /// What shows that everything works.
     pub const QUICK: Self = Self {
@@ -111,19 +129,30 @@ impl Effort {
         duration: Duration::from_millis(300),
         warm_up: Duration::from_millis(100),
         idle: 100,
+        transfers: 4,
     };
 }
 
 impl Case {
-    /// Tells whether memory is what is measured, and not work.
+    /// What is compared.
     #[must_use]
-    pub const fn is_idle(&self) -> bool {
-        matches!(self.kind, Kind::Idle)
+    pub const fn cost(&self) -> &'static str {
+        match self.kind {
+            Kind::Idle => "KiB",
+            Kind::Loss => "mean ms",
+            Kind::Streams { .. } | Kind::Bulk { .. } | Kind::Handshakes { .. } => "server CPU µs",
+        }
     }
 
-    /// Arguments of the load, but for the address and the process to watch.
+    /// How much dearer than bare quinn ours may be.
     #[must_use]
-    pub fn args(&self, effort: &Effort) -> Vec<OsString> {
+    pub const fn max_ratio(&self) -> f64 {
+        if matches!(self.kind, Kind::Loss) { MAX_LOSS_RATIO } else { MAX_RATIO }
+    }
+
+    /// Arguments of the load against `server` in a round, but for the address and the process to watch.
+    #[must_use]
+    pub fn args(&self, server: &Server, effort: &Effort, round: u32) -> Vec<OsString> {
         let timed = [
             format!("--duration={}ms", effort.duration.as_millis()),
             format!("--warm-up={}ms", effort.warm_up.as_millis()),
@@ -138,6 +167,16 @@ impl Case {
             Kind::Bulk { connections } => vec!["bulk".to_owned(), format!("--connections={connections}")],
             Kind::Handshakes { in_flight } => {
                 vec!["handshakes".to_owned(), format!("--in-flight={in_flight}")]
+            }
+            Kind::Loss => {
+                // In one round all servers meet the same losses.
+                let mut args = vec![
+                    "loss".into(),
+                    format!("--transfers={}", effort.transfers).into(),
+                    format!("--seed={round}").into(),
+                ];
+                args.extend((server.id == OURS).then(|| OsString::from("--ours")));
+                return args;
             }
             Kind::Idle => return vec!["idle".into(), format!("--connections={}", effort.idle).into()],
         };

@@ -1,4 +1,4 @@
-//! The load of `bench quic`: a client on quinn, the same for every server, that verifies what comes back.
+//! The load of `bench quic`: a client on quinn, the same for every server but under loss, that verifies what comes back.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
+use super::loss::{self, Transferring};
 use super::settings::{self, Failure};
 use crate::load::exchange;
 use crate::measure::{Watch, Window};
@@ -65,6 +66,15 @@ pub enum Load {
         /// Connections that are being made at once.
         #[arg(long)]
         in_flight: usize,
+    },
+    /// Transfers there and back over a path that loses.
+    Loss {
+        /// Which server it is.
+        #[command(flatten)]
+        common: Common,
+        /// How many, and which losses they meet.
+        #[command(flatten)]
+        transferring: Transferring,
     },
     /// Connections that are held and left alone.
     Idle {
@@ -172,6 +182,9 @@ pub fn run(load: &Load) -> Result<Outcome, Failure> {
                     tokio::task::spawn_local(handshakes(endpoint.clone(), common.to, tally.clone()));
                 }
                 measure(common, span, &tally).await
+            }
+            Load::Loss { common, transferring } => {
+                loss::run(&endpoint, common.to, Watch::new(common.watch), transferring).await
             }
             Load::Idle { common, connections } => idle(&endpoint, common, *connections).await,
         }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use net_core::tls::{ClientTls, Pem, ServerTls};
+use net_quic::QuicConfig;
 
 /// Why a server or the load cannot begin.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -51,13 +52,36 @@ pub fn transport() -> Arc<quinn::TransportConfig> {
     Arc::new(transport)
 }
 
-/// quinn's configuration of the load, which believes any certificate and resumes nothing.
+/// Our parameters, the same.
+///
+/// # Errors
+/// Where a window is longer than an address space.
+pub fn ours() -> Result<QuicConfig, Failure> {
+    Ok(QuicConfig {
+        alpn: vec![PROTOCOL.to_owned()],
+        stream_window: usize::try_from(STREAM_WINDOW)?,
+        connection_window: usize::try_from(CONNECTION_WINDOW)?,
+        send_window: usize::try_from(CONNECTION_WINDOW)?,
+        max_bidi_streams: MAX_STREAMS,
+        max_uni_streams: MAX_STREAMS,
+        ..QuicConfig::default()
+    })
+}
+
+/// TLS of a client, which believes any certificate and resumes nothing.
+///
+/// # Errors
+/// As making it gives.
+pub fn client_tls() -> Result<ClientTls, Failure> {
+    Ok(ClientTls::builder().danger_accept_any_certificate().max_sessions(0).build()?)
+}
+
+/// quinn's configuration of the load.
 ///
 /// # Errors
 /// As making it gives.
 pub fn client() -> Result<quinn::ClientConfig, Failure> {
-    let tls = ClientTls::builder().danger_accept_any_certificate().max_sessions(0).build()?;
-    let tls = tls.with_alpn([PROTOCOL]).config();
+    let tls = client_tls()?.with_alpn([PROTOCOL]).config();
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
     config.transport_config(transport());

@@ -32,7 +32,7 @@ pub fn run(case: &Case, servers: &[Server], effort: &Effort, place: &Place<'_>) 
     for round in 0..effort.rounds {
         let first = usize::try_from(round).unwrap_or(0) % servers.len().max(1);
         for server in servers.iter().cycle().skip(first).take(servers.len()) {
-            let outcome = sample(case, server, effort, place, &load);
+            let outcome = sample(case, server, effort, round, place, &load);
             let outcome = outcome.and_then(|outcome| match outcome.first_error.clone() {
                 Some(error) => Err(io::Error::other(error)),
                 None => Ok(outcome),
@@ -53,6 +53,7 @@ fn sample(
     case: &Case,
     server: &Server,
     effort: &Effort,
+    round: u32,
     place: &Place<'_>,
     load: &Path,
 ) -> io::Result<crate::outcome::Outcome> {
@@ -62,7 +63,7 @@ fn sample(
     }
     let log = place.scratch.join(format!("quic-{}.log", server.id));
     let process = ServerProcess::start(&Invocation { program, args: Vec::new() }, &log)?;
-    let mut args = case.args(effort);
+    let mut args = case.args(server, effort, round);
     args.push(OsString::from(format!("--to={}", process.address())));
     args.push(OsString::from(format!("--watch={}", process.pid())));
     let bound = Duration::from_mins(1) + effort.duration + effort.warm_up;

@@ -37,4 +37,20 @@ impl Guarantees {
             max_message_len,
         }
     }
+
+    /// What datagrams give, each a message of `max_message_len` bytes at the most: they may be lost, overtake one another
+    /// and come twice, and nobody is told of an end.
+    pub fn datagrams(max_message_len: usize) -> Self {
+        Self {
+            reliable: false,
+            ordered: false,
+            // Nobody answers an end that nobody is told of: there is nothing to wait for behind one.
+            half_close: false,
+            signals_end: false,
+            signals_abort: false,
+            preserves_messages: true,
+            may_duplicate: true,
+            max_message_len,
+        }
+    }
 }

@@ -13,7 +13,7 @@
 //! * [`Observer`]: what is told to logs and metrics.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
-//! * `testing` (feature `testing`): the laws as checks of any transport, and links with faults.
+//! * `testing` (feature `testing`): the laws as checks of any transport, links with faults, a relay of UDP.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod accept;

@@ -113,6 +113,15 @@ pub struct QuicConfig {
 }
 
 /// How it is decided how much may be on its way.
+///
+/// # Examples
+///
+/// ```
+/// use net_quic::{Congestion, QuicConfig};
+///
+/// let config = QuicConfig { congestion: Congestion::NewReno, ..QuicConfig::default() };
+/// assert_ne!(config.congestion, Congestion::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Congestion {

@@ -52,7 +52,7 @@ struct ClientSocket {
 
 impl Connector {
     pub(crate) fn new(config: Arc<QuicConfig>, tls: Option<ClientTls>) -> Self {
-        let tls = tls.map(|tls| Settings::new(&tls, &config.alpn, config.early_data));
+        let tls = tls.map(|tls| Settings::new(tls.with_alpn(config.alpn.clone()), config.early_data));
         Self { config, tls, sockets: Mutex::default(), tokens: Arc::default() }
     }
 

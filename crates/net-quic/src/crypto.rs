@@ -43,8 +43,6 @@ struct Derived<C> {
 pub(crate) trait Tls: Clone + fmt::Debug + Send + Sync + 'static {
     type Config;
 
-    /// Returns the same settings with other protocols by ALPN.
-    fn with_protocols(&self, alpn: &[String]) -> Self;
     /// Returns what is in force: another `Arc` after a reload.
     fn current(&self) -> Arc<Self::Config>;
     /// Returns `config` with early data allowed.
@@ -55,10 +53,6 @@ pub(crate) trait Tls: Clone + fmt::Debug + Send + Sync + 'static {
 
 impl Tls for ClientTls {
     type Config = rustls::ClientConfig;
-
-    fn with_protocols(&self, alpn: &[String]) -> Self {
-        self.with_alpn(alpn.iter().map(String::as_bytes))
-    }
 
     fn current(&self) -> Arc<Self::Config> {
         self.config()
@@ -80,10 +74,6 @@ impl Tls for ClientTls {
 impl Tls for ServerTls {
     type Config = rustls::ServerConfig;
 
-    fn with_protocols(&self, alpn: &[String]) -> Self {
-        self.with_alpn(alpn.iter().map(String::as_bytes))
-    }
-
     fn current(&self) -> Arc<Self::Config> {
         self.config()
     }
@@ -102,8 +92,8 @@ impl Tls for ServerTls {
 }
 
 impl<T: Tls> Settings<T> {
-    pub(crate) fn new(tls: &T, alpn: &[String], early_data: bool) -> Self {
-        Self { tls: tls.with_protocols(alpn), early_data, derived: Arc::default() }
+    pub(crate) fn new(tls: T, early_data: bool) -> Self {
+        Self { tls, early_data, derived: Arc::default() }
     }
 
     /// Returns what was set.

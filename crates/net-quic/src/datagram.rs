@@ -16,10 +16,10 @@ use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
     QuicConfig, QuicSession,
-    connect::Connector,
     parameters::Purpose,
     session::Shared,
-    source::{self, Prepare, Source},
+    setup::{Setup, UNCHANGED, only},
+    source::Source,
 };
 
 /// The longest message: what every path and every connection ID leaves room for in a packet.
@@ -47,37 +47,29 @@ const MAX_MESSAGE_LEN: usize = 1150;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct QuicDatagrams {
-    config: Arc<QuicConfig>,
-    connector: Arc<Connector>,
-    server_tls: Option<ServerTls>,
-}
+pub struct QuicDatagrams(Setup);
 
 impl QuicDatagrams {
     /// Creates a transport with these settings.
     pub fn new(config: QuicConfig) -> Self {
-        let config = Arc::new(config);
-        let connector = Arc::new(Connector::new(config.clone(), None));
-        Self { config, connector, server_tls: None }
+        Self(Setup::new(config))
     }
 
     /// Connects with these settings; the host of an address is the name that is sent and verified.
     #[must_use]
-    pub fn with_client_tls(mut self, tls: ClientTls) -> Self {
-        self.connector = Arc::new(Connector::new(self.config.clone(), Some(tls)));
-        self
+    pub fn with_client_tls(self, tls: ClientTls) -> Self {
+        Self(self.0.with_client_tls(tls))
     }
 
     /// Listens with these settings.
     #[must_use]
-    pub fn with_server_tls(mut self, tls: ServerTls) -> Self {
-        self.server_tls = Some(tls);
-        self
+    pub fn with_server_tls(self, tls: ServerTls) -> Self {
+        Self(self.0.with_server_tls(tls))
     }
 
     /// Returns the settings.
     pub fn config(&self) -> &QuicConfig {
-        &self.config
+        self.0.config()
     }
 }
 
@@ -93,38 +85,22 @@ impl Transport for QuicDatagrams {
     type Listener = DatagramListener;
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees {
-            reliable: false,
-            ordered: false,
-            half_close: false,
-            signals_end: false,
-            signals_abort: false,
-            preserves_messages: true,
-            may_duplicate: false,
-            max_message_len: MAX_MESSAGE_LEN,
-        }
+        Guarantees { may_duplicate: false, ..Guarantees::datagrams(MAX_MESSAGE_LEN) }
     }
 
     async fn connect(&self, to: &Address) -> Result<Connection<DatagramSender, DatagramReceiver>> {
-        let shared = self.connector.connect(to, Purpose::Datagrams, false).await?;
+        let shared = self.0.connector().connect(to, Purpose::Datagrams, false).await?;
         Ok(connection(shared))
     }
 
     async fn listen(&self, at: &Address) -> Result<DatagramListener> {
-        let mut listeners = self.listen_many(at, 1).await?;
-        listeners.pop().ok_or_else(|| Error::new(ErrorKind::Io, "listen").at(at))
+        only(self.listen_many(at, 1).await?, at)
     }
 
     /// Gives one listener where clients may [migrate](QuicConfig::migration), which excludes sharing a port.
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<DatagramListener>> {
-        let prepare: Prepare<Shared> = |shared| Box::pin(async { Ok(shared) });
-        let tls = self.server_tls.as_ref();
-        let sources = source::bind(at, n, &self.config, tls, Purpose::Datagrams, prepare).await?;
-        let listener = |source: Source<Shared>| {
-            let local = source.local().clone();
-            DatagramListener(Acceptor::new(source, local))
-        };
-        Ok(sources.into_iter().map(listener).collect())
+        let acceptors = self.0.listen(at, n, Purpose::Datagrams, UNCHANGED).await?;
+        Ok(acceptors.into_iter().map(DatagramListener).collect())
     }
 }
 
@@ -138,6 +114,23 @@ fn connection(shared: Shared) -> Connection<DatagramSender, DatagramReceiver> {
 }
 
 /// Accepts connections whose messages are datagrams.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::{Listener, Transport, tls::ServerTls};
+/// use net_quic::QuicDatagrams;
+///
+/// # async fn example(tls: ServerTls) -> net_core::Result<()> {
+/// let datagrams = QuicDatagrams::default().with_server_tls(tls);
+/// let mut listener = datagrams.listen(&"quic://:4433".parse()?).await?;
+/// let mut far = listener.accept().await?;
+/// while let Some(message) = far.recv().await? {
+///     far.send(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct DatagramListener(Acceptor<Source<Shared>>);
 
@@ -166,6 +159,20 @@ impl Listener for DatagramListener {
 }
 
 /// The sending half of a connection whose messages are datagrams.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::{Sender, Transport};
+/// use net_quic::QuicDatagrams;
+///
+/// # async fn example(datagrams: QuicDatagrams) -> net_core::Result<()> {
+/// let mut connection = datagrams.connect(&"quic://example.org:4433".parse()?).await?;
+/// connection.tx.send("here I am").await?;
+/// println!("{:?}", connection.tx.session().stats().round_trip);
+/// # Ok(())
+/// # }
+/// ```
 pub struct DatagramSender {
     session: Arc<Shared>,
     /// What hands a datagram over; its memory is used again.
@@ -237,6 +244,20 @@ async fn next(session: Arc<Shared>) -> Result<Bytes> {
 }
 
 /// The receiving half of a connection whose messages are datagrams.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::Receiver;
+/// use net_quic::DatagramReceiver;
+///
+/// # async fn example(mut rx: DatagramReceiver) -> net_core::Result<()> {
+/// while let Some(message) = rx.recv().await? {
+///     println!("{} bytes", message.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct DatagramReceiver {
     session: Arc<Shared>,
     receiving: Option<Receiving>,
@@ -253,7 +274,7 @@ impl Receiver for DatagramReceiver {
 
 impl fmt::Debug for QuicDatagrams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QuicDatagrams").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("QuicDatagrams").field("config", self.config()).finish_non_exhaustive()
     }
 }
 

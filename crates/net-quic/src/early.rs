@@ -61,6 +61,21 @@ pub struct EarlySession<F> {
 }
 
 /// What became of early data.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_quic::{EarlyData, EarlySession, QuicSession};
+///
+/// # async fn example(early: EarlySession<net_core::frame::LengthPrefix>) -> net_core::Result<QuicSession> {
+/// let (session, outcome) = early.established().await?;
+/// match outcome {
+///     EarlyData::None | EarlyData::Accepted => {}
+///     EarlyData::Rejected => println!("it has to be sent again"),
+/// }
+/// # Ok(session)
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EarlyData {
     /// The handshake was over before anything was sent: there was no ticket, or the configuration does not allow it.

@@ -42,6 +42,7 @@ mod path;
 mod quic;
 mod resolve;
 mod session;
+mod setup;
 mod socket;
 mod source;
 mod stats;

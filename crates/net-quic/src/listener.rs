@@ -25,6 +25,22 @@ pub(crate) type Messages = (SendStream, RecvStream, Info);
 ///
 /// A connection is given when its client has opened the stream, which this crate's does at once; until then it counts as a
 /// handshake, and has its deadline.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::{Listener, Transport};
+/// use net_quic::Quic;
+///
+/// # async fn example(quic: Quic) -> net_core::Result<()> {
+/// let mut listener = quic.listen(&"quic://:4433".parse()?).await?;
+/// let mut far = listener.accept().await?;
+/// while let Some(message) = far.recv().await? {
+///     far.send(message).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct QuicListener<F = LengthPrefix> {
     acceptor: Acceptor<Source<Messages>>,
     framing: F,
@@ -32,8 +48,8 @@ pub struct QuicListener<F = LengthPrefix> {
 }
 
 impl<F> QuicListener<F> {
-    pub(crate) fn new(source: Source<Messages>, local: Address, framing: F, max_buffered: usize) -> Self {
-        Self { acceptor: Acceptor::new(source, local), framing, max_buffered }
+    pub(crate) fn new(acceptor: Acceptor<Source<Messages>>, framing: F, max_buffered: usize) -> Self {
+        Self { acceptor, framing, max_buffered }
     }
 }
 
@@ -89,13 +105,13 @@ pub struct QuicSessions<F = LengthPrefix> {
 }
 
 impl<F: Framing> QuicSessions<F> {
-    pub(crate) fn new(source: Source<Shared>, local: Address, framing: F, max_buffered: usize) -> Self {
-        Self { acceptor: Acceptor::new(source, local), framing, max_buffered }
+    pub(crate) fn new(acceptor: Acceptor<Source<Shared>>, framing: F, max_buffered: usize) -> Self {
+        Self { acceptor, framing, max_buffered }
     }
 
     /// Gives a message connection for every bidirectional stream of every session, instead of the sessions.
     pub fn into_streams(self) -> StreamListener<F> {
-        StreamListener::new(self.acceptor, self.framing, self.max_buffered)
+        StreamListener::new(self)
     }
 
     /// Returns the address it listens at, with the port that the system chose.
@@ -103,7 +119,11 @@ impl<F: Framing> QuicSessions<F> {
         self.acceptor.local()
     }
 
-    /// Polls for the next session; an error means that it accepts no more.
+    /// Polls for the next session.
+    ///
+    /// # Errors
+    ///
+    /// It accepts no more.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<QuicSession<F>>> {
         self.acceptor
             .poll_accept(cx)

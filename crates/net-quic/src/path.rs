@@ -14,6 +14,17 @@ const LOOK: Duration = Duration::from_secs(1);
 /// [`QuicSession::watch_path`](crate::QuicSession::watch_path).
 ///
 /// QUIC tells nobody, so they are looked at once a second while somebody waits.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(session: net_quic::QuicSession) {
+/// let mut watch = session.watch_path();
+/// while let Ok(path) = watch.changed().await {
+///     println!("it is now at {}", path.remote);
+/// }
+/// # }
+/// ```
 pub struct PathWatch {
     session: Arc<Shared>,
     last: Path,

@@ -11,17 +11,44 @@ use net_core::{
 
 use crate::{
     EarlySession, QuicConfig, QuicListener, QuicSession, QuicSessions, RecvStream, SendStream,
-    connect::Connector,
     error::of_connection,
     listener::Messages,
     parameters::Purpose,
     session::{Shared, frame},
-    source,
+    setup::{Setup, UNCHANGED, only},
+    source::Prepare,
 };
 
 /// The sending half of a message connection over QUIC.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::Sender;
+/// use net_quic::{QuicSender, QuicSession};
+///
+/// # async fn example(mut tx: QuicSender) -> net_core::Result<()> {
+/// tx.send("hello").await?;
+/// println!("{:?}", QuicSession::of(&tx).stats().round_trip);
+/// # Ok(())
+/// # }
+/// ```
 pub type QuicSender<F = LengthPrefix> = FrameSender<SendStream, F>;
 /// The receiving half of a message connection over QUIC.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::Receiver;
+/// use net_quic::QuicReceiver;
+///
+/// # async fn example(mut rx: QuicReceiver) -> net_core::Result<()> {
+/// while let Some(message) = rx.recv().await? {
+///     println!("{} bytes", message.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub type QuicReceiver<F = LengthPrefix> = FrameReceiver<RecvStream, F>;
 
 /// Carries messages over QUIC (RFC 9000), at addresses such as `quic://host:port`: each connection is one, and its messages
@@ -57,10 +84,8 @@ pub type QuicReceiver<F = LengthPrefix> = FrameReceiver<RecvStream, F>;
 /// ```
 #[derive(Clone)]
 pub struct Quic<F = LengthPrefix> {
-    config: Arc<QuicConfig>,
+    setup: Setup,
     framing: F,
-    connector: Arc<Connector>,
-    server_tls: Option<ServerTls>,
 }
 
 impl Quic {
@@ -79,28 +104,24 @@ impl Default for Quic {
 impl<F: Framing> Quic<F> {
     /// Creates a transport whose messages are marked by `framing`.
     pub fn with_framing(config: QuicConfig, framing: F) -> Self {
-        let config = Arc::new(config);
-        let connector = Arc::new(Connector::new(config.clone(), None));
-        Self { config, framing, connector, server_tls: None }
+        Self { setup: Setup::new(config), framing }
     }
 
     /// Connects with these settings; the host of an address is the name that is sent and verified.
     #[must_use]
-    pub fn with_client_tls(mut self, tls: ClientTls) -> Self {
-        self.connector = Arc::new(Connector::new(self.config.clone(), Some(tls)));
-        self
+    pub fn with_client_tls(self, tls: ClientTls) -> Self {
+        Self { setup: self.setup.with_client_tls(tls), ..self }
     }
 
     /// Listens with these settings. Handshakes run beside accepting, and have a deadline.
     #[must_use]
-    pub fn with_server_tls(mut self, tls: ServerTls) -> Self {
-        self.server_tls = Some(tls);
-        self
+    pub fn with_server_tls(self, tls: ServerTls) -> Self {
+        Self { setup: self.setup.with_server_tls(tls), ..self }
     }
 
     /// Returns the settings.
     pub fn config(&self) -> &QuicConfig {
-        &self.config
+        self.setup.config()
     }
 
     /// Opens a session with the server at `to`.
@@ -115,7 +136,7 @@ impl<F: Framing> Quic<F> {
     ///
     /// Dropping the future abandons every attempt.
     pub async fn open(&self, to: &Address) -> Result<QuicSession<F>> {
-        let session = self.connector.connect(to, Purpose::Streams, false).await?;
+        let session = self.setup.connector().connect(to, Purpose::Streams, false).await?;
         Ok(self.session(session))
     }
 
@@ -131,8 +152,8 @@ impl<F: Framing> Quic<F> {
     ///
     /// Dropping the future abandons every attempt.
     pub async fn connect_early(&self, to: &Address) -> Result<EarlySession<F>> {
-        let early = self.config.early_data;
-        let session = self.connector.connect(to, Purpose::Streams, early).await?;
+        let early = self.config().early_data;
+        let session = self.setup.connector().connect(to, Purpose::Streams, early).await?;
         Ok(EarlySession::new(self.session(session)))
     }
 
@@ -146,8 +167,7 @@ impl<F: Framing> Quic<F> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn listen_sessions(&self, at: &Address) -> Result<QuicSessions<F>> {
-        let mut listeners = self.listen_sessions_many(at, 1).await?;
-        listeners.pop().ok_or_else(|| nothing(at))
+        only(self.listen_sessions_many(at, 1).await?, at)
     }
 
     /// Accepts sessions at `at` with `n` sockets that share one port, one for each runtime of a server; with one where
@@ -161,15 +181,10 @@ impl<F: Framing> Quic<F> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn listen_sessions_many(&self, at: &Address, n: usize) -> Result<Vec<QuicSessions<F>>> {
-        let tls = self.server_tls.as_ref();
-        let sources =
-            source::bind(at, n, &self.config, tls, Purpose::Streams, |shared| Box::pin(async { Ok(shared) }))
-                .await?;
-        let listener = |source: source::Source<Shared>| {
-            let local = source.local().clone();
-            QuicSessions::new(source, local, self.framing.clone(), self.config.max_buffered)
-        };
-        Ok(sources.into_iter().map(listener).collect())
+        let acceptors = self.setup.listen(at, n, Purpose::Streams, UNCHANGED).await?;
+        let max_buffered = self.config().max_buffered;
+        let sessions = |acceptor| QuicSessions::new(acceptor, self.framing.clone(), max_buffered);
+        Ok(acceptors.into_iter().map(sessions).collect())
     }
 
     /// Sends from other addresses from now on: moves the sockets of this value's clients in this runtime, and every session
@@ -179,16 +194,12 @@ impl<F: Framing> Quic<F> {
     ///
     /// Why there can be no other socket; those that were not moved stay as they are.
     pub fn rebind(&self) -> Result<()> {
-        self.connector.rebind()
+        self.setup.connector().rebind()
     }
 
     fn session(&self, shared: Shared) -> QuicSession<F> {
-        QuicSession::new(Arc::new(shared), self.framing.clone(), self.config.max_buffered)
+        QuicSession::new(Arc::new(shared), self.framing.clone(), self.config().max_buffered)
     }
-}
-
-fn nothing(at: &Address) -> net_core::Error {
-    net_core::Error::new(net_core::ErrorKind::Io, "listen").at(at)
 }
 
 /// Takes the stream that the client of a message connection opens.
@@ -216,36 +227,32 @@ impl<F: Framing> Transport for Quic<F> {
     }
 
     async fn connect(&self, to: &Address) -> Result<Connection<Self::Sender, Self::Receiver>> {
-        let shared = Arc::new(self.connector.connect(to, Purpose::Messages, false).await?);
+        let shared = Arc::new(self.setup.connector().connect(to, Purpose::Messages, false).await?);
         let opened = shared.connection().open_bi().await;
         let (tx, rx) = opened.map_err(|error| of_connection(error, "connect").at(to))?;
         let mut tx = SendStream::new(tx, shared.clone(), None);
         // A server that speaks first needs the stream before anything was sent on it.
         tx.announce();
         let info = shared.info().clone();
-        Ok(frame(tx, RecvStream::new(rx, shared, None), info, &self.framing, self.config.max_buffered))
+        Ok(frame(tx, RecvStream::new(rx, shared, None), info, &self.framing, self.config().max_buffered))
     }
 
     async fn listen(&self, at: &Address) -> Result<Self::Listener> {
-        let mut listeners = self.listen_many(at, 1).await?;
-        listeners.pop().ok_or_else(|| nothing(at))
+        only(self.listen_many(at, 1).await?, at)
     }
 
     /// Gives one listener where clients may [migrate](QuicConfig::migration), which excludes sharing a port.
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<Self::Listener>> {
-        let tls = self.server_tls.as_ref();
-        let prepare: source::Prepare<Messages> = |shared| Box::pin(take_stream(shared));
-        let sources = source::bind(at, n, &self.config, tls, Purpose::Messages, prepare).await?;
-        let listener = |source: source::Source<Messages>| {
-            let local = source.local().clone();
-            QuicListener::new(source, local, self.framing.clone(), self.config.max_buffered)
-        };
-        Ok(sources.into_iter().map(listener).collect())
+        let prepare: Prepare<Messages> = |shared| Box::pin(take_stream(shared));
+        let acceptors = self.setup.listen(at, n, Purpose::Messages, prepare).await?;
+        let max_buffered = self.config().max_buffered;
+        let listener = |acceptor| QuicListener::new(acceptor, self.framing.clone(), max_buffered);
+        Ok(acceptors.into_iter().map(listener).collect())
     }
 }
 
 impl<F> fmt::Debug for Quic<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Quic").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Quic").field("config", self.setup.config()).finish_non_exhaustive()
     }
 }

@@ -422,6 +422,15 @@ impl<F: Framing> Listener for QuicSession<F> {
 }
 
 /// The addresses of a connection.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn example(session: net_quic::QuicSession) {
+/// let path = session.path();
+/// println!("{} to {}", path.local, path.remote);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Path {

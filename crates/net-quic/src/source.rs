@@ -150,7 +150,7 @@ async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(
 
 impl Server {
     fn new(config: Arc<QuicConfig>, tls: &ServerTls, purpose: Purpose, early: bool) -> Result<Self> {
-        let tls = Settings::new(tls, &config.alpn, early);
+        let tls = Settings::new(tls.with_alpn(config.alpn.clone()), early);
         // It derives the keys of first packets; each connection has another one, of the settings that are in force.
         let crypto = ServerCrypto::new(&tls, Failure::default())?;
         let mut quinn = quinn::ServerConfig::with_crypto(Arc::new(crypto));

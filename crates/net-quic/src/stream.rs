@@ -66,6 +66,18 @@ enum End {
 /// The receiving half of a stream.
 ///
 /// Dropping it before the end asks the peer to stop. It keeps its session alive.
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn example(session: net_quic::QuicSession) -> net_core::Result<()> {
+/// let mut rx = session.accept_uni().await?;
+/// while let Some(chunk) = rx.read_chunk(64 * 1024).await? {
+///     println!("{} bytes", chunk.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct RecvStream {
     stream: quinn::RecvStream,
     session: Arc<Shared>,

@@ -9,11 +9,11 @@ use std::{
 
 use futures_util::{Stream, stream::FuturesUnordered};
 use net_core::{
-    Acceptor, Address, Admission, Connection, Error, ErrorKind, Guarantees, Listener, Result, Transport,
+    Address, Admission, Connection, Error, ErrorKind, Guarantees, Listener, Result, Transport,
     frame::{Framing, LengthPrefix},
 };
 
-use crate::{Quic, QuicReceiver, QuicSender, QuicSession, session::Shared, source::Source};
+use crate::{Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions};
 
 /// Carries messages over QUIC as [`Quic`] does, but its listener gives a connection for every bidirectional stream that a
 /// client opens, however many there are in one session.
@@ -64,19 +64,33 @@ impl<F: Framing> Transport for QuicStreams<F> {
     /// Gives one listener where clients may [migrate](crate::QuicConfig::migration), which excludes sharing a port.
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<Self::Listener>> {
         let listeners = self.0.listen_sessions_many(at, n).await?;
-        Ok(listeners.into_iter().map(crate::QuicSessions::into_streams).collect())
+        Ok(listeners.into_iter().map(QuicSessions::into_streams).collect())
     }
 }
 
 /// Accepts message connections, one for every bidirectional stream of every session.
 ///
 /// Sessions are held to the limits of its admission as connections are, and each stream as well.
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::Listener;
+/// use net_quic::{QuicSessions, StreamListener};
+///
+/// # async fn example(sessions: QuicSessions) -> net_core::Result<()> {
+/// let mut listener: StreamListener = sessions.into_streams();
+/// let mut far = listener.accept().await?;
+/// if let Some(request) = far.recv().await? {
+///     far.send(request).await?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct StreamListener<F = LengthPrefix> {
-    acceptor: Acceptor<Source<Shared>>,
+    sessions: QuicSessions<F>,
     /// The next stream of each session.
     next: FuturesUnordered<Next<F>>,
-    framing: F,
-    max_buffered: usize,
     admission: Option<Arc<Admission>>,
     closed: bool,
 }
@@ -91,15 +105,13 @@ async fn next<F: Framing>(session: QuicSession<F>) -> Option<(QuicSession<F>, Ac
 }
 
 impl<F: Framing> StreamListener<F> {
-    pub(crate) fn new(acceptor: Acceptor<Source<Shared>>, framing: F, max_buffered: usize) -> Self {
-        let next = FuturesUnordered::new();
-        Self { acceptor, next, framing, max_buffered, admission: None, closed: false }
+    pub(crate) fn new(sessions: QuicSessions<F>) -> Self {
+        Self { sessions, next: FuturesUnordered::new(), admission: None, closed: false }
     }
 
     /// Takes every session that has come. `Ready`: none comes any more.
     fn poll_sessions(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while let Ok(shared) = ready!(self.acceptor.poll_accept(cx)) {
-            let mut session = QuicSession::new(Arc::new(shared), self.framing.clone(), self.max_buffered);
+        while let Ok(mut session) = ready!(self.sessions.poll_accept(cx)) {
             if let Some(admission) = &self.admission {
                 session.set_admission(admission.clone());
             }
@@ -114,7 +126,7 @@ impl<F: Framing> Listener for StreamListener<F> {
     type Receiver = QuicReceiver<F>;
 
     fn local(&self) -> &Address {
-        self.acceptor.local()
+        self.sessions.local()
     }
 
     fn poll_accept(
@@ -136,9 +148,7 @@ impl<F: Framing> Listener for StreamListener<F> {
                 // Streams that are yet to come are nobody's.
                 Poll::Ready(None) | Poll::Pending if all_came && self.closed => {
                     self.next.clear();
-                    return Poll::Ready(Err(
-                        Error::new(ErrorKind::Closed, "accept").at(self.acceptor.local())
-                    ));
+                    return Poll::Ready(Err(Error::new(ErrorKind::Closed, "accept").at(self.local())));
                 }
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
@@ -147,17 +157,17 @@ impl<F: Framing> Listener for StreamListener<F> {
 
     fn close(&mut self) {
         self.closed = true;
-        self.acceptor.close();
+        self.sessions.close();
     }
 
     fn set_admission(&mut self, admission: Arc<Admission>) {
-        self.acceptor.set_admission(admission.clone());
+        self.sessions.set_admission(admission.clone());
         self.admission = Some(admission);
     }
 }
 
 impl<F> fmt::Debug for StreamListener<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StreamListener").field("acceptor", &self.acceptor).finish_non_exhaustive()
+        f.debug_struct("StreamListener").field("sessions", &self.sessions).finish_non_exhaustive()
     }
 }

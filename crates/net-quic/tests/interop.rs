@@ -13,7 +13,7 @@ use net_core::{
 };
 use net_quic::{Quic, QuicConfig};
 use python::{Files, Talk, python, run, text};
-use rig::{at, echo, soon};
+use rig::{at, echo, echo_session, soon};
 
 fn client(files: &Files, to: &Address, action: &str) -> Command {
     let mut command = python("client.py");
@@ -40,17 +40,7 @@ fn serve(mut sessions: net_quic::QuicSessions) {
                     }
                 }
             });
-            tokio::spawn(async move {
-                while let Ok((mut tx, mut rx)) = session.accept_bi().await {
-                    tokio::spawn(async move {
-                        while let Ok(Some(chunk)) = rx.read_chunk(64 * 1024).await {
-                            if tx.write_chunk(chunk).await.is_err() {
-                                return;
-                            }
-                        }
-                    });
-                }
-            });
+            echo_session(session);
         }
     });
 }

@@ -1,19 +1,20 @@
 //! TLS under QUIC: who is let in, who is believed, certificates that are exchanged.
 
+#[path = "../../net-messaging/tests/over_tls/mod.rs"]
+mod over_tls;
 mod rig;
 
 use std::fs;
 
 use net_core::{
-    ErrorKind, Listener, Observer, Transport,
+    ErrorKind, Limits, Listener, Transport,
     tls::{ClientTls, Pem, ServerTls, TlsInfo},
 };
-use net_messaging::{Client, Server};
 use net_quic::Quic;
 use rig::{
-    at,
+    Seen, at,
     authority::{Authority, LOCAL, WithPair},
-    soon,
+    soon, watched,
 };
 
 #[tokio::test]
@@ -21,27 +22,12 @@ async fn m12_messaging_over_quic_is_unchanged_and_knows_the_client() {
     let authority = Authority::new("messaging");
     let server = authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings");
     let client = authority.client().pair(&authority.leaf(&["alice.test"])).build().expect("settings");
-
-    let server = Server::builder(Quic::default().with_server_tls(server))
-        .on_message(|session, message| {
-            let info = session.info().details::<TlsInfo>().expect("TLS");
-            let who = info.peer.as_ref().and_then(|peer| peer.dns_names().next()).expect("a name").to_owned();
-            async move {
-                let text = String::from_utf8_lossy(message.payload()).into_owned();
-                Ok(message.reply(format!("{who}: {text}")))
-            }
-        })
-        .listen("quic://127.0.0.1:0")
-        .await
-        .expect("listening");
-    let client = Client::builder(Quic::default().with_client_tls(client)).connect(server.local()).await;
-    let client = client.expect("connected");
-    for number in 0..1000 {
-        let answer = client.request(number.to_string()).await.expect("an answer");
-        assert_eq!(answer.payload(), format!("alice.test: {number}").as_bytes());
-    }
-    let large = client.request("x".repeat(900_000)).await.expect("an answer");
-    assert_eq!(large.payload().len(), 900_012);
+    over_tls::messaging_is_unchanged_and_knows_the_client(
+        Quic::default().with_server_tls(server),
+        Quic::default().with_client_tls(client),
+        "quic://127.0.0.1:0",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -67,43 +53,30 @@ async fn a6_who_cannot_be_believed_is_refused_with_the_reason() {
     }
 }
 
-/// Tells whose handshakes failed.
-#[derive(Debug)]
-struct Failures(tokio::sync::mpsc::UnboundedSender<ErrorKind>);
-
-impl Observer for Failures {
-    fn handshake_failed(&self, _: &net_core::Address, error: &net_core::Error) {
-        let _ = self.0.send(error.kind());
-    }
-}
-
 #[tokio::test]
 async fn a6_a_client_that_cannot_be_believed_is_not_let_in() {
     let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
     let server = ours.server().client_ca(Pem::bytes(ours.pem.clone())).build().expect("settings");
-    let (tell, mut failures) = tokio::sync::mpsc::unbounded_channel();
     let mut listener =
         Quic::default().with_server_tls(server).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
     let to = listener.local().clone();
-    let observer = std::sync::Arc::new(Failures(tell));
-    listener.set_admission(std::sync::Arc::new(net_core::Admission::new(
-        net_core::Limits::default(),
-        Some(observer),
-    )));
+    let (admission, mut told) = watched(&Limits::default());
+    listener.set_admission(admission);
     tokio::spawn(async move { while listener.accept().await.is_ok() {} });
     let clients = [ours.client().pair(&theirs.leaf(&["mallory.test"])), ours.client()];
     for client in clients {
         let client = Quic::default().with_client_tls(client.build().expect("settings"));
         // In TLS 1.3 a client is done before the server has judged it: it learns by its connection.
-        let told = soon("a refusal", async {
+        let refused = soon("a refusal", async {
             match client.connect(&to).await {
                 Ok(mut connection) => connection.recv().await.expect_err("refused"),
                 Err(error) => error,
             }
         })
         .await;
-        assert!(told.is_closed() || told.kind() == ErrorKind::Rejected, "{}", told.report());
-        assert_eq!(soon("the failure", failures.recv()).await, Some(ErrorKind::Untrusted));
+        assert!(refused.is_closed() || refused.kind() == ErrorKind::Rejected, "{}", refused.report());
+        let failed = soon("the failure", told.recv()).await;
+        assert_eq!(failed, Some(Seen::HandshakeFailed(ErrorKind::Untrusted)));
     }
 }
 

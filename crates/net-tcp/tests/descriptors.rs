@@ -15,12 +15,12 @@ use std::{
 
 use net_core::{Admission, Limits, Listener, Transport};
 use net_tcp::{Tcp, TcpConfig};
-use rig::{Seen, Watch, echo, loopback, round_trip, socket, soon};
+use rig::{Seen, echo, loopback, round_trip, socket, soon, watched};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpSocket, TcpStream},
-    sync::{Mutex, mpsc},
+    sync::Mutex,
 };
 
 /// Held by each test: under `cargo test` they share one process.
@@ -47,8 +47,8 @@ fn allow_all_descriptors() {
 async fn measured_a1_a_shortage_of_descriptors_is_survived() {
     let _alone = ALONE.lock().await;
     let (mut listener, to) = loopback().await;
-    let (tell, mut told) = mpsc::unbounded_channel();
-    listener.set_admission(Arc::new(Admission::new(Limits::default(), Some(Arc::new(Watch(tell))))));
+    let (admission, mut told) = watched(&Limits::default());
+    listener.set_admission(admission);
     let server = echo(listener);
     let tcp = Tcp::default();
     let mut first = tcp.connect(&to).await.expect("connecting");

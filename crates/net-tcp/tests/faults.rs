@@ -20,8 +20,8 @@ use net_core::{
     Admission, Attempts, ErrorKind, Limit, Limits, Listener, Receiver, Sender, Transport, frame::FrameError,
 };
 use net_tcp::{Tcp, TcpConfig};
-use rig::{Answer, Seen, Watch, at, echo, loopback, pair, round_trip, socket, soon};
-use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, sync::mpsc};
+use rig::{Answer, Seen, at, echo, loopback, pair, round_trip, socket, soon, watched};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 
 /// Counts how often it is woken.
 #[derive(Debug, Default)]
@@ -36,9 +36,7 @@ impl Wake for Bell {
 #[tokio::test]
 async fn a2_connections_over_the_limit_are_refused_and_others_unaffected() {
     let (mut listener, to) = loopback().await;
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let limits = Limits { max_connections: 3, ..Limits::default() };
-    let admission = Arc::new(Admission::new(limits, Some(Arc::new(Watch(tell)))));
+    let (admission, mut told) = watched(&Limits { max_connections: 3, ..Limits::default() });
     listener.set_admission(admission.clone());
     let _server = echo(listener);
 

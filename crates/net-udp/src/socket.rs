@@ -64,6 +64,23 @@ pub struct UdpSocket {
 }
 
 /// What is told of a datagram that was received.
+///
+/// # Examples
+///
+/// ```
+/// use net_udp::UdpSocket;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let any = "127.0.0.1:0".parse().expect("an address");
+/// let (near, far) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+/// near.send_to(b"hello", far.local()).await?;
+/// let mut buffer = [0; 1500];
+/// let meta = far.recv_meta(&mut buffer).await?;
+/// assert_eq!((&buffer[..meta.len], meta.peer), (&b"hello"[..], near.local()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Meta {

@@ -5,6 +5,16 @@ use quinn_udp::EcnCodepoint;
 /// The explicit congestion notification of a datagram.
 ///
 /// Source: RFC 3168 §5.
+///
+/// # Examples
+///
+/// ```
+/// use net_udp::{Ecn, TrafficClass};
+///
+/// // Expedited forwarding, DSCP 46, with a mark of congestion.
+/// let class = TrafficClass::from_octet(46 << 2 | 0b11);
+/// assert_eq!((class.dscp, class.ecn), (46, Some(Ecn::Ce)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ecn {
     /// The sender understands marks, ECT(0).

@@ -103,17 +103,7 @@ impl Transport for Udp {
     type Listener = UdpListener;
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees {
-            reliable: false,
-            ordered: false,
-            // Nobody is told of an end, so nobody answers it: there is nothing to wait for behind one.
-            half_close: false,
-            signals_end: false,
-            signals_abort: false,
-            preserves_messages: true,
-            may_duplicate: true,
-            max_message_len: self.config.max_message_len(),
-        }
+        Guarantees::datagrams(self.config.max_message_len())
     }
 
     async fn connect(&self, to: &Address) -> Result<Connection<UdpSender, UdpReceiver>> {

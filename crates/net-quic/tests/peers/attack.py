@@ -26,13 +26,16 @@ class Attacker(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.ended = asyncio.get_running_loop().create_future()
         self.bytes_received = 0
+        self.heard = asyncio.Event()
         self.echoed = bytearray()
 
     def datagram_received(self, data, addr):
         self.bytes_received += len(data)
         super().datagram_received(data, addr)
+        self.heard.set()
 
     def quic_event_received(self, event):
+        self.heard.set()
         if isinstance(event, ConnectionTerminated) and not self.ended.done():
             self.ended.set_result((event.error_code, event.reason_phrase))
         elif isinstance(event, StreamDataReceived):
@@ -65,13 +68,15 @@ def stream(number, offset, data, flags=0):
 
 
 async def flood(client, packets):
-    """Sends packets of frames, and gives the other side its turn now and then."""
+    """Sends packets of frames, and gives the other side its turn now and then: until it answers."""
     for count, frames in enumerate(packets):
         if client.ended.done():
             return
+        if count % 16 == 15:
+            client.heard.clear()
         client.frames(*frames)
         if count % 16 == 15:
-            await asyncio.sleep(0.001)
+            await client.heard.wait()
 
 
 async def gaps(client, arguments):
@@ -88,7 +93,8 @@ async def tiny(client, arguments):
             client._quic.send_stream_data(client._quic.get_next_available_stream_id(), b"x", end_stream=True)
         client.transmit()
         while len(client.echoed) < 100 * (round + 1) and not client.ended.done():
-            await asyncio.sleep(0.005)
+            client.heard.clear()
+            await client.heard.wait()
 
 
 async def exhaust(client, arguments):

@@ -20,6 +20,24 @@ use crate::{
 };
 
 /// A datagram that was received.
+///
+/// # Examples
+///
+/// ```
+/// use net_udp::{RecvBatch, UdpSocket};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let any = "127.0.0.1:0".parse().expect("an address");
+/// let (near, far) = (UdpSocket::bind(any)?, UdpSocket::bind(any)?);
+/// near.send_to(b"hello", far.local()).await?;
+/// let mut batch = RecvBatch::new();
+/// far.recv_batch(&mut batch).await?;
+/// let datagram = batch.next().expect("one at the least");
+/// assert_eq!((&datagram.payload[..], datagram.peer), (&b"hello"[..], near.local()));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Datagram {

@@ -1,30 +1,21 @@
 //! What several tests of this crate begin with.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+#[path = "../../../net-core/tests/rig/mod.rs"]
+mod any;
 
-use net_core::{Address, Connection, Listener, Transport};
+use std::net::SocketAddr;
+
+#[allow(unused_imports, reason = "each test binary uses a part of it")]
+pub(crate) use any::{at, echo, socket, soon};
+use net_core::{Connection, Listener, Transport};
 use net_udp::{Udp, UdpConfig, UdpListener, UdpPeer, UdpReceiver, UdpSender, UdpSocket, UdpStats};
 
 pub(crate) type UdpConnection = Connection<UdpSender, UdpReceiver>;
 
-pub(crate) fn at(text: &str) -> Address {
-    text.parse().expect("an address")
-}
-
-pub(crate) fn socket(address: &Address) -> SocketAddr {
-    address.socket().expect("an IP address")
-}
-
 /// Returns a socket for direct use on loopback.
 pub(crate) fn bound() -> UdpSocket {
     UdpSocket::bind(([127, 0, 0, 1], 0).into()).expect("a socket")
-}
-
-/// Waits for `event`, 10 s at the longest.
-pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
-    let waited = tokio::time::timeout(Duration::from_secs(10), event).await;
-    waited.unwrap_or_else(|_| panic!("waited for {what} in vain"))
 }
 
 pub(crate) async fn listen(config: UdpConfig) -> (UdpListener, SocketAddr) {
@@ -62,22 +53,6 @@ pub(crate) async fn counted(
         }
     })
     .await
-}
-
-/// Sends back what arrives in every session, until the listener is closed.
-pub(crate) fn echo(mut listener: UdpListener) -> tokio::task::JoinHandle<()> {
-    use net_core::{Receiver, Sender};
-    tokio::spawn(async move {
-        while let Ok(mut far) = listener.accept().await {
-            tokio::spawn(async move {
-                while let Ok(Some(message)) = far.rx.recv().await {
-                    if far.tx.send(message).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    })
 }
 
 /// Receives one datagram.

@@ -11,7 +11,7 @@ const MAX_LOSSES: u32 = 6;
 /// How much later than others a message arrives at least that they are to overtake.
 const OVERTAKEN: Duration = Duration::from_millis(10);
 
-/// What goes wrong in one direction of a [`Link`](super::Link).
+/// What goes wrong in one direction of a [`Link`](super::Link) or of a [`Relay`](super::super::Relay).
 ///
 /// Chances are from 0 (never, the default of each) to 1 (always).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,11 +41,11 @@ pub struct Faults {
 
 /// What becomes of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fate {
+pub(in crate::testing) struct Fate {
     /// When the message arrives, and when its duplicate does.
-    pub(super) due: [Option<Duration>; 2],
+    pub(in crate::testing) due: [Option<Duration>; 2],
     /// How many copies of it were lost.
-    pub(super) losses: u32,
+    pub(in crate::testing) losses: u32,
     /// What is behind it arrives no earlier.
     pub(super) holds: bool,
 }
@@ -62,7 +62,13 @@ impl Faults {
     }
 
     /// Draws what becomes of a message of `len` bytes that is sent at `now`.
-    pub(super) fn fate(&self, rng: &mut fastrand::Rng, len: usize, now: Duration, unreliable: bool) -> Fate {
+    pub(in crate::testing) fn fate(
+        &self,
+        rng: &mut fastrand::Rng,
+        len: usize,
+        now: Duration,
+        unreliable: bool,
+    ) -> Fate {
         let passes = self.passes(now);
         // All is drawn for every message, so that one fault more does not change what the others do.
         let [lost, late, twice, stalled] =

@@ -1,0 +1,72 @@
+//! What the tests of every transport begin with.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use net_core::{Address, Admission, ErrorKind, Limit, Limits, Listener, Observer, Receiver, Sender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+pub(crate) fn at(text: &str) -> Address {
+    text.parse().expect("an address")
+}
+
+pub(crate) fn socket(address: &Address) -> SocketAddr {
+    address.socket().expect("an IP address")
+}
+
+/// Waits for `event`, 10 s at the longest.
+pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+    within(Duration::from_secs(10), what, event).await
+}
+
+pub(crate) async fn within<T>(patience: Duration, what: &str, event: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(patience, event).await;
+    waited.unwrap_or_else(|_| panic!("waited for {what} in vain"))
+}
+
+/// Sends back what arrives on every connection, until the listener is dropped or closed.
+pub(crate) fn echo(mut listener: impl Listener) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        while let Ok(mut far) = listener.accept().await {
+            tokio::spawn(async move {
+                while let Ok(Some(message)) = far.rx.recv().await {
+                    if far.tx.send(message).await.is_err() {
+                        return;
+                    }
+                }
+                let _ = far.tx.finish().await;
+            });
+        }
+    })
+}
+
+/// Returns an admission under `limits`, and what its observer sees.
+pub(crate) fn watched(limits: &Limits) -> (Arc<Admission>, UnboundedReceiver<Seen>) {
+    let (tell, told) = unbounded_channel();
+    (Arc::new(Admission::new(*limits, Some(Arc::new(Watch(tell))))), told)
+}
+
+/// Tells what it sees through a channel.
+#[derive(Debug)]
+struct Watch(UnboundedSender<Seen>);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Rejected(Limit),
+    AcceptFailed(Option<i32>),
+    HandshakeFailed(ErrorKind),
+}
+
+impl Observer for Watch {
+    fn accept_failed(&self, error: &io::Error) {
+        let _ = self.0.send(Seen::AcceptFailed(error.raw_os_error()));
+    }
+
+    fn rejected(&self, _: &Address, limit: Limit) {
+        let _ = self.0.send(Seen::Rejected(limit));
+    }
+
+    fn handshake_failed(&self, _: &Address, error: &net_core::Error) {
+        let _ = self.0.send(Seen::HandshakeFailed(error.kind()));
+    }
+}
