@@ -13,7 +13,7 @@ use std::{
 
 use authority::Authority;
 use net_core::{
-    Connection, Listener, Receiver, Sender, Transport,
+    Connection, Listener, Transport,
     tls::{TlsVersion, rustls},
 };
 use net_tcp::{Tcp, TcpListener, TcpReceiver, TcpSender};

@@ -87,7 +87,9 @@ impl<H: Handler> Serving<H> {
                         () = sweeping.closed() => return,
                         _ = ticks.tick() => {
                             if let Some(observer) = &self.settings.observer {
-                                pulses.iter().for_each(|pulse| pulse.ask(observer));
+                                for pulse in &pulses {
+                                    pulse.ask(observer);
+                                }
                             }
                             self.look().await;
                         }
