@@ -41,6 +41,8 @@ pub enum Kind {
     Handshake {
         /// Whether each resumes a session.
         resumed: bool,
+        /// Whether each server takes the cipher suite that it prefers, as it does when users come.
+        any_suite: bool,
     },
     /// Sessions that are held and left alone.
     Idle {
@@ -132,9 +134,11 @@ impl Case {
                 format!("--warm-up={}ms", effort.warm_up.as_millis()),
             ],
             Kind::Churn => vec!["churn".to_owned(), format!("--count={}", effort.churn)],
-            Kind::Handshake { resumed } => {
+            Kind::Handshake { resumed, any_suite } => {
                 let resume = resumed.then(|| "--resume".to_owned());
-                ["churn".to_owned(), format!("--count={}", effort.churn)].into_iter().chain(resume).collect()
+                let any_suite = any_suite.then(|| "--any-suite".to_owned());
+                let churn = ["churn".to_owned(), format!("--count={}", effort.churn)];
+                churn.into_iter().chain(resume).chain(any_suite).collect()
             }
             Kind::Idle { sessions } => vec![
                 "idle".to_owned(),
@@ -176,10 +180,15 @@ pub fn tcp() -> Vec<Case> {
 /// The loads of `bench tls`.
 #[must_use]
 pub fn tls() -> Vec<Case> {
-    let handshake = |id: &str, what: &str, resumed| Case {
-        id: format!("handshake-{id}"),
-        title: format!("connect, {what} TLS 1.3 handshake, one 64B echo, close"),
-        kind: Kind::Handshake { resumed },
+    let handshake = |resumed: bool, any_suite: bool| {
+        let what = if resumed { "resumed" } else { "full" };
+        let (id, suite) =
+            if any_suite { ("-any-suite", "each server's own suite") } else { ("", "the same suite") };
+        Case {
+            id: format!("handshake-{what}{id}"),
+            title: format!("connect, {what} TLS 1.3 handshake, {suite}, one 64B echo, close"),
+            kind: Kind::Handshake { resumed, any_suite },
+        }
     };
     vec![
         Case::echo(64, 1, 1),
@@ -188,8 +197,10 @@ pub fn tls() -> Vec<Case> {
         Case::echo(1_024, 64, 16),
         Case::echo(65_536, 1, 16),
         Case::echo(65_536, 64, 16),
-        handshake("full", "full", false),
-        handshake("resumed", "resumed", true),
+        handshake(false, false),
+        handshake(true, false),
+        handshake(false, true),
+        handshake(true, true),
         Case::idle(1_000),
     ]
 }

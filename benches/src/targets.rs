@@ -79,7 +79,7 @@ const TCP: [Target; 17] = [
 const HEADER_SHARE: f64 = 1.10;
 
 /// No more CPU for a message, a byte or a handshake than `Framed` over tokio-rustls, whatever the load.
-const TLS: [Target; 9] = [
+const TLS: [Target; 11] = [
     most("64B/1x1", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("64B/1x256", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("64B/64x16", Figure::CpuRatio, 1.0, Mode::Pinned),
@@ -88,6 +88,8 @@ const TLS: [Target; 9] = [
     most("64KiB/64x16", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("handshake-full", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("handshake-resumed", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("handshake-full-any-suite", Figure::CpuRatio, 1.0, Mode::Pinned),
+    most("handshake-resumed-any-suite", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("idle-1000", Figure::IdleCpuPercent, 5.0, Mode::Either),
 ];
 

@@ -79,7 +79,7 @@ fn echo(mut stream: impl Read + Write, change: impl Fn(u64, &mut Vec<u8>)) {
 }
 
 fn common(to: SocketAddr, payload: usize, format: Format) -> Common {
-    Common { to, payload, format, ca: None, watch: None }
+    Common { to, payload, format, ca: None, any_suite: false, watch: None }
 }
 
 fn echo_load(common: Common, connections: usize, in_flight: usize) -> Load {

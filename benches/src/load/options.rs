@@ -80,6 +80,10 @@ pub struct Common {
     /// Speak TLS, and trust the authority whose certificate is in this file (PEM).
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// Offer all cipher suites over TLS, so that each server takes the one it prefers; otherwise one is offered, so that all
+    /// do the same cryptography.
+    #[arg(long, requires = "ca")]
+    pub any_suite: bool,
     /// Process id of the server, whose CPU time and memory are then part of the outcome.
     #[arg(long)]
     pub watch: Option<u32>,

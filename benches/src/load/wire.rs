@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustls::client::Resumption;
-use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -38,7 +37,7 @@ pub(super) struct Target {
 impl Target {
     /// What `common` says; over TLS, `resumes` tells whether sessions are resumed.
     pub(super) fn new(common: &Common, resumes: bool) -> io::Result<Self> {
-        let tls = common.ca.as_deref().map(|ca| settings(ca, resumes)).transpose()?;
+        let tls = common.ca.as_deref().map(|ca| settings(ca, resumes, common.any_suite)).transpose()?;
         Ok(Self { to: common.to, tls, resumes })
     }
 
@@ -67,16 +66,16 @@ impl Target {
     }
 }
 
-/// TLS 1.3 by aws-lc-rs, trusting `ca` alone. One suite is offered, so that every server does the same cryptography:
-/// left to choose, some take AES-128-GCM and others AES-256-GCM.
-fn settings(ca: &Path, resumes: bool) -> io::Result<Arc<ClientConfig>> {
+/// TLS by aws-lc-rs, trusting `ca` alone. Unless `any_suite`, one suite is offered, so that every server does the same
+/// cryptography: left to choose, some take AES-128-GCM and others AES-256-GCM.
+fn settings(ca: &Path, resumes: bool, any_suite: bool) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_file(ca).map_err(io::Error::other)?;
     roots.add(authority).map_err(io::Error::other)?;
-    let provider = CryptoProvider {
-        cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
-        ..aws_lc_rs::default_provider()
-    };
+    let mut provider = aws_lc_rs::default_provider();
+    if !any_suite {
+        provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
+    }
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
