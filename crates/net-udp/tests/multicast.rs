@@ -17,12 +17,13 @@ use rig::{received, soon};
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 7, 7);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x7, 0x7);
 
-/// Two ends of a wire, of which one has addresses of both families. No address is probed for: that takes a second.
+/// Two ends of a wire, of which one has addresses of both families. No address is probed for: that takes a second. That one
+/// comes up last, so that it is ready at once and not when the system gets to it.
 const SETUP: &str = "ip link set lo up
 ip link add wire type veth peer name end
+ip link set end up
 ip address add 10.9.0.1/24 dev wire
 ip link set wire up
-ip link set end up
 ip -6 address add fd00::1/64 dev wire nodad
 ip -6 address add fd00::2/64 dev wire nodad";
 
