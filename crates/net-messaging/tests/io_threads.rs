@@ -24,6 +24,11 @@ fn threads(n: usize) -> ServerConfig {
 
 /// Returns the names of this process's threads that serve.
 fn serving() -> Vec<String> {
+    named("net-io-")
+}
+
+/// Returns the names of this process's threads that begin so.
+fn named(beginning: &str) -> Vec<String> {
     let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
     let name = |task: std::io::Result<std::fs::DirEntry>| {
         // A thread may end while its name is read.
@@ -32,14 +37,14 @@ fn serving() -> Vec<String> {
     tasks
         .filter_map(name)
         .map(|name| name.trim().to_owned())
-        .filter(|name| name.starts_with("net-io-"))
+        .filter(|name| name.starts_with(beginning))
         .collect()
 }
 
-/// Waits until so many threads serve: each gives itself its name.
+/// Waits until so many threads serve, and one looks at their deadlines where there are any: each gives itself its name.
 async fn until(count: usize) {
     soon("the threads", async {
-        while serving().len() != count {
+        while serving().len() != count || named("net-sweep").len() != count.min(1) {
             tokio::task::yield_now().await;
         }
     })

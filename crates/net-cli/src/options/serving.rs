@@ -11,8 +11,8 @@ use crate::failure::Failure;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Serving")]
 pub(crate) struct Serving {
-    /// Threads that serve, each with a runtime and, on TCP, a listener of its own; 0 is one for each core that the
-    /// process may use
+    /// Threads that serve, each with a runtime and, on TCP, a listener of its own; 1 is the main thread, 0 one for each
+    /// core that the process may use
     #[arg(long, value_name = "N", default_value_t = 0)]
     io_threads: usize,
 

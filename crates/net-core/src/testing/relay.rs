@@ -23,6 +23,8 @@ use super::{Faults, link::Direction};
 const MAX_DATAGRAM_LEN: usize = 65_535;
 /// How many datagrams are kept at the most of what is recorded.
 const MAX_RECORDED: usize = 100_000;
+/// How many datagrams are under way at the most; more are lost, as on a path whose queues are full.
+const MAX_FLYING: usize = 65_536;
 /// Of so many datagrams of the client one is forged.
 const FORGED: u64 = 8;
 
@@ -184,7 +186,7 @@ impl Relay {
     /// Cancel safe.
     pub async fn until_carried(&self, count: u64) {
         let mut carried = self.shared.carried.subscribe();
-        // What sends is held by this relay.
+        // It fails only where the sender is gone, which this relay holds.
         let _ = carried.wait_for(|carried| *carried >= count).await;
     }
 }
@@ -262,7 +264,7 @@ impl Carrier {
                 Direction::Back => (&self.shared.config.back, &mut back),
             };
             let fate = faults.fate(rng, bytes.len(), self.shared.start.elapsed(), true);
-            if fate.losses > 0 {
+            if fate.losses > 0 || flying.len() >= MAX_FLYING {
                 self.shared.lost.fetch_add(1, Ordering::SeqCst);
                 continue;
             }

@@ -34,6 +34,7 @@ pub(crate) fn echo(mut listener: impl Listener) -> tokio::task::JoinHandle<()> {
                         return;
                     }
                 }
+                // The peer may be gone by now; whether it got its answers is for it to say.
                 let _ = far.tx.finish().await;
             });
         }

@@ -54,7 +54,7 @@ pub(super) fn start<L: Listener, H: Handler>(
         for listener in listeners {
             tokio::spawn(serving.clone().accept(listener, open.clone(), alive.clone()));
         }
-        tokio::spawn(serving.clone().sweep(sweeping));
+        tokio::spawn(serving.clone().sweep(sweeping, Vec::new()));
         return Ok(());
     }
     // All runtimes are built before the first one serves, so that an error leaves nothing behind.

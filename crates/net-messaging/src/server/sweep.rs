@@ -54,60 +54,38 @@ fn tell_late(observer: &dyn Observer, late: Duration) {
 }
 
 impl<H: Handler> Serving<H> {
-    /// Looks at the deadlines of all sessions, on the runtime that they run on, until the last loop that `sweeping` is
-    /// for has ended.
-    pub(super) async fn sweep(self, sweeping: watch::Sender<()>) {
-        let mut ticks = self.ticks();
-        let period = ticks.period();
+    /// Looks at the deadlines of all sessions until the last loop that `sweeping` is for has ended. The sessions run on the
+    /// runtimes of `pulses`; where there are none, on this one.
+    pub(super) async fn sweep(self, sweeping: watch::Sender<()>, pulses: Vec<Pulse>) {
+        let period = self.settings.config.sweep_interval(&self.settings.limits);
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut last = Instant::now();
         loop {
-            tokio::select! {
+            let now = tokio::select! {
                 () = sweeping.closed() => return,
-                now = ticks.tick() => {
+                now = ticks.tick() => now,
+            };
+            if let Some(observer) = &self.settings.observer {
+                if pulses.is_empty() {
                     // A sweep that comes late was kept from running by something that blocks its runtime.
-                    if let Some(observer) = &self.settings.observer {
-                        tell_late(&**observer, now.elapsed().max(last.elapsed().saturating_sub(period)));
-                    }
-                    self.look().await;
-                    last = Instant::now();
+                    tell_late(&**observer, now.elapsed().max(last.elapsed().saturating_sub(period)));
+                }
+                for pulse in &pulses {
+                    pulse.ask(observer);
                 }
             }
+            self.sessions.sweep(&self.settings).await;
+            self.settings.access.prune();
+            last = Instant::now();
         }
     }
 
-    /// Does the same from a thread of its own, for sessions on the runtimes of `pulses`: a handler that blocks one of them
-    /// keeps no other's deadlines from being looked at, and a runtime without a timer waits for input at less cost.
+    /// Does so in a thread of its own: a handler that blocks one of the runtimes keeps no other's deadlines from being looked
+    /// at, and a runtime without a timer waits for input at less cost.
     pub(super) fn sweep_aside(self, sweeping: watch::Sender<()>, pulses: Vec<Pulse>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_time().build()?;
-        let body = move || {
-            runtime.block_on(async {
-                let mut ticks = self.ticks();
-                loop {
-                    tokio::select! {
-                        () = sweeping.closed() => return,
-                        _ = ticks.tick() => {
-                            if let Some(observer) = &self.settings.observer {
-                                for pulse in &pulses {
-                                    pulse.ask(observer);
-                                }
-                            }
-                            self.look().await;
-                        }
-                    }
-                }
-            });
-        };
+        let body = move || runtime.block_on(self.sweep(sweeping, pulses));
         thread::Builder::new().name("net-sweep".into()).spawn(body).map(drop)
-    }
-
-    fn ticks(&self) -> tokio::time::Interval {
-        let mut ticks = interval(self.settings.config.sweep_interval(&self.settings.limits));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    }
-
-    async fn look(&self) {
-        self.sessions.sweep(&self.settings).await;
-        self.settings.access.prune();
     }
 }
