@@ -11,6 +11,7 @@ use bytes::Bytes;
 use net_core::{ErrorKind, frame::LengthPrefix, testing::RelayConfig};
 use net_quic::{Quic, QuicConfig, QuicSession};
 use rig::{at, connect, quic, quic_with, session, session_over, soon, within};
+use tokio::sync::oneshot;
 
 /// How much a transfer over a change of address carries.
 const MANY: usize = 100 << 20;
@@ -21,7 +22,7 @@ fn chunk(offset: usize, len: usize) -> Bytes {
 }
 
 /// Sends `len` bytes, and returns their hash; `half_way` is done in the middle of it.
-async fn send(session: &QuicSession, len: usize, half_way: impl FnOnce()) -> u64 {
+async fn send(session: &QuicSession, len: usize, half_way: impl Future<Output = ()>) -> u64 {
     let mut tx = session.open_uni().await.expect("a stream");
     let mut hash = DefaultHasher::new();
     let mut half_way = Some(half_way);
@@ -34,7 +35,7 @@ async fn send(session: &QuicSession, len: usize, half_way: impl FnOnce()) -> u64
         if offset >= len / 2
             && let Some(half_way) = half_way.take()
         {
-            half_way();
+            half_way.await;
         }
     }
     tx.finish().await.expect("acknowledged");
@@ -70,7 +71,7 @@ async fn real_q3_a_transfer_goes_on_from_another_address() {
     let before = (near.path(), far.path());
     let receiving = tokio::spawn(async move { (receive(&far).await, far) });
     let mover = near.clone();
-    let sending = send(&near, MANY, || mover.rebind().expect("another socket"));
+    let sending = send(&near, MANY, async { mover.rebind().expect("another socket") });
     let hash = within(Duration::from_mins(2), "the transfer", sending).await;
     let (received, far) = soon("the end", receiving).await.expect("no panic");
     assert_eq!(received, (MANY, hash));
@@ -126,7 +127,8 @@ async fn a22_an_address_that_a_nat_changed_is_followed() {
     let (near, far, relay, _sessions) = session_over(&quic(), RelayConfig::default()).await;
     let before = far.path().remote;
     let receiving = tokio::spawn(async move { (receive(&far).await, far) });
-    let hash = within(Duration::from_mins(1), "the transfer", send(&near, 4 << 20, || relay.hop())).await;
+    let hash =
+        within(Duration::from_mins(1), "the transfer", send(&near, 4 << 20, async { relay.hop() })).await;
     let (received, far) = soon("the end", receiving).await.expect("no panic");
     assert_eq!(received, (4 << 20, hash));
     assert_ne!(far.path().remote, before, "the server has followed");
@@ -137,7 +139,7 @@ async fn a22_a_forged_address_is_probed_and_gets_nothing_in_bulk() {
     let (near, far, relay, _sessions) = session_over(&quic(), RelayConfig::default()).await;
     relay.forge(true);
     // The server sends in bulk, and somebody between repeats what the client acknowledges from an address of his own.
-    let sending = tokio::spawn(async move { (send(&far, 8 << 20, || {}).await, far) });
+    let sending = tokio::spawn(async move { (send(&far, 8 << 20, async {}).await, far) });
     let received = within(Duration::from_mins(1), "the transfer", receive(&near)).await;
     relay.forge(false);
     let (hash, _far) = soon("the end", sending).await.expect("no panic");
@@ -222,19 +224,28 @@ fn real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes() {
     let server = Quic::default().with_server_tls(server.build().expect("settings"));
     let client = Quic::default().with_client_tls(authority.client().build().expect("settings"));
     let (tell, listening) = mpsc::channel();
-    let (moved, half_way) = mpsc::channel::<()>();
+    let (reached, half_way) = mpsc::channel::<()>();
+    let (moved, has_moved) = oneshot::channel::<()>();
     let serving = Namespaces::run(&namespaces.names[0], async move {
         let mut sessions = server.listen_sessions(&at("quic://10.99.0.1:0")).await.expect("listening");
         tell.send(sessions.local().clone()).expect("the test waits");
         let far = sessions.accept().await.expect("a session");
         let first: SocketAddr = far.path().remote;
         let received = receive(&far).await;
-        (received, first, far.path().remote)
+        let last = far.path().remote;
+        // Not gone before the client knows that all has arrived.
+        far.ended().await;
+        (received, first, last)
     });
     let to = listening.recv_timeout(Duration::from_secs(10)).expect("listening");
     let sending = Namespaces::run(&namespaces.names[1], async move {
         let near = client.open(&to).await.expect("connected");
-        let hash = send(&near, MANY, || moved.send(()).expect("the test waits")).await;
+        let hash = send(&near, MANY, async {
+            reached.send(()).expect("the test waits");
+            // What was written is on its way meanwhile, and as much again is to come.
+            within(Duration::from_mins(1), "the other address", has_moved).await.expect("moved");
+        })
+        .await;
         near.finish_and_wait(Duration::from_secs(10)).await.expect("finished");
         hash
     });
@@ -244,6 +255,7 @@ fn real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes() {
     ip(&format!("-n {client} addr add 10.99.0.77/24 dev veth0")).expect("an address");
     ip(&format!("-n {client} addr del 10.99.0.2/24 dev veth0")).expect("an address less");
     ip(&format!("-n {client} addr add 10.99.0.77/24 dev veth0")).unwrap_or_default();
+    moved.send(()).expect("the client waits");
     let hash = sending.join().expect("the client ends well");
     let (received, first, last) = serving.join().expect("the server ends well");
     assert_eq!(received, (MANY, hash));
