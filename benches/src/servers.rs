@@ -46,9 +46,9 @@ const fn peer(
 }
 
 /// Arguments of our server: all limits on as they stand, but for the number of connections, which is by default just what
-/// the idle load opens; no line for each connection, as no peer writes one.
-const fn net(at: &'static str, format: &'static str) -> [&'static str; 10] {
-    ["echo", "server", at, "--framing", "length", "--format", format, "--quiet", "--max-connections", "20000"]
+/// the idle load opens; no line for each connection, as no peer writes one; one thread, as every peer has.
+const fn net(at: &'static str, format: &'static str) -> [&'static str; 8] {
+    ["echo", "server", at, "--format", format, "--quiet", "--io-threads=1", "--max-connections=20000"]
 }
 
 const fn ours(
@@ -64,7 +64,8 @@ const PLAIN: &str = "tcp://127.0.0.1:0";
 const SECURE: &str = "tcps://127.0.0.1:0";
 
 /// The same for datagrams, which need no framing.
-const NET_UDP: [&str; 6] = ["echo", "server", "udp://127.0.0.1:0", "--quiet", "--max-connections", "20000"];
+const NET_UDP: [&str; 6] =
+    ["echo", "server", "udp://127.0.0.1:0", "--quiet", "--io-threads=1", "--max-connections=20000"];
 
 /// Our server first, then the peers from the barest to the richest.
 pub const TCP: [Server; 9] = [

@@ -6,14 +6,16 @@ mod authority;
 mod rig;
 
 use std::{
+    future::poll_fn,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    task::Poll,
     time::Duration,
 };
 
 use authority::Authority;
 use net_core::{
-    Connection, Listener, Transport,
+    Connection, Listener, Receiver, Sender, Transport,
     tls::{TlsVersion, rustls},
 };
 use net_tcp::{Tcp, TcpListener, TcpReceiver, TcpSender};
@@ -97,6 +99,23 @@ async fn tickets_leave_with_the_first_message_in_one_piece() {
     .await;
     let message = soon("a message", far.recv()).await.expect("whole").expect("a message");
     far.send(message).await.expect("sends");
+    let (tickets, answer) = soon("the client", client).await.expect("no panic");
+    assert_eq!((tickets, &answer), (TICKETS, b"\0\0\0\x02hi"));
+}
+
+#[tokio::test]
+async fn tickets_leave_with_the_answer_of_who_looks_for_more_input_before_it_writes() {
+    let (Connection { mut tx, mut rx, .. }, client) = accept(b"\0\0\0\x02hi", |mut client| {
+        client.read();
+        let mut answer = [0; 6];
+        client.tls.reader().read_exact(&mut answer).expect("it is there");
+        (client.tickets(), answer)
+    })
+    .await;
+    let message = soon("a message", rx.recv()).await.expect("whole").expect("a message");
+    // As an engine does: it flushes once, when nothing more is there to be received.
+    soon("nothing more", poll_fn(|cx| Poll::Ready(rx.poll_recv(cx).is_pending()))).await;
+    tx.send(message).await.expect("sends");
     let (tickets, answer) = soon("the client", client).await.expect("no panic");
     assert_eq!((tickets, &answer), (TICKETS, b"\0\0\0\x02hi"));
 }

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use super::{
-    send::{Writable, poll_send},
+    send::{Follows, Writable, poll_send},
     tls::{TlsRead, TlsSocket, TlsWrite},
 };
 
@@ -150,7 +150,7 @@ impl WriteHalf {
                 IoSlice::new(taken)
             });
             // A peer that is gone needs no sign.
-            let _ = half.as_ref().send(&part.collect::<Vec<_>>());
+            let _ = half.as_ref().send(&part.collect::<Vec<_>>(), Follows::Anything);
         }
         self.abort();
     }
@@ -191,7 +191,7 @@ impl AsyncWrite for WriteHalf {
             Writing::Tcp(half) => Pin::new(half).poll_write(cx, buf),
             Writing::Tls(half) => half.poll_write(cx, &[IoSlice::new(buf)]),
             #[cfg(unix)]
-            Writing::Unix(half) => poll_send(cx, half.as_ref(), &[IoSlice::new(buf)]),
+            Writing::Unix(half) => poll_send(cx, half.as_ref(), &[IoSlice::new(buf)], Follows::Anything),
             Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
     }
@@ -203,10 +203,10 @@ impl AsyncWrite for WriteHalf {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match &mut self.io {
-            Writing::Tcp(half) => poll_send(cx, half.as_ref(), slices),
+            Writing::Tcp(half) => poll_send(cx, half.as_ref(), slices, Follows::Anything),
             Writing::Tls(half) => half.poll_write(cx, slices),
             #[cfg(unix)]
-            Writing::Unix(half) => poll_send(cx, half.as_ref(), slices),
+            Writing::Unix(half) => poll_send(cx, half.as_ref(), slices, Follows::Anything),
             Writing::Aborted => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
     }

@@ -9,6 +9,15 @@ use std::{
 use tokio::net::UnixStream;
 use tokio::{io::Interest, net::TcpStream};
 
+/// What follows a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Follows {
+    /// Whatever there is later: it leaves at once.
+    Anything,
+    /// The end of the stream, at once: both leave together, in one segment, where the system can do that.
+    End,
+}
+
 /// A socket that tells when it can be written.
 pub(super) trait Writable {
     fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
@@ -17,7 +26,7 @@ pub(super) trait Writable {
     fn attempt(&self, write: impl FnOnce() -> io::Result<()>) -> io::Result<()>;
 
     /// Writes without waiting.
-    fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+    fn send(&self, slices: &[IoSlice<'_>], follows: Follows) -> io::Result<usize>;
 }
 
 /// Writes what of `slices` the socket takes now.
@@ -26,12 +35,13 @@ pub(super) fn poll_send<S: Writable>(
     cx: &mut Context<'_>,
     socket: &S,
     slices: &[IoSlice<'_>],
+    follows: Follows,
 ) -> Poll<io::Result<usize>> {
     loop {
         ready!(socket.poll_ready(cx))?;
         let mut written = 0;
         let result = socket.attempt(|| {
-            written = socket.send(slices)?;
+            written = socket.send(slices, follows)?;
             // With edges (epoll, kqueue), a part of the whole shows that the buffer is full: saying so here, where
             // the runtime knows what it told us, spares the call that would only fail.
             if cfg!(unix) && written > 0 && written < slices.iter().map(|slice| slice.len()).sum() {
@@ -62,8 +72,8 @@ macro_rules! writable {
             }
 
             #[inline]
-            fn send(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-                send(self, slices)
+            fn send(&self, slices: &[IoSlice<'_>], follows: Follows) -> io::Result<usize> {
+                send(self, slices, follows)
             }
         }
     };
@@ -76,7 +86,7 @@ writable!(UnixStream);
 /// Writes to a socket; a closed one is an error, where `writev` would raise `SIGPIPE`.
 #[cfg(unix)]
 #[inline]
-fn send(socket: &impl std::os::fd::AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+fn send(socket: &impl std::os::fd::AsFd, slices: &[IoSlice<'_>], follows: Follows) -> io::Result<usize> {
     use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
 
     // Elsewhere the standard library has set the same as an option of the socket.
@@ -84,6 +94,10 @@ fn send(socket: &impl std::os::fd::AsFd, slices: &[IoSlice<'_>]) -> io::Result<u
     let flags = SendFlags::NOSIGNAL;
     #[cfg(target_vendor = "apple")]
     let flags = SendFlags::empty();
+    #[cfg(target_os = "linux")]
+    let flags = if follows == Follows::End { flags | SendFlags::MORE } else { flags };
+    #[cfg(not(target_os = "linux"))]
+    let _ = follows;
     if let [slice] = slices {
         // The kernel has no vector to look at.
         return Ok(send(socket, slice, flags)?);
@@ -92,6 +106,6 @@ fn send(socket: &impl std::os::fd::AsFd, slices: &[IoSlice<'_>]) -> io::Result<u
 }
 
 #[cfg(not(unix))]
-fn send(socket: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+fn send(socket: &TcpStream, slices: &[IoSlice<'_>], _: Follows) -> io::Result<usize> {
     socket2::SockRef::from(socket).send_vectored(slices)
 }

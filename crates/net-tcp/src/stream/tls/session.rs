@@ -16,7 +16,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::stream::send::{Writable, poll_send};
+use crate::stream::send::{Follows, Writable, poll_send};
 
 /// The longest record: 16 KiB of content, its head and what encryption adds (RFC 5246 §6.2.3).
 const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
@@ -45,10 +45,19 @@ pub(super) struct Session {
     peer_ended: bool,
     /// More was read at once than the session's own buffer holds when it is small.
     grown: bool,
-    /// The handshake left something for the peer that it does not wait for: a server's tickets (RFC 8446 §4.6.1). They
-    /// leave with what is written first, in one call and one segment, or before the session first waits for input.
-    deferred: bool,
+    /// What the handshake left for the peer that it does not wait for: a server's tickets (RFC 8446 §4.6.1). They leave with
+    /// what is written first, in one call and one segment, or before the session first waits for input.
+    deferred: Deferred,
     end: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deferred {
+    Nothing,
+    /// It is there, and was not waited for.
+    Held,
+    /// Who reads found nothing, and is asked to look once more: it may hold an answer that it writes before it waits.
+    Waited,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +72,14 @@ enum End {
 
 impl Session {
     pub(super) fn new(tls: rustls::Connection) -> Self {
-        Self { tls, ahead: Vec::new(), peer_ended: false, grown: false, deferred: false, end: End::Open }
+        Self {
+            tls,
+            ahead: Vec::new(),
+            peer_ended: false,
+            grown: false,
+            deferred: Deferred::Nothing,
+            end: End::Open,
+        }
     }
 
     pub(super) fn connection(&self) -> &rustls::Connection {
@@ -77,7 +93,7 @@ impl Session {
     ) -> Poll<io::Result<()>> {
         let mut nowhere = ReadBuf::new(&mut []);
         loop {
-            if !self.deferred {
+            if self.deferred == Deferred::Nothing {
                 ready!(self.poll_flush(socket, cx))?;
             }
             if !self.tls.is_handshaking() {
@@ -130,7 +146,7 @@ impl Session {
             let len = wanted.clamp(MAX_RECORD, SCRATCH_LEN).min(scratch.len());
             let room = scratch.get_mut(..len).unwrap_or_default();
             let Poll::Ready(received) = poll_recv(cx, socket, room) else {
-                self.flush_deferred(socket);
+                self.wait(socket, cx);
                 self.settle();
                 return Poll::Pending;
             };
@@ -162,9 +178,12 @@ impl Session {
             let shook = self.tls.is_handshaking();
             let state = self.tls.process_new_packets().map_err(|error| self.fail(socket, error))?;
             self.peer_ended = state.peer_has_closed();
-            self.deferred |= shook && self.has_heard_all();
+            if shook && self.has_heard_all() {
+                self.deferred = Deferred::Held;
+            }
+            let deferred = self.deferred != Deferred::Nothing;
             // A request to renegotiate is refused by an alert, which nobody else would send.
-            if state.tls_bytes_to_write() > 0 && !self.tls.is_handshaking() && !self.deferred {
+            if state.tls_bytes_to_write() > 0 && !self.tls.is_handshaking() && !deferred {
                 self.try_flush(socket);
             }
             if state.plaintext_bytes_to_read() > 0 {
@@ -185,9 +204,23 @@ impl Session {
             && self.tls.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3)
     }
 
+    /// Lets what the handshake left go before the session waits for input: who reads is woken once, and what it has not taken
+    /// along by then leaves by itself.
+    fn wait(&mut self, socket: &TcpStream, cx: &Context<'_>) {
+        match self.deferred {
+            Deferred::Nothing => {}
+            Deferred::Held => {
+                self.deferred = Deferred::Waited;
+                cx.waker().wake_by_ref();
+            }
+            Deferred::Waited => self.flush_deferred(socket),
+        }
+    }
+
     /// Writes what the handshake left, where there is room; what finds none goes before what is written next.
     pub(super) fn flush_deferred(&mut self, socket: &TcpStream) {
-        if std::mem::take(&mut self.deferred) {
+        if self.deferred != Deferred::Nothing {
+            self.deferred = Deferred::Nothing;
             self.try_flush(socket);
         }
     }
@@ -259,11 +292,17 @@ impl Session {
         }
     }
 
+    /// Tells what follows what is written now: `close_notify` leaves with the end of the stream.
+    fn follows(&self) -> Follows {
+        if self.end == End::Ending { Follows::End } else { Follows::Anything }
+    }
+
     /// Writes all that is encrypted.
     pub(super) fn poll_flush(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.deferred = false;
+        self.deferred = Deferred::Nothing;
+        let follows = self.follows();
         while self.tls.wants_write() {
-            let mut sent = Sent { to: |slices: &[IoSlice<'_>]| poll_send(cx, socket, slices) };
+            let mut sent = Sent { to: |slices: &[IoSlice<'_>]| poll_send(cx, socket, slices, follows) };
             match self.tls.write_tls(&mut sent) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
@@ -276,11 +315,12 @@ impl Session {
 
     /// Writes what is encrypted as far as there is room, without waiting. `true`: all of it.
     fn try_flush(&mut self, socket: &TcpStream) -> bool {
+        let follows = self.follows();
         while self.tls.wants_write() {
             let send = |slices: &[IoSlice<'_>]| {
                 let mut written = 0;
                 let sent = socket.attempt(|| {
-                    written = socket.send(slices)?;
+                    written = socket.send(slices, follows)?;
                     Ok(())
                 });
                 Poll::Ready(sent.map(|()| written))
