@@ -42,7 +42,8 @@ pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     /// The message comes in two parts so that a header can be put in front of a large payload without a copy.
     ///
     /// Returns how many bytes at the start of the message are thereby on the wire already: the type of
-    /// [`Tlv`] stands before the length. The caller leaves them out ([`without_first`]).
+    /// [`Tlv`] stands before the length, and a short head may go along with what stands before it. The caller leaves them out
+    /// ([`without_first`]).
     ///
     /// # Errors
     ///

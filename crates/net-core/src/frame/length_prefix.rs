@@ -105,10 +105,18 @@ impl Framing for LengthPrefix {
     fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {
         let len = check_len(head, body, self.max)? as u64;
         match self.order {
-            // The default has a length that the compiler knows.
+            // The default has a length that the compiler knows. So has the head of a message: both are appended in one go.
             ByteOrder::BigEndian if self.width == 4 => {
-                let [_, _, _, _, field @ ..] = len.to_be_bytes();
-                out.extend_from_slice(&field);
+                let [_, _, _, _, a, b, c, d] = len.to_be_bytes();
+                let mut start = [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                if let Some(start) = start.get_mut(..4 + head.len())
+                    && let Some((_, place)) = start.split_first_chunk_mut::<4>()
+                {
+                    place.copy_from_slice(head);
+                    out.extend_from_slice(start);
+                    return Ok(head.len());
+                }
+                out.extend_from_slice(&[a, b, c, d]);
             }
             ByteOrder::BigEndian => out.put_uint(len, self.width()),
             ByteOrder::LittleEndian => out.put_uint_le(len, self.width()),

@@ -190,10 +190,7 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
             Err(error) => return Err(self.refuse(error)),
         };
         self.dirty = true;
-        if taken == 0 {
-            if !head.is_empty() {
-                self.small.extend_from_slice(head);
-            }
+        if taken == head.len() {
             return Ok(body);
         }
         let (head, body) = without_first(taken, head, body);

@@ -56,9 +56,12 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 }
                 Answer::Reply(payload) => {
                     let reply = message.reply(payload);
-                    let head = reply.head();
-                    let head = if self.format == Format::Message { &head[..] } else { &[] };
-                    match self.tx.poll_send_copy(cx, head, payload) {
+                    // Each has a head of a length that the compiler knows.
+                    let sent = match self.format {
+                        Format::Message => self.tx.poll_send_copy(cx, &reply.head(), payload),
+                        Format::Raw => self.tx.poll_send_copy(cx, &[], payload),
+                    };
+                    match sent {
                         Poll::Ready(Ok(())) => {
                             self.dirty = true;
                             self.wake.sent += 1;
