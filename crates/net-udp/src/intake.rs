@@ -24,6 +24,9 @@ const LENT: usize = 64;
 ///
 /// A copy of this length costs as much as exchanging the buffer does.
 const GIVEN_AWAY: usize = 4 * 1024;
+/// How many datagrams, or runs of them, a call takes where little came with the last one: to prepare room for all that a call
+/// can take costs more than a datagram.
+const FEW: usize = if BATCH_SIZE < 4 { BATCH_SIZE } else { 4 };
 
 thread_local! {
     /// One for all sockets of a thread: what has arrived has left it when a call is over.
@@ -88,6 +91,16 @@ struct Intake {
     slots: Vec<PooledBuffer>,
     /// Which arrivals of this call are copied, and to where.
     copied: Vec<(usize, Range<usize>)>,
+    /// The last call brought more than a few.
+    was_much: bool,
+}
+
+/// Whether the system may have more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    Possible,
+    /// Room was left: it had no more.
+    Nothing,
 }
 
 /// Receives what is there, as much as one system call takes, and appends it to `arrivals`.
@@ -99,7 +112,7 @@ pub(crate) fn receive(
     socket: UdpSockRef<'_>,
     state: &UdpSocketState,
     arrivals: &mut VecDeque<Arrival>,
-) -> io::Result<usize> {
+) -> io::Result<Rest> {
     INTAKE
         .try_with(|intake| intake.borrow_mut().receive(socket, state, arrivals))
         .unwrap_or_else(|gone| Err(io::Error::other(gone)))
@@ -107,7 +120,8 @@ pub(crate) fn receive(
 
 impl Intake {
     fn new() -> Self {
-        Self { pool: BufferPool::new(BATCH_SIZE + LENT, SLOT_LEN), slots: Vec::new(), copied: Vec::new() }
+        let pool = BufferPool::new(BATCH_SIZE + LENT, SLOT_LEN);
+        Self { pool, slots: Vec::new(), copied: Vec::new(), was_much: false }
     }
 
     fn receive(
@@ -115,19 +129,34 @@ impl Intake {
         socket: UdpSockRef<'_>,
         state: &UdpSocketState,
         arrivals: &mut VecDeque<Arrival>,
-    ) -> io::Result<usize> {
+    ) -> io::Result<Rest> {
+        if self.was_much {
+            self.take::<BATCH_SIZE>(socket, state, arrivals)
+        } else {
+            self.take::<FEW>(socket, state, arrivals)
+        }
+    }
+
+    /// Receives up to `N` datagrams, or runs of them.
+    fn take<const N: usize>(
+        &mut self,
+        socket: UdpSockRef<'_>,
+        state: &UdpSocketState,
+        arrivals: &mut VecDeque<Arrival>,
+    ) -> io::Result<Rest> {
         while self.slots.len() < BATCH_SIZE
             && let Some(slot) = self.pool.try_acquire()
         {
             self.slots.push(slot);
         }
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let width = self.slots.len();
+        let mut metas = [RecvMeta::default(); N];
+        let width = self.slots.len().min(N);
         let mut slots = self.slots.iter_mut();
-        let mut views: [IoSliceMut<'_>; BATCH_SIZE] = array::from_fn(|_| {
+        let mut views: [IoSliceMut<'_>; N] = array::from_fn(|_| {
             IoSliceMut::new(slots.next().map(PooledBuffer::unfilled_mut).unwrap_or_default())
         });
         let count = state.recv(socket, views.get_mut(..width).unwrap_or_default(), &mut metas)?;
+        self.was_much = count >= FEW;
 
         let mut chunk = None;
         for (index, meta) in metas.iter().take(count).enumerate() {
@@ -144,7 +173,7 @@ impl Intake {
             });
         }
         self.seal(chunk, arrivals);
-        Ok(count)
+        Ok(if count == width { Rest::Possible } else { Rest::Nothing })
     }
 
     /// Gives what is long away with its buffer, for which another one takes the place.

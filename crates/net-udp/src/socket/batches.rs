@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use super::{MAX_SKIPPED, UdpSocket, address, send_error};
 use crate::{
     Ecn, intake,
-    intake::{Arrival, Datagrams},
+    intake::{Arrival, Datagrams, Rest},
     outgoing::{Outgoing, Route},
     transmit::{is_reported, transmit},
 };
@@ -247,9 +247,17 @@ impl UdpSocket {
         for _ in 0..MAX_SKIPPED {
             ready!(self.io.poll_recv_ready(cx))?;
             let before = arrivals.len();
-            let receive = || intake::receive((&self.io).into(), &self.state, arrivals);
-            match self.io.try_io(Interest::READABLE, receive) {
-                Ok(_) => return Poll::Ready(Ok(self.heard_of(arrivals, before))),
+            let result = self.io.try_io(Interest::READABLE, || {
+                match intake::receive((&self.io).into(), &self.state, arrivals)? {
+                    Rest::Possible => Ok(()),
+                    // With edges (epoll), saying so here, where the runtime knows what it told us, spares the call that
+                    // would only fail.
+                    Rest::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            });
+            match result {
+                _ if arrivals.len() > before => return Poll::Ready(Ok(self.heard_of(arrivals, before))),
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if is_reported(&error) => self.counters.icmp_errors.add(1),
                 Err(error) => return Poll::Ready(Err(error)),
