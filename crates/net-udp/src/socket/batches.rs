@@ -190,8 +190,8 @@ impl UdpSocket {
         })
     }
 
-    /// Waits for datagrams and appends to `batch` what one system call takes: up to 32, or as many runs of up to 64 where
-    /// [datagrams are joined](Self::set_joins). Returns how many they are.
+    /// Waits for datagrams and appends to `batch` what one system call takes: up to 32, or 4 where the one before brought fewer;
+    /// or as many runs of up to 64 where [datagrams are joined](Self::set_joins). Returns how many they are.
     ///
     /// Payloads are views of buffers that are used again once they are dropped.
     ///
