@@ -234,7 +234,7 @@ fn real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes() {
         let received = receive(&far).await;
         let last = far.path().remote;
         // Not gone before the client knows that all has arrived.
-        far.ended().await;
+        soon("the client's end", far.ended()).await;
         (received, first, last)
     });
     let to = listening.recv_timeout(Duration::from_secs(10)).expect("listening");

@@ -25,6 +25,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// How many a server sends after a handshake (rustls).
 const TICKETS: u32 = 2;
+/// A message and its frame.
+const HI: &[u8; 6] = b"\0\0\0\x02hi";
 
 /// A client of rustls alone.
 struct Client {
@@ -68,6 +70,14 @@ impl Client {
     fn tickets(&self) -> u32 {
         self.tls.tls13_tickets_received()
     }
+
+    /// Reads once, and returns how many tickets came with the answer: what was written by one call comes by one read.
+    fn in_one_read(mut self) -> (u32, [u8; 6]) {
+        self.read();
+        let mut answer = [0; 6];
+        self.tls.reader().read_exact(&mut answer).expect("it is there");
+        (self.tickets(), answer)
+    }
 }
 
 async fn listen(authority: &Authority) -> TcpListener {
@@ -89,35 +99,22 @@ async fn accept<T: Send + 'static>(
 
 #[tokio::test]
 async fn tickets_leave_with_the_first_message_in_one_piece() {
-    let (mut far, client) = accept(b"\0\0\0\x02hi", |mut client| {
-        // What was written by one call comes by one read.
-        client.read();
-        let mut answer = [0; 6];
-        client.tls.reader().read_exact(&mut answer).expect("it is there");
-        (client.tickets(), answer)
-    })
-    .await;
+    let (mut far, client) = accept(HI, Client::in_one_read).await;
     let message = soon("a message", far.recv()).await.expect("whole").expect("a message");
     far.send(message).await.expect("sends");
     let (tickets, answer) = soon("the client", client).await.expect("no panic");
-    assert_eq!((tickets, &answer), (TICKETS, b"\0\0\0\x02hi"));
+    assert_eq!((tickets, &answer), (TICKETS, HI));
 }
 
 #[tokio::test]
 async fn tickets_leave_with_the_answer_of_who_looks_for_more_input_before_it_writes() {
-    let (Connection { mut tx, mut rx, .. }, client) = accept(b"\0\0\0\x02hi", |mut client| {
-        client.read();
-        let mut answer = [0; 6];
-        client.tls.reader().read_exact(&mut answer).expect("it is there");
-        (client.tickets(), answer)
-    })
-    .await;
+    let (Connection { mut tx, mut rx, .. }, client) = accept(HI, Client::in_one_read).await;
     let message = soon("a message", rx.recv()).await.expect("whole").expect("a message");
     // As an engine does: it flushes once, when nothing more is there to be received.
     soon("nothing more", poll_fn(|cx| Poll::Ready(rx.poll_recv(cx).is_pending()))).await;
     tx.send(message).await.expect("sends");
     let (tickets, answer) = soon("the client", client).await.expect("no panic");
-    assert_eq!((tickets, &answer), (TICKETS, b"\0\0\0\x02hi"));
+    assert_eq!((tickets, &answer), (TICKETS, HI));
 }
 
 #[tokio::test]
@@ -126,7 +123,7 @@ async fn a_server_that_waits_for_a_message_has_sent_its_tickets() {
         while client.tickets() < TICKETS {
             assert!(client.read() > 0, "they come though nobody says anything");
         }
-        client.tls.writer().write_all(b"\0\0\0\x02hi").expect("room");
+        client.tls.writer().write_all(HI).expect("room");
         client.write();
         client
     })
