@@ -9,24 +9,33 @@ use bytes::BytesMut;
 
 /// The size of a lent buffer, in bytes: two messages of 64 KiB with their frames.
 pub(crate) const LENT_LEN: usize = 132 * 1024;
-/// How many buffers a thread keeps at the most.
+/// How many buffers a thread keeps of each kind at the most.
 const KEPT: usize = 16;
 
 thread_local! {
-    /// Those of which views are held stand in front, those that are free behind them, the last of them first to go.
-    static FREE: RefCell<VecDeque<BytesMut>> = const { RefCell::new(VecDeque::new()) };
+    static KEPT_HERE: RefCell<Kept> = const { RefCell::new(Kept { free: Vec::new(), viewed: VecDeque::new() }) };
+}
+
+/// What a thread keeps.
+struct Kept {
+    /// Empty and whole: they are lent as they are, the last one first.
+    free: Vec<BytesMut>,
+    /// Views of them were held as they came back, the first of them longest ago.
+    viewed: VecDeque<BytesMut>,
 }
 
 /// Lends an empty buffer.
 pub(crate) fn lend() -> BytesMut {
-    let kept = with_free(|free| {
-        let mut buffer = free.pop_back()?;
-        // The views of it may be gone by now. Reclaiming moves its start back to the start of its memory.
-        if buffer.try_reclaim(LENT_LEN) {
-            return Some(buffer);
-        }
-        free.push_front(buffer);
-        None
+    let kept = with_kept(|kept| {
+        kept.free.pop().or_else(|| {
+            let mut buffer = kept.viewed.pop_front()?;
+            // The views of it may be gone by now. Reclaiming moves its start back to the start of its memory.
+            if buffer.try_reclaim(LENT_LEN) {
+                return Some(buffer);
+            }
+            kept.viewed.push_back(buffer);
+            None
+        })
     });
     kept.flatten().unwrap_or_else(|| BytesMut::with_capacity(LENT_LEN))
 }
@@ -36,15 +45,10 @@ pub(crate) fn lend() -> BytesMut {
 /// It is kept only where nobody holds a view of it any more and it has not grown to twice what was lent.
 pub(crate) fn take_back(mut buffer: BytesMut) {
     buffer.clear();
-    if !buffer.try_reclaim(LENT_LEN) || buffer.capacity() > 2 * LENT_LEN {
-        return;
+    // One of exactly this capacity is as it was lent, since what is cut off takes capacity along.
+    if buffer.capacity() == LENT_LEN || (buffer.try_reclaim(LENT_LEN) && buffer.capacity() <= 2 * LENT_LEN) {
+        keep(buffer);
     }
-    with_free(|free| {
-        if free.len() >= KEPT {
-            free.pop_front();
-        }
-        free.push_back(buffer);
-    });
 }
 
 /// Takes a buffer back that has not grown, also while views of it are held: it is lent again once they are gone.
@@ -52,19 +56,27 @@ pub(crate) fn take_back(mut buffer: BytesMut) {
 /// Received messages live until the answers are written, which is after the receiver has gone to sleep.
 pub(crate) fn take_back_viewed(mut buffer: BytesMut) {
     buffer.clear();
-    if buffer.try_reclaim(LENT_LEN) {
-        return take_back(buffer);
+    if buffer.capacity() == LENT_LEN || buffer.try_reclaim(LENT_LEN) {
+        return keep(buffer);
     }
-    with_free(|free| {
-        if free.len() < KEPT {
-            free.push_front(buffer);
+    with_kept(|kept| {
+        if kept.viewed.len() < KEPT {
+            kept.viewed.push_back(buffer);
         }
     });
 }
 
-/// Gives `use_it` this thread's free buffers; they are gone where a connection outlives them as the thread ends.
-fn with_free<T>(use_it: impl FnOnce(&mut VecDeque<BytesMut>) -> T) -> Option<T> {
-    FREE.try_with(|free| use_it(&mut free.borrow_mut())).ok()
+fn keep(buffer: BytesMut) {
+    with_kept(|kept| {
+        if kept.free.len() < KEPT {
+            kept.free.push(buffer);
+        }
+    });
+}
+
+/// Gives `use_it` what this thread keeps; that is gone where a connection outlives it as the thread ends.
+fn with_kept<T>(use_it: impl FnOnce(&mut Kept) -> T) -> Option<T> {
+    KEPT_HERE.try_with(|kept| use_it(&mut kept.borrow_mut())).ok()
 }
 
 #[cfg(test)]
@@ -113,7 +125,7 @@ mod tests {
         let start = free.as_ptr();
         take_back(free);
         assert_eq!(lend().as_ptr(), start);
-        assert!(with_free(|free| free.len()).is_some_and(|kept| kept <= KEPT));
+        assert!(with_kept(|kept| kept.viewed.len()).is_some_and(|viewed| viewed <= KEPT));
     }
 
     #[test]

@@ -238,7 +238,10 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
     ///
     /// Its capacity does not tell whether it is large: that shrinks as messages are cut from its front.
     fn settle(&mut self) {
-        if self.input.len() <= SMALL_REST {
+        if self.input.is_empty() {
+            // The usual case, straight.
+            self.replace_input(BytesMut::new(), false);
+        } else if self.input.len() <= SMALL_REST {
             let rest = BytesMut::from(&self.input[..]);
             self.replace_input(rest, false);
         }

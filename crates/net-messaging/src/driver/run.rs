@@ -72,6 +72,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     #[allow(clippy::inline_always, reason = "a message is not moved through the memory of a call")]
     pub(super) fn poll_message(&mut self, cx: &mut Context<'_>, mut dry: bool) -> Poll<Option<Message>> {
         loop {
+            if mem::take(&mut dry) {
+                // All that could hold it back was looked at before the receiver was found dry.
+                if self.rest(cx, 0) {
+                    return Poll::Pending;
+                }
+                continue;
+            }
             let disturbed = self.session.signal().raised() != 0 || self.is_blocked();
             if disturbed && let Some(stopped) = self.poll_disturbed(cx) {
                 return stopped;
@@ -82,7 +89,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             if self.ended.is_some() || self.is_drained() {
                 return Poll::Ready(None);
             }
-            if !mem::take(&mut dry) && !self.is_spent() {
+            if !self.is_spent() {
                 match self.poll_receive(cx) {
                     Poll::Ready(Some(message)) => return Poll::Ready(Some(message)),
                     // The input has ended.
