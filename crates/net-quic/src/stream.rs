@@ -130,14 +130,20 @@ impl SendStream {
     /// # Cancel safety
     ///
     /// Not cancel safe: a beginning may have been written.
-    pub async fn write_chunk(&mut self, chunk: Bytes) -> Result<()> {
-        let written = match &mut self.stream {
-            Some(stream) if matches!(self.end, End::Open) => {
-                stream.write_chunk(chunk).await.map_err(of_write)
+    pub fn write_chunk(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send + Sync + '_ {
+        // A task that serves a stream is moved about with this future: as an `async fn` it would hold the chunk three times.
+        let mut chunk = [chunk];
+        poll_fn(move |cx| {
+            loop {
+                let written = ready!(self.poll_chunks(cx, &mut chunk));
+                if let Err(error) = written {
+                    return Poll::Ready(Err(self.error(error, "write")));
+                }
+                if chunk.iter().all(Bytes::is_empty) {
+                    return Poll::Ready(Ok(()));
+                }
             }
-            _ => Err(io::ErrorKind::BrokenPipe.into()),
-        };
-        written.map_err(|error| self.error(error, "write"))
+        })
     }
 
     /// Tells the peer that nothing follows, without waiting; dropping does the same.
@@ -247,6 +253,17 @@ impl SendStream {
         }
     }
 
+    /// Writes a part of `chunks`, and takes it off them.
+    fn poll_chunks(&mut self, cx: &mut Context<'_>, chunks: &mut [Bytes]) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            // What waits for room is known to the connection, not to this future, and stays so when it is dropped.
+            Some(stream) if matches!(self.end, End::Open) => {
+                pin!(stream.write_chunks(chunks)).poll(cx).map_ok(drop).map_err(of_write)
+            }
+            _ => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.end();
         let Some(stream) = &self.stream else { return Poll::Ready(Ok(())) };
@@ -311,11 +328,17 @@ impl RecvStream {
     /// # Cancel safety
     ///
     /// Cancel safe: nothing that was not returned is lost.
-    pub async fn read_chunk(&mut self, max: usize) -> Result<Option<Bytes>> {
-        match self.stream.read_chunk(max, true).await {
-            Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
-            Err(error) => Err(self.error(of_read(error))),
-        }
+    pub fn read_chunk(
+        &mut self,
+        max: usize,
+    ) -> impl Future<Output = Result<Option<Bytes>>> + Send + Sync + '_ {
+        poll_fn(move |cx| {
+            let read = ready!(pin!(self.stream.read_chunk(max, true)).poll(cx));
+            Poll::Ready(match read {
+                Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
+                Err(error) => Err(self.error(of_read(error))),
+            })
+        })
     }
 
     /// Reads everything up to the end.

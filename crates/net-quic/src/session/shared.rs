@@ -82,6 +82,25 @@ struct Datagrams {
     unread: AtomicU64,
 }
 
+impl Kept {
+    /// Forgets what the peer knows.
+    fn forget_acknowledged(&mut self) {
+        for streams in [&mut self.ended, &mut self.cut] {
+            let before = streams.len();
+            // Most are acknowledged in the order in which they ended, so that this looks at few that are not.
+            while streams.front().is_some_and(|stream| !is_unacknowledged(stream)) {
+                streams.pop_front();
+            }
+            // One that takes long does not keep those behind it.
+            if streams.len() > before - before / 4 {
+                streams.retain(is_unacknowledged);
+            }
+        }
+        // So that each stream is looked at a few times on the average, however many are on their way.
+        self.limit = (self.ended.len() + self.cut.len()) * 2;
+    }
+}
+
 impl Shared {
     pub(crate) fn new(
         connection: quinn::Connection,
@@ -170,10 +189,7 @@ impl Shared {
     pub(crate) fn keep(&self, stream: quinn::SendStream, cut: bool) {
         let mut kept = self.kept();
         if kept.ended.len() + kept.cut.len() >= kept.limit.max(MIN_KEPT) {
-            kept.ended.retain(is_unacknowledged);
-            kept.cut.retain(is_unacknowledged);
-            // So that each stream is looked at twice on the average, however many are on their way.
-            kept.limit = (kept.ended.len() + kept.cut.len()) * 2;
+            kept.forget_acknowledged();
         }
         if cut { kept.cut.push_back(stream) } else { kept.ended.push_back(stream) }
     }
