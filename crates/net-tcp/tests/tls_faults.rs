@@ -403,6 +403,37 @@ async fn a6_a_revoked_certificate_is_refused() {
 }
 
 #[tokio::test]
+async fn a6_a_revocation_list_past_its_next_update_counts_unless_it_is_refused() {
+    let authority = Authority::new("a6");
+    let ca = Pem::bytes(authority.pem.clone());
+    let server = || ServerTls::builder().pair(&authority.numbered(&LOCAL, 8));
+    for (year, refuses, good) in [(2021, false, true), (2021, true, false), (2100, true, true)] {
+        let list = Pem::bytes(authority.revoke_until(year, &[7]));
+        // What a client makes of its server's certificate.
+        let serving = serve(&server().build().expect("settings"), &Limits::default()).await;
+        let mut client = authority.client().revocation_lists(list.clone());
+        if refuses {
+            client = client.refuse_expired_revocation_lists();
+        }
+        match try_echo(&client.build().expect("settings"), &serving.to).await {
+            Err(error) if !good => {
+                let why = refusal(&error);
+                assert!(matches!(why, CertificateError::ExpiredRevocationListContext { .. }), "{why:?}");
+            }
+            outcome => assert!(outcome.is_ok() && good, "{year} {refuses}: {outcome:?}"),
+        }
+        // What a server makes of its client's.
+        let mut tls = server().client_ca(ca.clone()).revocation_lists(list);
+        if refuses {
+            tls = tls.refuse_expired_revocation_lists();
+        }
+        let serving = serve(&tls.build().expect("settings"), &Limits::default()).await;
+        let client = authority.client().pair(&authority.numbered(&["client"], 9)).build().expect("settings");
+        assert_eq!(try_echo(&client, &serving.to).await.is_ok(), good, "{year} {refuses}");
+    }
+}
+
+#[tokio::test]
 async fn a6_a_certificate_for_another_purpose_is_refused() {
     let authority = Authority::new("a6");
     let pair = authority.issue(&LOCAL, |params| {

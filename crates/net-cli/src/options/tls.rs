@@ -35,6 +35,10 @@ pub(crate) struct ServerSide {
     #[arg(long, value_name = "FILE", requires = "client_ca")]
     client_crl: Option<PathBuf>,
 
+    /// Refuse clients whose revocation list is past its next update
+    #[arg(long, requires = "client_crl")]
+    refuse_expired_crl: bool,
+
     #[command(flatten)]
     both: Both,
 }
@@ -172,6 +176,9 @@ impl ServerSide {
         }
         if let Some(lists) = &self.client_crl {
             builder = builder.revocation_lists(Pem::file(lists));
+        }
+        if self.refuse_expired_crl {
+            builder = builder.refuse_expired_revocation_lists();
         }
         builder.build().map(Some).map_err(Failure::start)
     }

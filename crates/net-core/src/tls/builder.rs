@@ -31,6 +31,7 @@ pub struct TlsBuilder<S> {
     pub(super) algorithms: Algorithms,
     pub(super) revocation_lists: Vec<Pem>,
     pub(super) allow_unknown_revocation: bool,
+    pub(super) refuse_expired_revocation_lists: bool,
     pub(super) alpn: Vec<Vec<u8>>,
     pub(super) key_log: bool,
 }
@@ -40,7 +41,8 @@ impl<S> TlsBuilder<S> {
     /// them: the platform's roots have their own.
     ///
     /// Once there is one, each certificate of a chain must be covered by a list of its issuer; see
-    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation). A list that is past its next update still counts.
+    /// [`allow_unknown_revocation`](Self::allow_unknown_revocation). A list that is past its next update still counts, unless
+    /// [they are refused](Self::refuse_expired_revocation_lists).
     pub fn revocation_lists(mut self, lists: impl Into<Pem>) -> Self {
         self.revocation_lists.push(lists.into());
         self
@@ -49,6 +51,15 @@ impl<S> TlsBuilder<S> {
     /// Accepts certificates whose issuer has no revocation list.
     pub fn allow_unknown_revocation(mut self) -> Self {
         self.allow_unknown_revocation = true;
+        self
+    }
+
+    /// Refuses certificates whose revocation list is past its next update (RFC 5280 §5.1.2.5), so that nobody hides a
+    /// revocation by withholding newer lists. Default: such a list still counts.
+    ///
+    /// Where no new list arrives in time, nobody that it is about is let in.
+    pub fn refuse_expired_revocation_lists(mut self) -> Self {
+        self.refuse_expired_revocation_lists = true;
         self
     }
 

@@ -313,6 +313,9 @@ impl TlsBuilder<ClientSide> {
         if self.allow_unknown_revocation {
             verifier = verifier.allow_unknown_revocation_status();
         }
+        if self.refuse_expired_revocation_lists {
+            verifier = verifier.enforce_revocation_expiration();
+        }
         let verifier: Arc<dyn ServerCertVerifier> = verifier.build().map_err(mistake)?;
         Ok(verifier)
     }

@@ -295,6 +295,9 @@ impl TlsBuilder<ServerSide> {
         if self.allow_unknown_revocation {
             verifier = verifier.allow_unknown_revocation_status();
         }
+        if self.refuse_expired_revocation_lists {
+            verifier = verifier.enforce_revocation_expiration();
+        }
         if certificates == ClientCertificates::Optional {
             verifier = verifier.allow_unauthenticated();
         }

@@ -86,6 +86,11 @@ impl Authority {
 
     /// Makes a list of revoked serial numbers.
     pub fn revoke(&self, serials: &[u64]) -> String {
+        self.revoke_until(2100, serials)
+    }
+
+    /// Makes a list of revoked serial numbers that is to be replaced by this year.
+    pub fn revoke_until(&self, year: i32, serials: &[u64]) -> String {
         let revoked = serials.iter().map(|serial| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: date_time_ymd(2020, 1, 1),
@@ -94,7 +99,7 @@ impl Authority {
         });
         let params = CertificateRevocationListParams {
             this_update: date_time_ymd(2020, 1, 1),
-            next_update: date_time_ymd(2100, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: revoked.collect(),
