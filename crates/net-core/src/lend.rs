@@ -45,7 +45,7 @@ pub(crate) fn lend() -> BytesMut {
 /// It is kept only where nobody holds a view of it any more and it has not grown to twice what was lent.
 pub(crate) fn take_back(mut buffer: BytesMut) {
     buffer.clear();
-    // One of exactly this capacity is as it was lent, since what is cut off takes capacity along.
+    // One with exactly the room that is lent has nothing to be reclaimed.
     if buffer.capacity() == LENT_LEN || (buffer.try_reclaim(LENT_LEN) && buffer.capacity() <= 2 * LENT_LEN) {
         keep(buffer);
     }
