@@ -1,5 +1,7 @@
 //! TLS of the command: certificates to try it with, foreign clients and servers, both verify modes, reload.
 
+#[path = "../../net-core/tests/tls/authority.rs"]
+mod authority;
 mod rig;
 
 use std::{
@@ -9,6 +11,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use authority::{Authority, LOCAL};
 use rig::{Process, Server, net, nobody, released};
 use tempfile::TempDir;
 
@@ -117,6 +120,38 @@ fn m12_a_server_asks_for_a_certificate_where_it_is_told_to() {
     // A server's certificate is none of a client.
     let [cert, key] = [file(&ours, "server.pem"), file(&ours, "server.key")];
     assert_ne!(echo(&required, &["--ca", &ca, "--cert", &cert, "--key", &key]).status, Some(0));
+}
+
+#[test]
+fn a6_clients_on_a_revocation_list_are_refused_and_those_of_an_expired_one_where_it_is_told_to() {
+    let authority = Authority::new("net");
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).expect("written");
+        file(&directory, name)
+    };
+    let pair = |name: &str, pair: authority::Pair| {
+        [write(&format!("{name}.pem"), &pair.chain), write(&format!("{name}.key"), &pair.key)]
+    };
+    let ca = write("ca.pem", &authority.pem);
+    pair("server", authority.leaf(&LOCAL));
+    let (revoked, good) = (authority.numbered(&["client"], 7), authority.numbered(&["client"], 8));
+    let (revoked, good) = (pair("revoked", revoked), pair("good", good));
+    let current = write("current.crl", &authority.revoke(&[7]));
+    let expired = write("expired.crl", &authority.revoke_until(2021, &[7]));
+    for (list, refuse, serves) in [
+        (&current, "", true),
+        (&expired, "", true),
+        (&current, "--refuse-expired-crl", true),
+        (&expired, "--refuse-expired-crl", false),
+    ] {
+        let server = server(&directory, &format!("--client-ca {ca} --client-crl {list} {refuse}"));
+        let is_served = |[cert, key]: &[String; 2]| {
+            echo(&server, &["--ca", &ca, "--cert", cert, "--key", key]).status == Some(0)
+        };
+        assert_eq!(is_served(&good), serves, "{list} {refuse}");
+        assert!(!is_served(&revoked), "{list} {refuse}");
+    }
 }
 
 #[test]

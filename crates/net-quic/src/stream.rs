@@ -131,7 +131,7 @@ impl SendStream {
     ///
     /// Not cancel safe: a beginning may have been written.
     pub fn write_chunk(&mut self, chunk: Bytes) -> impl Future<Output = Result<()>> + Send + Sync + '_ {
-        // A task that serves a stream is moved about with this future: as an `async fn` it would hold the chunk three times.
+        // A task that serves a stream is moved about with this future: as an `async fn` it would hold the chunk more than once.
         let mut chunk = [chunk];
         poll_fn(move |cx| {
             loop {
