@@ -31,7 +31,8 @@ Examples:
   net echo server unix:///run/app.sock --unix-mode 600
   net echo server tcp://127.0.0.1:0 --framing lines
   net echo server tcps://127.0.0.1:9443 --cert certs/server.pem --key certs/server.key
-  net echo server quic://127.0.0.1:4433 --cert certs/server.pem --key certs/server.key";
+  net echo server quic://127.0.0.1:4433 --cert certs/server.pem --key certs/server.key
+  net echo server ws://127.0.0.1:9000 --origin https://example.org";
 
 impl Echo {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {

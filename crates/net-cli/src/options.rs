@@ -8,12 +8,14 @@ mod limits;
 mod serving;
 mod sockets;
 mod tls;
+mod websocket;
 mod wire;
 
 pub(crate) use limits::Limits;
 pub(crate) use serving::Serving;
 pub(crate) use sockets::{Connecting, Listening, Socket};
 pub(crate) use tls::{ClientSide, ServerSide};
+pub(crate) use websocket::{WsBoth, WsClient, WsServer};
 pub(crate) use wire::{Wire, WireFormat};
 
 /// The longest time that a flag takes: a hundred years.

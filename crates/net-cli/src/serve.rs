@@ -63,6 +63,7 @@ impl Serve {
         // What a connection is to others, a session is to UDP, which keeps them by itself.
         sockets.udp.max_sessions = config.limits.max_connections;
         sockets.udp.idle_timeout = config.limits.idle_timeout.unwrap_or(NEVER);
+        sockets.ws.config.idle_timeout = config.limits.idle_timeout;
         let _watch = watch(&sockets, &log)?;
         let shown = transport::framing_name(&address, &framing);
         let server = listen(address, framing, &sockets, config, echo).await?;

@@ -1,5 +1,8 @@
 //! The transport that an address and a framing mean, chosen in one place.
 
+use std::sync::Arc;
+
+use http::{HeaderName, HeaderValue};
 use net_core::{
     Address, BoxTransport, Scheme, Transport,
     frame::{AnyFraming, Framing},
@@ -10,6 +13,7 @@ use net_tcp::{Tcp, TcpConfig};
 #[cfg(unix)]
 use net_tcp::{Unix, UnixConfig};
 use net_udp::{Udp, UdpConfig};
+use net_ws::{OriginPolicy, Proxy, Ws, WsConfig};
 
 use crate::failure::Failure;
 
@@ -23,6 +27,17 @@ pub(crate) struct Sockets {
     #[cfg(unix)]
     pub(crate) unix: UnixConfig,
     pub(crate) udp: UdpConfig,
+    pub(crate) ws: WebSocket,
+}
+
+/// How WebSocket is configured, beside TCP and TLS below it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WebSocket {
+    pub(crate) config: WsConfig,
+    pub(crate) protocols: Vec<String>,
+    pub(crate) origins: OriginPolicy,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) proxy: Option<Arc<Proxy>>,
 }
 
 /// Something to be done with a transport of any type.
@@ -81,13 +96,33 @@ fn framed<F: Framing, W: With>(
             let max_message_len = sockets.udp.max_message_len.min(framing.max_message_len());
             Ok(with.with(Udp::new(UdpConfig { max_message_len, ..sockets.udp })))
         }
+        // So does a frame of WebSocket.
+        Scheme::Ws | Scheme::Wss => Ok(with.with(web_socket(sockets, framing.max_message_len()))),
         Scheme::Mem => Err(Failure::usage(format_args!("{address}: mem:// joins tasks of one process only"))
             .hint("between processes use unix:///path or tcp://host:port")),
         scheme => Err(Failure::usage(format_args!("{address}: this command does not speak {scheme}:// yet"))
-            .hint(
-                "use tcp://host:port, tcps://host:port, udp://host:port, quic://host:port or unix:///path",
-            )),
+            .hint("use tcp://, tcps://, udp://, quic://, ws:// or wss://host:port, or unix:///path")),
     }
+}
+
+fn web_socket(sockets: &Sockets, max_message_len: usize) -> Ws {
+    let WebSocket { config, protocols, origins, headers, proxy } = &sockets.ws;
+    let mut ws = Ws::new(WsConfig { tcp: sockets.tcp, max_message_len, ..*config })
+        .with_protocols(protocols.iter().map(String::as_str))
+        .with_origins(origins.clone());
+    for (name, value) in headers {
+        ws = ws.with_request_header(name.clone(), value.clone());
+    }
+    if let Some(proxy) = proxy {
+        ws = ws.with_proxy(Proxy::clone(proxy));
+    }
+    if let Some(tls) = &sockets.client_tls {
+        ws = ws.with_client_tls(tls.clone());
+    }
+    if let Some(tls) = &sockets.server_tls {
+        ws = ws.with_server_tls(tls.clone());
+    }
+    ws
 }
 
 /// The longest message that travels to `address`: what the framing takes, and what a datagram holds.
@@ -102,6 +137,7 @@ pub(crate) fn max_message_len(address: &Address, framing: &AnyFraming) -> usize 
 pub(crate) fn framing_name(address: &Address, framing: &AnyFraming) -> String {
     match address.scheme() {
         Scheme::Udp => "datagram".to_owned(),
+        Scheme::Ws | Scheme::Wss => "websocket".to_owned(),
         _ => framing.to_string(),
     }
 }

@@ -150,8 +150,14 @@ pub struct Info {
     pub local: Address,
     /// The address of the other side.
     pub remote: Address,
-    /// What the transport has to add, such as the identity that a certificate proved.
-    details: Option<Arc<dyn Any + Send + Sync>>,
+    /// What the layers of the transport have to add, such as the identity that a certificate proved.
+    details: Option<Arc<Details>>,
+}
+
+/// What one layer has to add, and those below it.
+struct Details {
+    below: Option<Arc<Self>>,
+    own: Box<dyn Any + Send + Sync>,
 }
 
 impl Info {
@@ -160,16 +166,23 @@ impl Info {
         Self { id: ConnectionId::next(), local, remote, details: None }
     }
 
-    /// Adds what only this transport knows.
+    /// Adds what only this transport knows, or one layer of it: what is there already stays, one of each type.
     #[must_use]
     pub fn with_details<T: Any + Send + Sync>(mut self, details: T) -> Self {
-        self.details = Some(Arc::new(details));
+        self.details = Some(Arc::new(Details { below: self.details.take(), own: Box::new(details) }));
         self
     }
 
-    /// Returns what only this transport knows, where it is a `T`.
+    /// Returns what only this transport knows, where some layer of it has added a `T`.
     pub fn details<T: Any>(&self) -> Option<&T> {
-        self.details.as_deref()?.downcast_ref()
+        let mut layer = self.details.as_deref();
+        while let Some(details) = layer {
+            if let Some(found) = details.own.downcast_ref() {
+                return Some(found);
+            }
+            layer = details.below.as_deref();
+        }
+        None
     }
 }
 
@@ -196,6 +209,15 @@ mod tests {
         fn poll_recv(&mut self, _: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
             Poll::Ready(Ok(Some(Bytes::from_static(b"more"))))
         }
+    }
+
+    #[test]
+    fn each_layer_adds_what_it_knows() {
+        let (near, _far) = crate::memory::pair();
+        let info = near.info.with_details("below").with_details(7_u8);
+        assert_eq!(info.details::<&str>(), Some(&"below"));
+        assert_eq!(info.clone().details::<u8>(), Some(&7));
+        assert_eq!(info.details::<u16>(), None);
     }
 
     #[tokio::test]

@@ -1,14 +1,19 @@
-//! Messages over a byte stream: the one adapter of TCP, TLS, Unix-domain sockets and QUIC streams.
+//! Messages over a byte stream: the one adapter of TCP, TLS, Unix-domain sockets and QUIC streams, and the buffers that
+//! other receivers and senders of byte streams are made of.
 
 use std::io;
 
 use crate::{Error, frame::FrameError};
 
+mod read_buffer;
 mod receiver;
 mod sender;
+mod write_queue;
 
+pub use read_buffer::{Expected, ReadBuffer};
 pub use receiver::FrameReceiver;
 pub use sender::FrameSender;
+pub use write_queue::WriteQueue;
 
 /// The first error of a half, from which later polls make theirs: an error is final.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Address, Admission, Batch, BoxTransport, Connection, Guarantees, Result, erased};
+use crate::{Address, Admission, Batch, BoxTransport, Connection, GoAwayReason, Guarantees, Result, erased};
 
 /// A way to carry messages between two peers: TCP, UDP, WebSocket, QUIC, memory.
 ///
@@ -215,6 +215,11 @@ pub trait Sender: Send + Unpin + 'static {
         0
     }
 
+    /// Notes why this side is about to finish, for transports that can tell the peer with their end.
+    fn leave(&mut self, reason: GoAwayReason) {
+        let _ = reason;
+    }
+
     /// Gives the connection up: when this half is dropped next, the peer sees an error and no clean end, as far as the
     /// transport can tell them apart, even where all that was accepted is flushed.
     ///
@@ -329,6 +334,11 @@ pub trait Receiver: Send + Unpin + 'static {
     /// Takes the message that [`peek`](Self::peek) showed last and drops it; nothing where it showed none.
     fn consume(&mut self) {}
 
+    /// Tells whether something other than a message has come since this was asked last: a sign of life.
+    fn heard(&mut self) -> bool {
+        false
+    }
+
     /// Polls for something that [`peek`](Self::peek) may show, where nothing has arrived that was not taken.
     ///
     /// `Ready(Ok(true))`: something has come, perhaps less than a message. `Pending`: nothing has, so that
@@ -420,9 +430,17 @@ impl<S: Sender + ?Sized> Sender for Box<S> {
     fn abort(&mut self) {
         (**self).abort();
     }
+
+    fn leave(&mut self, reason: GoAwayReason) {
+        (**self).leave(reason);
+    }
 }
 
 impl<R: Receiver + ?Sized> Receiver for Box<R> {
+    fn heard(&mut self) -> bool {
+        (**self).heard()
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         (**self).poll_recv(cx)
     }

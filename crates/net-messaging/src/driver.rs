@@ -316,7 +316,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         // Only growth is looked at, so that of a longer message the lowest bits will do.
         #[allow(clippy::cast_possible_truncation, reason = "compared with itself")]
         let incomplete = len as u32;
-        if incomplete > self.arrived {
+        if incomplete > self.arrived || self.rx.heard() {
             self.session.activity().heard(now);
         }
         self.arrived = incomplete;

@@ -46,6 +46,7 @@ Examples:
   net echo client 127.0.0.1 9000 'hello world'
   net echo client tcp://[::1]:9000 'hello world' --format message
   net echo client udp://127.0.0.1:9000 'hello world'
+  net echo client ws://127.0.0.1:9000/chat 'hello world' --text
   net echo client unix:///run/app.sock 'hello world' --json
   net echo client tcps://127.0.0.1:9443 'hello world' --ca certs/ca.pem
   net echo client quic://127.0.0.1:4433 'hello world' --ca certs/ca.pem";

@@ -7,7 +7,7 @@ use net_core::Address;
 use net_quic::QuicConfig;
 use net_tcp::{Keepalive, TcpConfig};
 
-use super::{ClientSide, ServerSide, Size, Time, Timeout};
+use super::{ClientSide, ServerSide, Size, Time, Timeout, WsBoth, WsClient, WsServer};
 use crate::{failure::Failure, transport::Sockets};
 
 /// The options of every socket.
@@ -45,6 +45,9 @@ pub(crate) struct Socket {
     /// Bytes that a sender gathers before a message waits
     #[arg(long, value_name = "SIZE", default_value_t = Size(TcpConfig::default().max_buffered))]
     max_buffered: Size,
+
+    #[command(flatten)]
+    ws: WsBoth,
 }
 
 /// The options of sockets that listen.
@@ -66,6 +69,9 @@ pub(crate) struct Listening {
 
     #[command(flatten)]
     tls: ServerSide,
+
+    #[command(flatten)]
+    ws: WsServer,
 }
 
 /// The options of sockets that connect.
@@ -82,6 +88,9 @@ pub(crate) struct Connecting {
 
     #[command(flatten)]
     tls: ClientSide,
+
+    #[command(flatten)]
+    ws: WsClient,
 }
 
 impl Socket {
@@ -97,6 +106,8 @@ impl Socket {
         // They exclude each other.
         sockets.quic.migration = !listening.reuse_port;
         set_protocols(&mut sockets, listening.tls.protocols(address)?);
+        self.ws.set(&mut sockets.ws);
+        listening.ws.set(&mut sockets.ws);
         #[cfg(unix)]
         {
             sockets.unix.backlog = listening.backlog;
@@ -117,6 +128,8 @@ impl Socket {
         sockets.quic.connect_timeout = connect_timeout;
         sockets.quic.bind = connecting.bind;
         set_protocols(&mut sockets, connecting.tls.protocols(address)?);
+        self.ws.set(&mut sockets.ws);
+        connecting.ws.set(&mut sockets.ws)?;
         #[cfg(unix)]
         {
             sockets.unix.connect_timeout = connect_timeout;

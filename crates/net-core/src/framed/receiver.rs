@@ -6,26 +6,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::io::AsyncRead;
-use tokio_util::io::poll_read_buf;
 
-use super::Failure;
+use super::{Expected, Failure, ReadBuffer};
 use crate::{
     Batch, Error, ErrorKind, Receiver, Result,
     frame::{Decoded, Framing},
-    lend::{LENT_LEN, lend, take_back, take_back_viewed},
 };
-
-/// Input of at most this length that waits for the rest of its frame moves to a buffer of its own size, so that a
-/// peer cannot pin a large buffer with a few bytes.
-const SMALL_REST: usize = LENT_LEN / 8;
-/// Memory is taken for at most this many bytes beyond what has arrived, or for as much again as has arrived.
-const GROWTH: usize = 64 * 1024;
-/// Moving at least this much of a frame to another buffer costs more than reading it with a call of its own.
-const LARGE_REST: usize = 4 * 1024;
-/// A read has room for at least this much, unless it completes a large frame.
-const MIN_READ: usize = 32 * 1024;
 
 /// Receives the frames of a byte stream as messages, each a view of the read buffer.
 ///
@@ -50,15 +38,11 @@ const MIN_READ: usize = 32 * 1024;
 pub struct FrameReceiver<R, F> {
     io: R,
     framing: F,
-    input: BytesMut,
-    /// `input` was lent and has not grown since.
-    lent: bool,
+    input: ReadBuffer,
     /// How many bytes the frame at the start of `input` misses at least.
     missing: usize,
     /// The length on the wire of the message that was shown; 0: none was.
     shown: u32,
-    /// How much at the start of `input` was shown and consumed; moving its start once for all of it costs less.
-    consumed: u32,
     /// The length on the wire of the last message: frames of one length are read in whole multiples of it.
     stride: u32,
     state: State,
@@ -82,11 +66,9 @@ impl<R, F> FrameReceiver<R, F> {
         Self {
             io,
             framing,
-            input: BytesMut::new(),
-            lent: false,
+            input: ReadBuffer::default(),
             missing: 1,
             shown: 0,
-            consumed: 0,
             stride: 0,
             state: State::Open,
             failure: None,
@@ -97,47 +79,23 @@ impl<R, F> FrameReceiver<R, F> {
     pub fn get_ref(&self) -> &R {
         &self.io
     }
-
-    /// Goes on with `input`, which was lent where `lent`, and gives the buffer before it back.
-    fn replace_input(&mut self, input: BytesMut, lent: bool) {
-        let before = mem::replace(&mut self.input, input);
-        if mem::replace(&mut self.lent, lent) {
-            take_back_viewed(before);
-        } else {
-            take_back(before);
-        }
-    }
 }
 
 impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
-    /// Leaves what was consumed behind.
-    #[inline]
-    fn skip_consumed(&mut self) {
-        self.shown = 0;
-        if self.consumed > 0 {
-            let consumed = mem::take(&mut self.consumed) as usize;
-            if consumed == self.input.len() {
-                // What is read next may stand where this stood.
-                self.input.clear();
-            } else {
-                self.input.advance(consumed);
-            }
-        }
-    }
-
     /// Takes the next whole message out of the input, where there is one.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `poll_recv`")]
     fn next_message(&mut self) -> Result<Option<Bytes>> {
-        let before = self.input.len();
+        let input = self.input.bytes_mut();
+        let before = input.len();
         if before == 0 {
             self.missing = 1;
             return Ok(None);
         }
-        match self.framing.decode(&mut self.input) {
+        match self.framing.decode(input) {
             Ok(Decoded::Message(message)) => {
                 // Of no use for a frame that no read buffer holds.
-                self.stride = u32::try_from(before - self.input.len()).unwrap_or(0);
+                self.stride = u32::try_from(before - input.len()).unwrap_or(0);
                 Ok(Some(message))
             }
             Ok(Decoded::Incomplete { missing }) => {
@@ -170,14 +128,9 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
 
     /// Reads once. `Ready`: there is more input, or the stream has ended.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        self.make_room();
-        let limit = self.read_limit();
-        let read = poll_read_buf(Pin::new(&mut self.io), cx, &mut (&mut self.input).limit(limit));
-        match read {
-            Poll::Pending => {
-                self.settle();
-                Poll::Pending
-            }
+        let expected = Expected { missing: self.missing, stride: self.stride as usize };
+        match self.input.poll_read(Pin::new(&mut self.io), cx, expected) {
+            Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(0)) => {
                 self.state = State::Ending;
                 Poll::Ready(Ok(()))
@@ -190,68 +143,11 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
         }
     }
 
-    /// Makes room for what is read next.
-    fn make_room(&mut self) {
-        let len = self.input.len();
-        if self.input.capacity() == 0 && self.missing <= LENT_LEN {
-            // The usual case, straight: it slept and holds nothing.
-            self.input = lend();
-            self.lent = true;
-            return;
-        }
-        let room = self.input.capacity() - len;
-        // What is announced is a claim, what has arrived is a fact: memory follows the fact.
-        let wanted = self.missing.min(len.max(GROWTH)).max(MIN_READ);
-        if room >= wanted || (self.missing >= LARGE_REST && room >= self.missing) {
-            return;
-        }
-        if len + wanted > LENT_LEN {
-            self.input.reserve(wanted);
-            self.lent = false;
-        } else if !self.input.try_reclaim(LENT_LEN - len) {
-            // No buffer, a small one, or one of which views are still held.
-            let mut lent = lend();
-            lent.extend_from_slice(&self.input);
-            self.replace_input(lent, true);
-        }
-    }
-
-    /// Returns how much the next read may bring.
-    ///
-    /// A large frame is read up to its end and no further where another one like it would not fit behind it: the
-    /// next one then starts in a fresh buffer, and no part of it has to be moved there.
-    fn read_limit(&self) -> usize {
-        let room = self.input.capacity() - self.input.len();
-        if self.missing >= LARGE_REST
-            && room < self.missing.saturating_mul(2).saturating_add(self.input.len())
-        {
-            return self.missing.min(room);
-        }
-        let stride = self.stride as usize;
-        if self.input.is_empty() && (LARGE_REST..=room).contains(&stride) {
-            return room - room % stride;
-        }
-        room
-    }
-
-    /// Gives the buffer back before sleeping, unless much of it is in use.
-    ///
-    /// Its capacity does not tell whether it is large: that shrinks as messages are cut from its front.
-    fn settle(&mut self) {
-        if self.input.is_empty() {
-            // The usual case, straight.
-            self.replace_input(BytesMut::new(), false);
-        } else if self.input.len() <= SMALL_REST {
-            let rest = BytesMut::from(&self.input[..]);
-            self.replace_input(rest, false);
-        }
-    }
-
     #[cold]
     fn fail(&mut self, failure: Failure) -> Error {
         self.state = State::Failed;
         self.failure = Some(Box::new(failure));
-        self.replace_input(BytesMut::new(), false);
+        self.input.clear();
         self.error()
     }
 
@@ -266,11 +162,11 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
 
     /// Takes what is left once the stream has ended.
     fn end(&mut self) -> Result<Option<Bytes>> {
-        match self.framing.decode_end(&mut self.input) {
+        match self.framing.decode_end(self.input.bytes_mut()) {
             Ok(Some(message)) => Ok(Some(message)),
             Ok(None) => {
                 self.state = State::Ended;
-                self.replace_input(BytesMut::new(), false);
+                self.input.clear();
                 Ok(None)
             }
             Err(error) => Err(self.fail(Failure::Frame(error))),
@@ -288,7 +184,7 @@ where
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: a tenth of a small message's cost")]
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
-        self.skip_consumed();
+        self.shown = 0;
         if matches!(self.state, State::Open)
             && let Some(message) = self.next_message()?
         {
@@ -319,12 +215,10 @@ where
         if !matches!(self.state, State::Open) {
             return None;
         }
-        let rest = self.input.get(self.consumed as usize..)?;
+        let rest = self.input.unread();
         let found = self.framing.find(rest)?;
         let message = rest.get(found.message)?;
-        let shown = u32::try_from(found.frame_len).ok()?;
-        self.consumed.checked_add(shown)?;
-        self.shown = shown;
+        self.shown = u32::try_from(found.frame_len).ok()?;
         Some(message)
     }
 
@@ -334,12 +228,12 @@ where
         let shown = mem::take(&mut self.shown);
         if shown > 0 {
             self.stride = shown;
-            self.consumed += shown;
+            self.input.consume(shown as usize);
         }
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool>> {
-        self.skip_consumed();
+        self.shown = 0;
         if !self.input.is_empty() || !matches!(self.state, State::Open) {
             return Poll::Ready(Ok(false));
         }
@@ -349,19 +243,16 @@ where
     }
 
     fn incomplete_len(&self) -> usize {
-        self.input.len() - self.consumed as usize
+        self.input.len()
     }
 
     fn held_len(&self) -> usize {
-        self.input.capacity()
+        self.input.held_len()
     }
 
     fn release(&mut self) {
-        self.skip_consumed();
-        // The next connection that reads takes the same buffer, which is still in the cache.
-        if self.input.is_empty() && self.input.capacity() > 0 {
-            self.replace_input(BytesMut::new(), false);
-        }
+        self.shown = 0;
+        self.input.release();
     }
 
     fn limit_message_len(&mut self, max: usize) -> Option<usize> {
@@ -371,20 +262,18 @@ where
     }
 }
 
-impl<R, F> Drop for FrameReceiver<R, F> {
-    fn drop(&mut self) {
-        self.replace_input(BytesMut::new(), false);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::task::Waker;
 
+    use bytes::BytesMut;
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::frame::LengthPrefix;
+    use crate::{
+        frame::LengthPrefix,
+        lend::{LENT_LEN, lend},
+    };
 
     #[tokio::test]
     async fn an_empty_buffer_is_given_back_to_whoever_reads_next() {
@@ -432,7 +321,7 @@ mod tests {
             }
             assert!(receiver.poll_recv(&mut Context::from_waker(Waker::noop())).is_pending());
             assert_eq!(receiver.incomplete_len(), 3 + rest);
-            assert!(receiver.input.capacity() <= 3 + rest, "{} held", receiver.input.capacity());
+            assert!(receiver.held_len() <= 3 + rest, "{} held", receiver.held_len());
         }
     }
 }

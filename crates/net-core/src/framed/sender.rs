@@ -1,28 +1,19 @@
 //! The sending half of messages over a byte stream.
 
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice},
-    iter,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-use super::Failure;
+use super::{Failure, WriteQueue};
 use crate::{
     Batch, Error, ErrorKind, Result, Sender,
     frame::{FrameError, Framing, without_first},
-    lend::{lend, take_back},
 };
-
-/// Messages of at least this length keep their own memory and leave by a vectored write; shorter ones are copied
-/// behind one another, which is cheaper than one more slice for the kernel to walk.
-const WHOLE_LEN: usize = 8 * 1024;
-/// How many slices one vectored write takes.
-const SLICES: usize = 64;
 
 /// Sends messages as the frames of a byte stream.
 ///
@@ -47,10 +38,7 @@ const SLICES: usize = 64;
 pub struct FrameSender<W, F> {
     io: W,
     framing: F,
-    /// Large messages; nothing until the first of them.
-    large: Option<Box<LargeQueue>>,
-    /// Where small messages are gathered.
-    small: BytesMut,
+    queue: WriteQueue,
     max_buffered: usize,
     /// Something is accepted that the byte stream below has not been asked to flush.
     dirty: bool,
@@ -58,48 +46,6 @@ pub struct FrameSender<W, F> {
     /// Boxed, since nearly every sender never has one.
     failure: Option<Box<Failure>>,
     on_abort: fn(&mut W, &[IoSlice<'_>]),
-}
-
-/// Large messages, and where among the small ones they stand.
-#[derive(Debug, Default)]
-struct LargeQueue {
-    messages: VecDeque<Large>,
-    /// The bytes of the large ones.
-    len: usize,
-    /// The bytes of the small ones that stand before the last of the large ones.
-    small_before: usize,
-}
-
-/// A message that keeps its own memory.
-#[derive(Debug)]
-struct Large {
-    /// How many bytes of the gathered small ones stand before it, behind the large one before.
-    before: usize,
-    piece: Bytes,
-}
-
-/// Returns what is gathered in the order of the wire.
-fn pieces<'a>(mut small: &'a [u8], large: Option<&'a LargeQueue>) -> impl Iterator<Item = &'a [u8]> {
-    let mut large = large.into_iter().flat_map(|queue| &queue.messages);
-    let mut next = None;
-    let mut ended = false;
-    iter::from_fn(move || {
-        if let Some(piece) = next.take() {
-            return Some(piece);
-        }
-        if ended {
-            return None;
-        }
-        let Some(Large { before, piece }) = large.next() else {
-            ended = true;
-            return Some(small);
-        };
-        let (first, rest) = small.split_at_checked(*before).unwrap_or((small, &[]));
-        small = rest;
-        next = Some(&piece[..]);
-        Some(first)
-    })
-    .filter(|piece| !piece.is_empty())
 }
 
 impl<W, F> FrameSender<W, F> {
@@ -111,8 +57,7 @@ impl<W, F> FrameSender<W, F> {
         Self {
             io,
             framing,
-            large: None,
-            small: BytesMut::new(),
+            queue: WriteQueue::default(),
             max_buffered: Self::DEFAULT_MAX_BUFFERED,
             dirty: false,
             finished: false,
@@ -146,7 +91,7 @@ impl<W, F> FrameSender<W, F> {
 
     /// Returns how many bytes are accepted and not yet written.
     pub fn buffered(&self) -> usize {
-        self.small.len() + self.large.as_ref().map_or(0, |large| large.len)
+        self.queue.len()
     }
 
     #[cold]
@@ -167,14 +112,8 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         if rest < body.len() {
             body.advance(body.len() - rest);
         }
-        // A stream that takes one slice a write would send what marks a message ahead of it, in a write of its own.
-        if body.len() < WHOLE_LEN || !self.io.is_write_vectored() {
-            self.small.extend_from_slice(body);
-            *body = Bytes::new();
-        } else {
-            self.accept_large(std::mem::take(body));
-        }
-        self.framing.encode_suffix(&mut self.small);
+        self.queue.push(std::mem::take(body), self.io.is_write_vectored());
+        self.framing.encode_suffix(self.queue.small());
         Ok(())
     }
 
@@ -182,10 +121,7 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `poll_send`")]
     fn accept_head<'b>(&mut self, head: &[u8], body: &'b [u8]) -> Result<&'b [u8]> {
-        if self.small.capacity() == 0 {
-            self.small = lend();
-        }
-        let taken = match self.framing.encode_prefix(head, body, &mut self.small) {
+        let taken = match self.framing.encode_prefix(head, body, self.queue.small()) {
             Ok(taken) => taken,
             Err(error) => return Err(self.refuse(error)),
         };
@@ -194,93 +130,28 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
             return Ok(body);
         }
         let (head, body) = without_first(taken, head, body);
-        self.small.extend_from_slice(head);
+        self.queue.small().extend_from_slice(head);
         Ok(body)
     }
 
     #[cold]
     fn refuse(&mut self, error: FrameError) -> Error {
-        if self.small.is_empty() {
-            take_back(std::mem::take(&mut self.small));
-        }
+        self.queue.release();
         Error::from_frame(error, "send")
     }
 
-    #[inline(never)]
-    fn accept_large(&mut self, piece: Bytes) {
-        let large = self.large.get_or_insert_default();
-        let before = self.small.len() - large.small_before;
-        large.small_before += before;
-        large.len += piece.len();
-        large.messages.push_back(Large { before, piece });
-    }
-
     /// Writes everything that is gathered.
-    #[inline(never)]
     fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        while self.large.as_ref().is_some_and(|large| !large.messages.is_empty()) {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (slice, piece) in slices.iter_mut().zip(pieces(&self.small, self.large.as_deref())) {
-                *slice = IoSlice::new(piece);
-                count += 1;
-            }
-            let slices = slices.get(..count).unwrap_or_default();
-            let written = Pin::new(&mut self.io).poll_write_vectored(cx, slices);
-            let written = ready!(self.check(written))?;
-            self.take_off(written);
+        match ready!(self.queue.poll_write(Pin::new(&mut self.io), cx)) {
+            Ok(()) => Poll::Ready(Ok(())),
+            Err(error) => Poll::Ready(Err(self.fail(error))),
         }
-        while !self.small.is_empty() {
-            let written = Pin::new(&mut self.io).poll_write(cx, &self.small);
-            let written = ready!(self.check(written))?;
-            if written == self.small.len() {
-                // Unlike an advance, this leaves the buffer whole, and nothing has to be reclaimed.
-                self.small.clear();
-            } else {
-                self.small.advance(written);
-            }
-        }
-        if self.small.capacity() > 0 {
-            take_back(std::mem::take(&mut self.small));
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Takes what was written off what is gathered.
-    fn take_off(&mut self, mut written: usize) {
-        let Some(queue) = &mut self.large else { return };
-        while let Some(front) = queue.messages.front_mut() {
-            let small = written.min(front.before);
-            self.small.advance(small);
-            front.before -= small;
-            queue.small_before -= small;
-            written -= small;
-            let large = written.min(front.piece.len());
-            queue.len -= large;
-            written -= large;
-            if large < front.piece.len() {
-                return front.piece.advance(large);
-            }
-            queue.messages.pop_front();
-        }
-        self.small.advance(written);
-    }
-
-    fn check(&mut self, written: Poll<io::Result<usize>>) -> Poll<Result<usize>> {
-        let error = match ready!(written) {
-            // A write of nothing would be tried for ever.
-            Ok(0) => io::ErrorKind::WriteZero.into(),
-            Ok(written) => return Poll::Ready(Ok(written)),
-            Err(error) => error,
-        };
-        Poll::Ready(Err(self.fail(error)))
     }
 
     #[cold]
     fn fail(&mut self, error: io::Error) -> Error {
         self.failure = Some(Box::new(Failure::Io(error.kind())));
-        self.large = None;
-        self.small = BytesMut::new();
+        self.queue.clear();
         Error::from_io(error, "send")
     }
 
@@ -331,8 +202,8 @@ where
     fn poll_send_copy(&mut self, cx: &mut Context<'_>, head: &[u8], body: &[u8]) -> Poll<Result<()>> {
         ready!(self.poll_room(cx))?;
         let rest = self.accept_head(head, body)?;
-        self.small.extend_from_slice(rest);
-        self.framing.encode_suffix(&mut self.small);
+        self.queue.small().extend_from_slice(rest);
+        self.framing.encode_suffix(self.queue.small());
         Poll::Ready(Ok(()))
     }
 
@@ -389,11 +260,8 @@ where
 impl<W, F> Drop for FrameSender<W, F> {
     fn drop(&mut self) {
         if self.dirty && !self.finished && self.failure.is_none() {
-            let unsent: Vec<_> =
-                pieces(&self.small, self.large.as_deref()).take(SLICES).map(IoSlice::new).collect();
-            (self.on_abort)(&mut self.io, &unsent);
+            (self.on_abort)(&mut self.io, &self.queue.unsent());
         }
-        take_back(std::mem::take(&mut self.small));
     }
 }
 
@@ -436,7 +304,7 @@ mod tests {
     async fn a_refused_message_leaves_no_buffer_behind() {
         let mut sender = FrameSender::new(Vec::new(), Delimiter::lines());
         sender.feed("two\nlines").await.expect_err("it contains its delimiter");
-        assert_eq!(sender.small.capacity(), 0);
+        assert_eq!(sender.queue.held_len(), 0);
         sender.feed("one").await.expect("a line");
         sender.feed("two\nlines").await.expect_err("it contains its delimiter");
         sender.flush().await.expect("written");

@@ -6,11 +6,11 @@ use std::{
 };
 
 use futures_util::future::poll_immediate;
-use net_core::{Receiver, Sender};
+use net_core::{GoAwayReason, Receiver, Sender};
 use tokio::time::timeout;
 
 use super::{Driver, Ended, MAX_MESSAGES_PER_WAKE};
-use crate::session::signal;
+use crate::{CloseReason, session::signal};
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Sends what was accepted and finishes, then reads until the peer has finished too.
@@ -21,6 +21,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     pub(super) async fn finish(&mut self) {
         if !self.may_finish() {
             return self.hand_over().await;
+        }
+        let leaves = match self.session.reason() {
+            Some(CloseReason::Drained) => Some(GoAwayReason::Draining),
+            Some(CloseReason::Lifetime) => Some(GoAwayReason::Lifetime),
+            Some(CloseReason::MemoryBudget) => Some(GoAwayReason::Overloaded),
+            _ => None,
+        };
+        if let Some(reason) = leaves {
+            self.tx.leave(reason);
         }
         let limit = self.session.limits().close_timeout;
         if !poll_fn(|cx| self.poll_finish(cx)).await || matches!(self.ended, Some(Ended::Clean)) {

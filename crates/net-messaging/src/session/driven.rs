@@ -137,6 +137,11 @@ impl Session {
         self.0.reason.get_or_init(|| Box::new(reason))
     }
 
+    /// Returns why it ends, where that is settled.
+    pub(crate) fn reason(&self) -> Option<&CloseReason> {
+        self.0.reason.get().map(|reason| &**reason)
+    }
+
     pub(crate) fn activate(&self) {
         self.0.state.store(SessionState::Active as u8, Ordering::Release);
         self.0.changed.notify_waiters();

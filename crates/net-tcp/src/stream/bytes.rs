@@ -7,9 +7,12 @@ use std::{
 };
 
 use net_core::{Info, Permit};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
 
-use super::half::{ReadHalf, Socket, WriteHalf, split};
+use super::half::{ReadHalf, Socket, WriteHalf, reunite, split};
 
 /// A connected byte stream over TCP or a Unix-domain socket.
 ///
@@ -49,6 +52,11 @@ impl ByteStream {
     /// Cuts the stream, as [`WriteHalf::abort`] does.
     pub fn abort(mut self) {
         self.write.abort();
+    }
+
+    /// Returns the socket below and what is known of it, where it is TCP without TLS.
+    pub(super) fn into_tcp(self) -> Option<(TcpStream, Info)> {
+        Some((reunite(self.read, self.write)?, self.info))
     }
 
     /// Cuts it into its halves.

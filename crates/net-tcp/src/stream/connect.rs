@@ -134,11 +134,36 @@ impl Connector {
         // Boxed, so that connecting without TLS stays small.
         let securing = Box::pin(self.tls.secure(stream, info, to));
         let left = self.config.connect_timeout.saturating_sub(start.elapsed());
-        timeout(left, securing).await.unwrap_or_else(|_| {
-            let silent = "the server did not finish the TLS handshake in time";
-            Err(Error::new(ErrorKind::TimedOut, "connect").at(to).because(silent))
-        })
+        timeout(left, securing).await.unwrap_or_else(|_| Err(silent(to)))
     }
+}
+
+impl Connector {
+    /// Begins TLS on `stream`, which leads to the server at `to` by way of somebody else: a proxy that was asked to connect
+    /// there. Where the scheme of `to` needs no TLS, the stream is given as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); [`ErrorKind::Unsupported`] where the stream is not bare TCP.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the stream.
+    pub async fn secure(&self, stream: ByteStream, to: &Address) -> Result<ByteStream> {
+        if !check_scheme(to, "connect", || self.tls.check(to))? {
+            return Ok(stream);
+        }
+        let (stream, info) =
+            stream.into_tcp().ok_or_else(|| Error::new(ErrorKind::Unsupported, "connect").at(to))?;
+        let securing = Box::pin(self.tls.secure(stream, info, to));
+        timeout(self.config.connect_timeout, securing).await.unwrap_or_else(|_| Err(silent(to)))
+    }
+}
+
+/// The server began TLS and did not go on.
+fn silent(to: &Address) -> Error {
+    let silent = "the server did not finish the TLS handshake in time";
+    Error::new(ErrorKind::TimedOut, "connect").at(to).because(silent)
 }
 
 /// The name was not resolved when the deadline passed.

@@ -92,6 +92,14 @@ pub(super) fn split(socket: Socket, permit: Option<Permit>) -> (ReadHalf, WriteH
     (ReadHalf { io: reading, _permit: permit.clone() }, WriteHalf { io: writing, _permit: permit })
 }
 
+/// Joins the halves of one TCP stream; `None` where they are of anything else.
+pub(super) fn reunite(read: ReadHalf, write: WriteHalf) -> Option<TcpStream> {
+    match (read.io, write.io) {
+        (Reading::Tcp(read), Writing::Tcp(write)) => read.reunite(write).ok(),
+        _ => None,
+    }
+}
+
 impl ReadHalf {
     /// Shuts the read side, the write side or both, without waiting.
     ///

@@ -15,7 +15,7 @@ use super::{
     receiver::Route,
     trace::Happening,
 };
-use crate::{Result, Sender};
+use crate::{GoAwayReason, Result, Sender};
 
 /// The sending half of a connection over a [`Link`](super::Link).
 #[derive(Debug)]
@@ -106,6 +106,12 @@ impl<S: Sender> Sender for LinkSender<S> {
     fn abort(&mut self) {
         if let Some(inner) = &mut self.inner {
             inner.abort();
+        }
+    }
+
+    fn leave(&mut self, reason: GoAwayReason) {
+        if let Some(inner) = &mut self.inner {
+            inner.leave(reason);
         }
     }
 }

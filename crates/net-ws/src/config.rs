@@ -1,0 +1,110 @@
+//! How WebSocket connections are made, and what they may take.
+
+use std::time::Duration;
+
+use net_core::{Error, ErrorKind, Result};
+use net_tcp::TcpConfig;
+
+use crate::{DeflateConfig, SendAs};
+
+/// How WebSocket connections are made, and what they may take.
+///
+/// # Examples
+///
+/// ```
+/// use net_ws::WsConfig;
+///
+/// let config = WsConfig { max_message_len: 64 << 20, ..WsConfig::default() };
+/// assert_eq!(config.frame_limit(), 64 << 20);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
+pub struct WsConfig {
+    /// The TCP connections below.
+    pub tcp: TcpConfig,
+    /// The longest message in either direction, in bytes, and the longest that comes out of a compressed one. Default: 1 MiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub max_message_len: usize,
+    /// The longest frame that is received, in bytes. Default: that of a message.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub max_frame_len: Option<usize>,
+    /// Into how many fragments a message may be cut that is received. Default: one for each 16 bytes of the longest
+    /// message, and at least 1 024.
+    pub max_fragments: Option<usize>,
+    /// The longest head of a handshake, request or response, in bytes. Default: 32 KiB.
+    #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
+    pub max_head_len: usize,
+    /// Offers compression as a client, and accepts it as a server. Default: on.
+    pub deflate: Option<DeflateConfig>,
+    /// What messages are sent as that come without a kind. Default: binary.
+    pub send_as: SendAs,
+    /// After how long a silence the peer is asked by a ping whether it is still there. Default: 60 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
+    pub ping_interval: Option<Duration>,
+    /// After how long a silence the peer is given up, rounded up to whole ping intervals. Default: 120 s.
+    ///
+    /// It is looked at while somebody receives.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
+    pub idle_timeout: Option<Duration>,
+    /// How many pings of the peer a second are answered; a peer that sends more is closed with code 1008. Default: 100.
+    pub max_pings_per_second: u32,
+    /// How long a client waits for the response to its handshake. Default: 10 s.
+    ///
+    /// A server's handshakes have the deadline of [`Limits`](net_core::Limits).
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub handshake_timeout: Duration,
+    /// How long a peer that broke the protocol has to end the connection, once it was told why. Default: 1 s.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub close_timeout: Duration,
+    /// How many redirects a client follows. Default: 0, which gives an error.
+    pub max_redirects: u32,
+}
+
+impl Default for WsConfig {
+    fn default() -> Self {
+        Self {
+            tcp: TcpConfig::default(),
+            max_message_len: 1 << 20,
+            max_frame_len: None,
+            max_fragments: None,
+            max_head_len: 32 * 1024,
+            deflate: Some(DeflateConfig::default()),
+            send_as: SendAs::default(),
+            ping_interval: Some(Duration::from_secs(60)),
+            idle_timeout: Some(Duration::from_secs(120)),
+            max_pings_per_second: 100,
+            handshake_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(1),
+            max_redirects: 0,
+        }
+    }
+}
+
+impl WsConfig {
+    /// Returns the longest frame that is received, in bytes.
+    pub fn frame_limit(&self) -> usize {
+        self.max_frame_len.unwrap_or(self.max_message_len)
+    }
+
+    /// Returns into how many fragments a message may be cut that is received.
+    pub fn fragment_limit(&self) -> usize {
+        self.max_fragments.unwrap_or((self.max_message_len / 16).max(1024))
+    }
+
+    /// Checks what its types do not exclude.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+        let zero = |duration: Option<Duration>| duration.is_some_and(|duration| duration.is_zero());
+        let fault = if zero(self.ping_interval) || zero(self.idle_timeout) {
+            Some("an interval of no time")
+        } else if self.max_pings_per_second == 0 {
+            Some("a peer must be allowed to ping")
+        } else {
+            self.deflate.as_ref().and_then(DeflateConfig::fault)
+        };
+        fault.map_or(Ok(()), |fault| Err(Error::new(ErrorKind::InvalidConfig, operation).because(fault)))
+    }
+}

@@ -1,0 +1,186 @@
+//! The client's side of the handshake.
+
+use std::io::{self, Read, Write};
+
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use net_core::{Address, Connection, Error, ErrorKind, Host, Result, Scheme};
+use net_tcp::stream::{ByteStream, ReadHalf, WriteHalf};
+use tokio::io::AsyncWriteExt;
+use tungstenite::{
+    error::Error as Broken,
+    handshake::{
+        HandshakeError,
+        client::{ClientHandshake, generate_key},
+    },
+};
+
+use super::{HttpHead, read_head, server::connection, values};
+use crate::{Role, WsConfig, WsInfo, WsReceiver, WsSender, deflate::Offered};
+
+/// What a client asks with.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asks {
+    pub(crate) protocols: Vec<Box<str>>,
+    pub(crate) headers: HeaderMap,
+}
+
+/// What a server says to a request.
+pub(crate) enum Said {
+    Connected(Connection<WsSender<WriteHalf>, WsReceiver<ReadHalf>>),
+    /// Ask there instead.
+    Redirected(Box<str>),
+}
+
+/// Takes the client's part in a handshake over `stream`, which leads to `to`.
+pub(crate) async fn ask(
+    mut stream: ByteStream,
+    to: &Address,
+    config: &WsConfig,
+    asks: &Asks,
+) -> Result<Said> {
+    let failed = |error: Error| error.at(to);
+    let offered = config.deflate.map(Offered::new);
+    let request = request(to, asks, offered)
+        .map_err(|error| failed(Error::new(ErrorKind::InvalidAddress, "connect").because(error)))?;
+    // tungstenite speaks to memory: what it writes goes out here, and what it reads is a head that has arrived whole.
+    let memory = Exchange::default();
+    let started = ClientHandshake::start(memory, request, None)
+        .map_err(|broken| failed(Error::new(ErrorKind::InvalidConfig, "connect").because(broken)))?;
+    let mut asked = match started.handshake() {
+        Err(HandshakeError::Interrupted(asked)) => asked,
+        Err(HandshakeError::Failure(broken)) => {
+            return Err(failed(Error::new(ErrorKind::Protocol, "connect").because(broken)));
+        }
+        Ok(_) => return Err(failed(Error::new(ErrorKind::Protocol, "connect"))),
+    };
+    let wire = std::mem::take(&mut asked.get_mut().get_mut().written);
+    let io_failed = |error| failed(Error::from_io(error, "connect"));
+    stream.write_all(&wire).await.map_err(io_failed)?;
+    stream.flush().await.map_err(io_failed)?;
+    let HttpHead { head, rest } =
+        read_head(&mut stream, config.max_head_len, "connect").await.map_err(failed)?;
+    asked.get_mut().get_mut().arrived = head;
+    let response = match asked.handshake() {
+        Ok((_, response)) => response,
+        Err(HandshakeError::Failure(Broken::Http(response))) => {
+            let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
+            return match location {
+                Some(location) if response.status().is_redirection() => Ok(Said::Redirected(location.into())),
+                _ => Err(failed(refused(response.status()))),
+            };
+        }
+        Err(HandshakeError::Failure(broken)) => {
+            return Err(failed(Error::new(ErrorKind::Protocol, "connect").because(broken)));
+        }
+        Err(HandshakeError::Interrupted(_)) => {
+            let cut = "the head of the response is none";
+            return Err(failed(Error::new(ErrorKind::Protocol, "connect").because(cut)));
+        }
+    };
+    let headers = response.headers();
+    let mut answered = values(headers, header::SEC_WEBSOCKET_EXTENSIONS.as_str()).peekable();
+    let agreed = match offered {
+        Some(offered) => offered.agree(answered),
+        None if answered.peek().is_some() => Err("the server answers an extension that was not offered"),
+        None => Ok(None),
+    };
+    let agreed = agreed.map_err(|wrong| failed(Error::new(ErrorKind::Protocol, "connect").because(wrong)))?;
+    let protocol = values(headers, header::SEC_WEBSOCKET_PROTOCOL.as_str()).next();
+    let told = WsInfo::new(target(to), headers, protocol, agreed);
+    let (reading, writing, info) = stream.into_split();
+    Ok(Said::Connected(connection(
+        (reading, writing),
+        Role::Client,
+        config,
+        agreed,
+        info.with_details(told),
+        rest,
+        |mut writing| writing.abort(),
+    )))
+}
+
+/// The server answered with another status than 101.
+pub(crate) fn refused(status: StatusCode) -> Error {
+    let kind = match status {
+        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => ErrorKind::Unauthenticated,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => ErrorKind::Overloaded,
+        _ => ErrorKind::Rejected,
+    };
+    Error::new(kind, "connect").because(format!("the server answered {status}"))
+}
+
+/// Returns path and query of an address.
+fn target(to: &Address) -> &str {
+    if to.path().is_empty() { "/" } else { to.path() }
+}
+
+/// Returns host and port as they stand in a header; the port is left out where it is the scheme's.
+pub(crate) fn authority(to: &Address, always_port: bool) -> String {
+    let host = match to.host() {
+        Host::Any => "localhost".to_owned(),
+        // A scope means something to this machine alone.
+        Host::V6(ip, _) => format!("[{ip}]"),
+        host => host.to_string(),
+    };
+    match to.port() {
+        Some(port) if always_port || Some(port) != to.scheme().default_port() => format!("{host}:{port}"),
+        _ => host,
+    }
+}
+
+fn request(to: &Address, asks: &Asks, offered: Option<Offered>) -> Result<Request<()>, http::Error> {
+    let scheme = if to.scheme().is_over_tls() { Scheme::Wss } else { Scheme::Ws };
+    let authority = authority(to, false);
+    let path = target(to);
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let mut request = Request::builder()
+        .uri(format!("{scheme}://{authority}{slash}{path}"))
+        .header(header::HOST, authority)
+        .header(header::CONNECTION, "Upgrade")
+        .header(header::UPGRADE, "websocket")
+        .header(header::SEC_WEBSOCKET_VERSION, "13")
+        .header(header::SEC_WEBSOCKET_KEY, generate_key());
+    if !asks.protocols.is_empty() {
+        request = request.header(header::SEC_WEBSOCKET_PROTOCOL, asks.protocols.join(", "));
+    }
+    if let Some(offered) = offered {
+        request = request.header(header::SEC_WEBSOCKET_EXTENSIONS, offered.header());
+    }
+    let mut request = request.body(())?;
+    for (name, value) in &asks.headers {
+        // `Host` and `Origin` are the caller's to set; the rest of the handshake is not.
+        request.headers_mut().insert(name.clone(), HeaderValue::clone(value));
+    }
+    Ok(request)
+}
+
+/// Where tungstenite writes to and reads from.
+#[derive(Debug, Default)]
+struct Exchange {
+    written: Vec<u8>,
+    arrived: BytesMut,
+}
+
+impl Read for Exchange {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.arrived.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = into.len().min(self.arrived.len());
+        let piece = self.arrived.split_to(count);
+        into.iter_mut().zip(&piece).for_each(|(to, from)| *to = *from);
+        Ok(count)
+    }
+}
+
+impl Write for Exchange {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

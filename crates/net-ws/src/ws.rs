@@ -1,0 +1,291 @@
+//! Messages over WebSocket.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use net_core::{Address, Connection, Error, ErrorKind, Guarantees, Result, Scheme, Transport};
+use net_tcp::stream::{Connector, Resolve, StreamSource, bind_many};
+use tokio::time::timeout;
+
+use crate::{
+    OriginPolicy, Proxy, Upgrade, WsConfig, WsListener, WsReceiver, WsSender,
+    handshake::{
+        client::{Asks, Said, ask},
+        server::Answers,
+    },
+};
+
+/// Carries messages over WebSocket, at addresses such as `ws://host:port/path`; with the feature `tls` and settings for it,
+/// over TLS at `wss://host:port/path`.
+///
+/// A message is a binary message unless [`WsConfig::send_as`] says otherwise; received are both kinds. Text, fragments, pings
+/// and close codes are methods of [`WsSender`] and [`WsReceiver`]; what the handshake told is [`WsInfo`](crate::WsInfo).
+///
+/// A listener serves every path, and lets pages of its own host alone connect.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport};
+/// use net_ws::Ws;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let ws = Ws::default();
+/// let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
+/// let (near, far) = tokio::join!(ws.connect(listener.local()), listener.accept());
+/// let (mut near, mut far) = (near?, far?);
+/// near.send("hello").await?;
+/// assert_eq!(far.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Ws {
+    config: Arc<WsConfig>,
+    connector: Connector,
+    answers: Arc<Answers>,
+    asks: Asks,
+    proxy: Option<Proxy>,
+    #[cfg(feature = "tls")]
+    server_tls: Option<net_core::tls::ServerTls>,
+}
+
+impl Default for Ws {
+    fn default() -> Self {
+        Self::new(WsConfig::default())
+    }
+}
+
+impl Ws {
+    /// Creates a transport with these settings.
+    pub fn new(config: WsConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+            connector: Connector::new(config.tcp),
+            answers: Arc::default(),
+            asks: Asks::default(),
+            proxy: None,
+            #[cfg(feature = "tls")]
+            server_tls: None,
+        }
+    }
+
+    /// Resolves names by `resolver` instead of the system's.
+    #[must_use]
+    pub fn with_resolver(mut self, resolver: Arc<dyn Resolve>) -> Self {
+        self.connector = self.connector.with_resolver(resolver);
+        self
+    }
+
+    /// Connects with TLS at addresses such as `wss://host`; the host is the name that is sent and verified.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_client_tls(mut self, tls: net_core::tls::ClientTls) -> Self {
+        self.connector = self.connector.with_client_tls(tls);
+        self
+    }
+
+    /// Listens with TLS at addresses such as `wss://:8443`.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_server_tls(mut self, tls: net_core::tls::ServerTls) -> Self {
+        self.server_tls = Some(tls);
+        self
+    }
+
+    /// Sets the sub-protocols: a client asks for them in this order, a server takes the first of a client's that is among
+    /// them, and none where there is none.
+    #[must_use]
+    pub fn with_protocols(mut self, protocols: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        let protocols: Vec<Box<str>> = protocols.into_iter().map(Into::into).collect();
+        Arc::make_mut(&mut self.answers).protocols.clone_from(&protocols);
+        self.asks.protocols = protocols;
+        self
+    }
+
+    /// Sets which pages may connect. Default: those of the host that they connect to.
+    #[must_use]
+    pub fn with_origins(mut self, origins: OriginPolicy) -> Self {
+        Arc::make_mut(&mut self.answers).origins = origins;
+        self
+    }
+
+    /// Adds a header to a client's requests, such as `Authorization`, `Cookie` or `Origin`; one of the same name is replaced.
+    #[must_use]
+    pub fn with_request_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.asks.headers.insert(name, value);
+        self
+    }
+
+    /// Adds a header to a server's responses.
+    #[must_use]
+    pub fn with_response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        Arc::make_mut(&mut self.answers).headers.append(name, value);
+        self
+    }
+
+    /// Has a server look at requests that are handshakes of an origin that may connect: `check` gives headers for the
+    /// response, or the status that refuses it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{HeaderMap, StatusCode};
+    /// use net_ws::Ws;
+    ///
+    /// let ws = Ws::default().with_request_check(|request| match request.uri().path() {
+    ///     "/feed" => Ok(HeaderMap::new()),
+    ///     _ => Err(StatusCode::NOT_FOUND),
+    /// });
+    /// # let _ = ws;
+    /// ```
+    #[must_use]
+    pub fn with_request_check(
+        mut self,
+        check: impl Fn(&Request<()>) -> Result<HeaderMap, StatusCode> + Send + Sync + 'static,
+    ) -> Self {
+        Arc::make_mut(&mut self.answers).check = Some(Arc::new(check));
+        self
+    }
+
+    /// Connects by way of `proxy`.
+    #[must_use]
+    pub fn with_proxy(mut self, proxy: Proxy) -> Self {
+        self.proxy = Some(proxy);
+        self
+    }
+
+    /// Returns the settings.
+    pub fn config(&self) -> &WsConfig {
+        &self.config
+    }
+
+    /// Looks at a request that an HTTP server has parsed, as a listener does.
+    ///
+    /// # Errors
+    ///
+    /// The response that refuses it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{Request, StatusCode};
+    /// use net_ws::Ws;
+    ///
+    /// let request = Request::get("/feed")
+    ///     .header("host", "example.org")
+    ///     .header("connection", "upgrade")
+    ///     .header("upgrade", "websocket")
+    ///     .header("sec-websocket-version", "13")
+    ///     .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+    ///     .body(())
+    ///     .expect("a request");
+    /// let upgrade = Ws::default().upgrade(&request).expect("a handshake");
+    /// assert_eq!(upgrade.response().status(), StatusCode::SWITCHING_PROTOCOLS);
+    /// assert_eq!(upgrade.response().headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    /// // Once the response is sent: upgrade.into_connection(…)
+    /// ```
+    pub fn upgrade<B>(&self, request: &Request<B>) -> Result<Upgrade, Response<()>> {
+        self.answers.accept(&self.config, request)
+    }
+
+    async fn try_connect(&self, to: &Address) -> Result<Said> {
+        let stream = match &self.proxy {
+            Some(proxy) => proxy.connect(&self.connector, to, self.config.max_head_len).await?,
+            None => self.connector.connect(to).await?,
+        };
+        ask(stream, to, &self.config, &self.asks).await
+    }
+
+    async fn bind(&self, at: &Address, n: usize) -> Result<Vec<StreamSource>> {
+        check_scheme(at, "listen")?;
+        self.config.check("listen")?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = self.server_tls.as_ref().filter(|_| at.scheme().is_over_tls()) {
+            return net_tcp::stream::bind_many_tls(at, n, &self.config.tcp, tls).await;
+        }
+        bind_many(at, n, &self.config.tcp).await
+    }
+
+    fn listener(&self, source: StreamSource) -> WsListener {
+        WsListener::new(source, self.config.clone(), self.answers.clone())
+    }
+}
+
+impl Transport for Ws {
+    type Sender = WsSender;
+    type Receiver = WsReceiver;
+    type Listener = WsListener;
+
+    fn guarantees(&self) -> Guarantees {
+        // Who has sent a Close frame discards what comes behind the peer's.
+        Guarantees { half_close: false, ..Guarantees::stream(self.config.max_message_len) }
+    }
+
+    async fn connect(&self, to: &Address) -> Result<Connection<WsSender, WsReceiver>> {
+        check_scheme(to, "connect")?;
+        self.config.check("connect")?;
+        let mut to = to.clone();
+        let mut left = self.config.max_redirects;
+        let connecting = async {
+            loop {
+                let location = match self.try_connect(&to).await? {
+                    Said::Connected(connection) => return Ok(connection),
+                    Said::Redirected(location) => location,
+                };
+                left = left.checked_sub(1).ok_or_else(|| {
+                    let further = format!("the server redirects to {location:?}: max_redirects is reached");
+                    Error::new(ErrorKind::Rejected, "connect").at(&to).because(further)
+                })?;
+                to = redirected(&to, &location)?;
+            }
+        };
+        let limit = self.config.tcp.connect_timeout.saturating_add(self.config.handshake_timeout);
+        let limit = limit.saturating_mul(self.config.max_redirects.saturating_add(1));
+        timeout(limit, connecting).await.unwrap_or_else(|_| {
+            let silent = "the server did not finish the WebSocket handshake in time";
+            Err(Error::new(ErrorKind::TimedOut, "connect").because(silent))
+        })
+    }
+
+    async fn listen(&self, at: &Address) -> Result<WsListener> {
+        let mut sources = self.bind(at, 1).await?;
+        let source = sources.pop().ok_or_else(|| Error::new(ErrorKind::Unsupported, "listen").at(at))?;
+        Ok(self.listener(source))
+    }
+
+    async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<WsListener>> {
+        Ok(self.bind(at, n).await?.into_iter().map(|source| self.listener(source)).collect())
+    }
+}
+
+fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
+    match address.scheme() {
+        Scheme::Ws | Scheme::Wss => Ok(()),
+        _ => Err(Error::new(ErrorKind::InvalidAddress, operation).at(address)),
+    }
+}
+
+/// Returns where `from` redirects to: a path on the same host, or somewhere else, but never from TLS to clear text.
+fn redirected(from: &Address, location: &str) -> Result<Address> {
+    let wrong = |why: &'static str| Error::new(ErrorKind::Rejected, "connect").at(from).because(why);
+    let to: Address = if location.starts_with('/') && !location.starts_with("//") {
+        let bare = from.to_string();
+        let authority = bare.strip_suffix(from.path()).unwrap_or(&bare);
+        format!("{authority}{location}").parse()?
+    } else {
+        let location = match location.split_once("://") {
+            Some(("http", rest)) => format!("ws://{rest}"),
+            Some(("https", rest)) => format!("wss://{rest}"),
+            Some(_) => location.to_owned(),
+            None => return Err(wrong("the server redirects to what is no address")),
+        };
+        location.parse()?
+    };
+    check_scheme(&to, "connect")?;
+    if from.scheme().is_over_tls() && !to.scheme().is_over_tls() {
+        return Err(wrong("the server redirects from TLS to clear text"));
+    }
+    Ok(to)
+}
