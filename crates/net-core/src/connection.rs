@@ -216,7 +216,7 @@ mod tests {
         let (near, _far) = crate::memory::pair();
         let info = near.info.with_details("below").with_details(7_u8);
         assert_eq!(info.details::<&str>(), Some(&"below"));
-        assert_eq!(info.clone().details::<u8>(), Some(&7));
+        assert_eq!(info.details::<u8>(), Some(&7));
         assert_eq!(info.details::<u16>(), None);
     }
 

@@ -1,5 +1,4 @@
-//! Messages over a byte stream: the one adapter of TCP, TLS, Unix-domain sockets and QUIC streams, and the buffers that
-//! other receivers and senders of byte streams are made of.
+//! Messages over a byte stream: the one adapter of TCP, TLS, Unix-domain sockets and QUIC streams, and what it is made of.
 
 use std::io;
 

@@ -21,6 +21,8 @@
 //! # }
 //! ```
 
+pub use crate::config::TcpConfig;
+
 mod accept;
 mod bind;
 mod bytes;

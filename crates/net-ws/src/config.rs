@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use net_core::{Error, ErrorKind, Result};
-use net_tcp::TcpConfig;
+use net_tcp::stream::TcpConfig;
 
 use crate::{DeflateConfig, SendAs};
 
@@ -74,8 +74,8 @@ impl Default for WsConfig {
             max_head_len: 32 * 1024,
             deflate: Some(DeflateConfig::default()),
             send_as: SendAs::default(),
-            ping_interval: Some(Duration::from_secs(60)),
-            idle_timeout: Some(Duration::from_secs(120)),
+            ping_interval: Some(Duration::from_mins(1)),
+            idle_timeout: Some(Duration::from_mins(2)),
             max_pings_per_second: 100,
             handshake_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(1),
@@ -92,7 +92,7 @@ impl WsConfig {
 
     /// Returns into how many fragments a message may be cut that is received.
     pub fn fragment_limit(&self) -> usize {
-        self.max_fragments.unwrap_or((self.max_message_len / 16).max(1024))
+        self.max_fragments.unwrap_or_else(|| (self.max_message_len / 16).max(1024))
     }
 
     /// Checks what its types do not exclude.

@@ -151,7 +151,7 @@ impl Decoder {
     pub(crate) fn peek<'i>(&mut self, input: &'i mut ReadBuffer) -> Option<(Kind, &'i [u8])> {
         let rest = input.unread_mut();
         if self.shown == 0 {
-            if self.front.is_some() || self.begun.is_some() {
+            if self.front.is_some() || self.begun.is_some() || self.wrong.is_some() {
                 return None;
             }
             let plain = Plain::find(rest, self.masked)?;

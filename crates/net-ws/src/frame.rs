@@ -23,6 +23,10 @@ const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const RSV: u8 = 0x70;
 const MASK: u8 = 0x80;
+/// The length stands in two bytes of its own.
+const MEDIUM: u8 = 126;
+/// The length stands in eight bytes of its own.
+const LONG: u8 = 127;
 const TEXT: u8 = 0x1;
 const BINARY: u8 = 0x2;
 /// The longest payload of a control frame.
@@ -118,24 +122,25 @@ impl Head {
             return Err(ProtocolError::LongControl);
         }
         let key_at = 2 + match short {
-            126 => 2,
-            127 => 8,
+            MEDIUM => 2,
+            LONG => 8,
             _ => 0,
         };
         let len = key_at + if masked { 4 } else { 0 };
         let Some(rest) = input.get(2..len) else { return Ok(Parsed::Missing(len - input.len())) };
         // "The minimal number of bytes MUST be used to encode the length." Source: RFC 6455 §5.2.
-        let (payload_len, rest) = match (short, rest) {
-            (126, &[a, b, ref rest @ ..]) => (u64::from(u16::from_be_bytes([a, b])), rest),
-            (127, &[a, b, c, d, e, f, g, h, ref rest @ ..]) => {
-                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), rest)
-            }
-            (short, rest) => (u64::from(short), rest),
-        };
+        let long = || Some((u64::from_be_bytes(*rest.first_chunk()?), rest.get(8..)?));
+        let medium = || Some((u64::from(u16::from_be_bytes(*rest.first_chunk()?)), rest.get(2..)?));
+        let (payload_len, rest) = match short {
+            MEDIUM => medium(),
+            LONG => long(),
+            _ => None,
+        }
+        .unwrap_or_else(|| (short.into(), rest));
         let minimal = match short {
-            126 => payload_len > 125,
+            MEDIUM => payload_len > 125,
             // "the most significant bit MUST be 0".
-            127 => payload_len > u64::from(u16::MAX) && payload_len >> 63 == 0,
+            LONG => payload_len > u64::from(u16::MAX) && payload_len >> 63 == 0,
             _ => true,
         };
         if !minimal {
@@ -157,10 +162,10 @@ impl Head {
             len @ ..=125 => out.put_slice(&[first, mask | len as u8]),
             len @ 126..=0xFFFF => {
                 let [a, b] = (len as u16).to_be_bytes();
-                out.put_slice(&[first, mask | 126, a, b]);
+                out.put_slice(&[first, mask | MEDIUM, a, b]);
             }
             len => {
-                out.put_slice(&[first, mask | 127]);
+                out.put_slice(&[first, mask | LONG]);
                 out.put_u64(len);
             }
         }
@@ -195,8 +200,8 @@ impl Plain {
             return None;
         }
         let (payload_len, rest) = match second & !MASK {
-            127 => return None,
-            126 => {
+            LONG => return None,
+            MEDIUM => {
                 let (&len, rest) = rest.split_first_chunk()?;
                 let len = u16::from_be_bytes(len);
                 if len < 126 {

@@ -69,6 +69,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[allow(clippy::struct_excessive_bools, reason = "independent of one another")]
 pub struct WsReceiver<R = ReadHalf, W: AsyncWrite + Unpin = WriteHalf> {
     io: R,
     link: Arc<Link<W>>,
@@ -419,6 +420,7 @@ where
         }
         let (kind, message) = self.decoder.peek(&mut self.input)?;
         self.gave = true;
+        // What `given` does, which would borrow all of it.
         if self.kind != kind {
             self.kind = kind;
             self.link.received(kind);

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use net_core::{Error, ErrorKind, GoAwayReason, Result, Sender, frame::FrameError, framed::WriteQueue};
 use net_tcp::stream::WriteHalf;
 use tokio::io::AsyncWrite;
@@ -17,9 +17,13 @@ use crate::{
     CloseCode, CloseFrame, Fragment, Kind, SendAs, WsConfig, WsMessage,
     decode::Role,
     deflate::{Compressor, DeflateInfo},
-    frame::{Head, Key, MAX_CONTROL_LEN, Opcode, apply},
+    frame::{Head, MAX_CONTROL_LEN, Opcode},
     link::{Link, put},
 };
+
+mod frames;
+
+use frames::{append, is_text};
 
 /// Sends messages over WebSocket.
 ///
@@ -52,6 +56,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
+#[allow(clippy::struct_excessive_bools, reason = "independent of one another")]
 pub struct WsSender<W: AsyncWrite + Unpin = WriteHalf> {
     link: Arc<Link<W>>,
     queue: WriteQueue,
@@ -273,13 +278,11 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
     #[allow(clippy::inline_always, reason = "it is the path of every message")]
     fn kind_of(&self, head: &[u8], body: &[u8]) -> (Kind, bool) {
         match self.send_as {
-            SendAs::Binary => (Kind::Binary, true),
             SendAs::Text => (Kind::Text, false),
-            SendAs::Received => match self.link.last_received() {
-                Kind::Binary => (Kind::Binary, true),
-                Kind::Text if is_text(head, body) => (Kind::Text, true),
-                Kind::Text => (Kind::Binary, true),
-            },
+            SendAs::Received if self.link.last_received() == Kind::Text && is_text(head, body) => {
+                (Kind::Text, true)
+            }
+            SendAs::Binary | SendAs::Received => (Kind::Binary, true),
         }
     }
 
@@ -381,27 +384,6 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         self.queue.clear();
         Error::from_io(error, "send")
     }
-}
-
-/// Appends a frame whose payload is `head` + `body`, masked where this side `masks`.
-fn append(out: &mut BytesMut, masks: bool, frame: Head, head: &[u8], body: &[u8]) {
-    let key = masks.then(Key::random);
-    Head { key, payload_len: (head.len() + body.len()) as u64, ..frame }.encode(out);
-    let at = out.len();
-    out.extend_from_slice(head);
-    out.extend_from_slice(body);
-    if let (Some(key), Some(payload)) = (key, out.get_mut(at..)) {
-        apply(key, payload);
-    }
-}
-
-/// Tells whether `head` + `body` is UTF-8.
-fn is_text(head: &[u8], body: &[u8]) -> bool {
-    if head.is_empty() {
-        return str::from_utf8(body).is_ok();
-    }
-    let mut utf8 = crate::utf8::Utf8::default();
-    utf8.feed(head).and_then(|()| utf8.feed(body)).and_then(|()| utf8.finish()).is_ok()
 }
 
 #[cold]

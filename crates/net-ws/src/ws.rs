@@ -243,7 +243,8 @@ impl Transport for Ws {
         };
         let limit = self.config.tcp.connect_timeout.saturating_add(self.config.handshake_timeout);
         let limit = limit.saturating_mul(self.config.max_redirects.saturating_add(1));
-        timeout(limit, connecting).await.unwrap_or_else(|_| {
+        // Boxed, so that whoever connects stays small.
+        timeout(limit, Box::pin(connecting)).await.unwrap_or_else(|_| {
             let silent = "the server did not finish the WebSocket handshake in time";
             Err(Error::new(ErrorKind::TimedOut, "connect").because(silent))
         })

@@ -3,7 +3,7 @@
 mod rig;
 
 use net_core::{Transport, testing::laws::conformance};
-use net_tcp::TcpConfig;
+use net_tcp::stream::TcpConfig;
 use net_ws::{DeflateConfig, DeflateMemory, SendAs, Ws, WsConfig};
 use rig::at;
 

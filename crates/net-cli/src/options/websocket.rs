@@ -43,7 +43,7 @@ pub(crate) struct WsBoth {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "WebSocket (ws://, wss://)")]
 pub(crate) struct WsServer {
-    /// Pages that may connect, such as https://example.org, or any [default: those of the server's own host]
+    /// Pages that may connect, such as `https://example.org`, or `any` [default: those of the server's own host]
     #[arg(long, value_name = "ORIGIN|any")]
     origin: Vec<String>,
 }

@@ -25,6 +25,7 @@ pub struct DeflateInfo {
 
 /// The parameters of one offer, or of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::option_option, reason = "absent, without a value, with one: three cases of the RFC")]
 struct Parameters {
     server_no_takeover: bool,
     client_no_takeover: bool,

@@ -26,6 +26,7 @@ pub(crate) struct Asks {
 }
 
 /// What a server says to a request.
+#[allow(clippy::large_enum_variant, reason = "once a connection, and most say this")]
 pub(crate) enum Said {
     Connected(Connection<WsSender<WriteHalf>, WsReceiver<ReadHalf>>),
     /// Ask there instead.

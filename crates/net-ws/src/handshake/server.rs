@@ -241,9 +241,7 @@ fn refusal(broken: &Broken) -> Response<()> {
             | Violation::MissingUpgradeWebSocketHeader
             | Violation::MissingSecWebSocketVersionHeader,
         ) => StatusCode::UPGRADE_REQUIRED,
-        Broken::Protocol(Violation::HttparseError(httparse::Error::TooManyHeaders)) => {
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-        }
+        Broken::Capacity(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     })
 }

@@ -1,0 +1,236 @@
+//! The handshake: what is asked, what is answered, and by which ways a client goes.
+
+mod rig;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use net_core::{Address, ErrorKind, Info, Listener, Transport};
+use net_ws::{Proxy, Ws, WsConfig, WsInfo};
+use rig::{at, echo, raw::request, socket, soon};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    net::{TcpListener, TcpStream},
+};
+
+async fn serve(ws: &Ws) -> Address {
+    let listener = ws.listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    echo(listener);
+    to
+}
+
+/// Reads a request's head.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("a request"));
+    }
+    String::from_utf8(head).expect("text")
+}
+
+/// Answers each request with `response`.
+async fn answering(response: String) -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}", listener.local_addr().expect("bound")));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            head(&mut stream).await;
+            stream.write_all(response.as_bytes()).await.expect("sent");
+        }
+    });
+    to
+}
+
+#[tokio::test]
+async fn w2_the_first_sub_protocol_of_the_client_that_is_served_is_taken() {
+    let server = Ws::default().with_protocols(["chat", "feed"]);
+    let mut listener = server.listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let client = Ws::default().with_protocols(["other", "feed", "chat"]);
+    let (near, far) = tokio::join!(client.connect(&to), listener.accept());
+    for connection in [near.expect("connected"), far.expect("accepted")] {
+        assert_eq!(connection.info.details::<WsInfo>().expect("told").protocol(), Some("feed"));
+    }
+    // A server that takes none of those asked for is refused, as browsers do.
+    let plain = Ws::default();
+    let mut listener = plain.listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let (near, _far) = tokio::join!(client.connect(&to), listener.accept());
+    assert_eq!(near.expect_err("none").kind(), ErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn w2_headers_query_and_refusals_are_the_applications() {
+    let server = Ws::default()
+        .with_response_header(HeaderName::from_static("x-server"), HeaderValue::from_static("net"))
+        .with_request_check(|request| {
+            if request.headers().get("authorization").is_none() {
+                return Err(StatusCode::UNAUTHORIZED);
+            }
+            let mut headers = HeaderMap::new();
+            headers.insert("x-path", request.uri().path().parse().expect("a value"));
+            Ok(headers)
+        });
+    let mut listener = server.listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let to: Address = at(&format!("{}/deep/er?a=1&b=%20", listener.local()));
+    let bare = Ws::default();
+    let (near, ()) = tokio::join!(bare.connect(&to), async {
+        // It gives nothing, but makes the handshake run.
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(100), listener.accept()).await;
+    });
+    assert_eq!(near.expect_err("401").kind(), ErrorKind::Unauthenticated);
+    let client = Ws::default()
+        .with_request_header(HeaderName::from_static("authorization"), HeaderValue::from_static("Bearer x"));
+    let (near, far) = tokio::join!(client.connect(&to), listener.accept());
+    let (near, far) = (near.expect("connected"), far.expect("accepted"));
+    let told = near.info.details::<WsInfo>().expect("told");
+    assert_eq!(told.header("x-server"), Some(&b"net"[..]));
+    assert_eq!(told.header("x-path"), Some(&b"/deep/er"[..]));
+    let told = far.info.details::<WsInfo>().expect("told");
+    assert_eq!((told.path(), told.query()), ("/deep/er", Some("a=1&b=%20")));
+    assert_eq!(told.header("authorization"), Some(&b"Bearer x"[..]));
+    assert!(told.header("sec-websocket-key").is_none());
+    assert!(!format!("{told:?}").contains("Bearer"), "no secrets in logs");
+}
+
+#[tokio::test]
+async fn w2_redirects_are_refused_or_followed_by_choice_and_never_out_of_tls() {
+    let to = serve(&Ws::default()).await;
+    let moved = |location: &str| format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\n\r\n");
+    let port = socket(&to).port();
+    for location in [to.to_string(), format!("http://127.0.0.1:{port}/x")] {
+        let first = answering(moved(&location)).await;
+        let error = Ws::default().connect(&first).await.expect_err("a redirect");
+        assert_eq!(error.kind(), ErrorKind::Rejected);
+        let follows = Ws::new(WsConfig { max_redirects: 1, ..WsConfig::default() });
+        let mut near = follows.connect(&first).await.expect("connected");
+        near.send("there").await.expect("sent");
+        assert_eq!(soon("the answer", near.recv()).await.expect("received").as_deref(), Some(&b"there"[..]));
+        // A chain longer than allowed.
+        let chain = answering(moved(&first.to_string())).await;
+        assert_eq!(follows.connect(&chain).await.expect_err("two").kind(), ErrorKind::Rejected);
+    }
+    // A path on the same host, for ever.
+    let circle = answering(moved("/again")).await;
+    let follows = Ws::new(WsConfig { max_redirects: 5, ..WsConfig::default() });
+    assert_eq!(follows.connect(&circle).await.expect_err("a circle").kind(), ErrorKind::Rejected);
+}
+
+#[tokio::test]
+async fn d7_a_server_that_answers_anything_else_is_an_error_that_says_what() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned();
+    let error = Ws::default().connect(&answering(ok).await).await.expect_err("no WebSocket");
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.report().contains("200"), "{}", error.report());
+    let wrong = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n";
+    let error = Ws::default().connect(&answering(wrong.to_owned()).await).await.expect_err("another key");
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    let long = format!("HTTP/1.1 101 X\r\nX-Long: {}\r\n\r\n", "x".repeat(100_000));
+    let error = Ws::default().connect(&answering(long).await).await.expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::MessageTooLong);
+    let busy = "HTTP/1.1 503 Service Unavailable\r\n\r\n".to_owned();
+    let error = Ws::default().connect(&answering(busy).await).await.expect_err("busy");
+    assert!(error.is_retryable());
+}
+
+#[tokio::test]
+async fn a3_a_server_that_says_nothing_is_given_up() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}", silent.local_addr().expect("bound")));
+    let tcp = net_tcp::TcpConfig {
+        connect_timeout: std::time::Duration::from_millis(50),
+        ..net_tcp::TcpConfig::default()
+    };
+    let config =
+        WsConfig { tcp, handshake_timeout: std::time::Duration::from_millis(50), ..WsConfig::default() };
+    let error = soon("patience to end", Ws::new(config).connect(&to)).await.expect_err("silence");
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+/// A proxy that asks for a password and connects wherever it is told.
+async fn proxy() -> Address {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("http://{}", listener.local_addr().expect("bound")));
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let head = head(&mut client).await;
+                let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
+                let target = target.expect("CONNECT").to_owned();
+                assert!(head.contains(&format!("Host: {target}\r\n")), "{head}");
+                if !head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
+                    let refused = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
+                    return client.write_all(refused.as_bytes()).await.expect("sent");
+                }
+                let mut server = TcpStream::connect(target).await.expect("connected");
+                client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.expect("sent");
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    to
+}
+
+#[tokio::test]
+async fn w2_a_client_goes_by_way_of_a_proxy() {
+    let to = serve(&Ws::default()).await;
+    let proxy = Proxy::new(proxy().await).expect("http");
+    let refused = Ws::default().with_proxy(proxy.clone()).connect(&to).await.expect_err("no password");
+    assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
+    let client = Ws::default().with_proxy(proxy.with_basic_auth("user", "secret"));
+    let mut near = client.connect(&to).await.expect("connected");
+    near.send("by way of another").await.expect("sent");
+    let answer = soon("the answer", near.recv()).await.expect("received");
+    assert_eq!(answer.as_deref(), Some(&b"by way of another"[..]));
+    assert!(Proxy::new(at("ws://127.0.0.1:1")).is_err());
+}
+
+#[tokio::test]
+async fn w1_a_request_that_an_http_server_has_parsed_becomes_a_connection() {
+    // What an HTTP server does: it parses the request, asks for the response, sends it, and hands the stream over.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}/chat", listener.local_addr().expect("bound")));
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.expect("accepted");
+        let head = head(&mut stream).await;
+        let mut request = http::Request::get("/chat");
+        for line in head.lines().skip(1).filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(": ").expect("a header");
+            request = request.header(name, value);
+        }
+        let upgrade = Ws::default().upgrade(&request.body("any body").expect("a request")).expect("a handshake");
+        let mut response = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
+        for (name, value) in upgrade.response().headers() {
+            response.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
+        }
+        response.push_str("\r\n");
+        stream.write_all(response.as_bytes()).await.expect("sent");
+        let info = Info::new(at("ws://127.0.0.1:1"), at("ws://127.0.0.1:2"));
+        upgrade.into_connection(stream.into_split(), info, bytes::BytesMut::new(), drop)
+    };
+    let client = Ws::default();
+    let (near, mut far) = tokio::join!(client.connect(&to), serving);
+    let mut near = near.expect("connected");
+    near.tx.send_message("hello").await.expect("sent");
+    assert_eq!(soon("it", far.rx.recv_message()).await.expect("received"), Some("hello".into()));
+    assert_eq!(far.info.details::<WsInfo>().expect("told").path(), "/chat");
+    far.tx.send_message("and back").await.expect("sent");
+    assert_eq!(soon("it", near.rx.recv_message()).await.expect("received"), Some("and back".into()));
+}
+
+#[tokio::test]
+async fn a36_a_handshake_that_runs_as_the_listener_closes_is_finished() {
+    let ws = Ws::default();
+    let mut listener = ws.listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let mut stream = TcpStream::connect(socket(listener.local())).await.expect("connected");
+    listener.close();
+    let accepting = async { listener.accept().await };
+    let asking = async {
+        stream.write_all(request("").as_bytes()).await.expect("sent");
+        head(&mut stream).await
+    };
+    let (accepted, response) = tokio::join!(soon("the connection", accepting), soon("a response", asking));
+    accepted.expect("a connection");
+    assert!(response.starts_with("HTTP/1.1 101"));
+    assert_eq!(listener.accept().await.expect_err("closed").kind(), ErrorKind::Closed);
+}

@@ -1,0 +1,105 @@
+//! A peer that writes bytes of its own: whatever a test wants a server to see.
+
+use std::{io, time::Duration};
+
+use net_core::Address;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{socket, soon};
+
+/// A client that has made its handshake by hand.
+pub(crate) struct RawClient(pub(crate) TcpStream);
+
+/// A frame as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RawFrame {
+    pub(crate) first: u8,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl RawFrame {
+    /// Returns the code of a Close frame.
+    pub(crate) fn close_code(&self) -> Option<u16> {
+        (self.first == 0x88).then(|| u16::from_be_bytes([self.payload[0], self.payload[1]]))
+    }
+}
+
+impl RawClient {
+    /// Connects; `headers` stand behind those of the handshake, each with its end.
+    pub(crate) async fn connect(to: &Address, headers: &str) -> Self {
+        let mut client = Self(TcpStream::connect(socket(to)).await.expect("connected"));
+        let head = client.ask(&request(headers)).await;
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        client
+    }
+
+    /// Sends a request and returns the head of the response.
+    pub(crate) async fn ask(&mut self, request: &str) -> String {
+        self.0.write_all(request.as_bytes()).await.expect("sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon("a response", self.0.read_u8()).await.expect("a response"));
+        }
+        String::from_utf8(head).expect("text")
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.expect("sent");
+    }
+
+    /// Returns the next frame, none of which is longer than 64 KiB here.
+    pub(crate) async fn frame(&mut self) -> io::Result<RawFrame> {
+        soon("a frame", async {
+            let first = self.0.read_u8().await?;
+            let len = match self.0.read_u8().await? {
+                126 => self.0.read_u16().await?.into(),
+                127 => usize::try_from(self.0.read_u64().await?).expect("short"),
+                len => usize::from(len),
+            };
+            let mut payload = vec![0; len];
+            self.0.read_exact(&mut payload).await?;
+            Ok(RawFrame { first, payload })
+        })
+        .await
+    }
+
+    /// Expects a Close frame with `code` and then the end of the stream.
+    pub(crate) async fn expect_close(&mut self, code: u16) {
+        let frame = self.frame().await.expect("a Close frame");
+        assert_eq!(frame.close_code(), Some(code), "{:?}", String::from_utf8_lossy(&frame.payload));
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(10), self.0.read_to_end(&mut rest)).await;
+        assert_eq!(end.expect("the server ends it").expect("cleanly"), 0);
+    }
+}
+
+/// Returns a handshake's request.
+pub(crate) fn request(headers: &str) -> String {
+    format!(
+        "GET /raw?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+    )
+}
+
+/// Returns a masked frame.
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ ..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=0xFFFF => {
+            frame.push(0xFE);
+            frame.extend_from_slice(&(len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0xFF);
+            frame.extend_from_slice(&(len as u64).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
