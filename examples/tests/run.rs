@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
+use net_core::{Listener, Transport};
 use net_messaging::Client;
 use net_tcp::Tcp;
+use net_ws::{Ws, WsInfo, WsMessage};
 
 mod example;
 
@@ -170,6 +172,33 @@ fn s12_tcp_stats() {
         assert!(output.starts_with("round trip "), "{output}");
         assert_eq!(output.lines().count(), 6, "{output}");
     }
+}
+
+/// Asks as the suite does, in two cases.
+#[tokio::test(flavor = "multi_thread")]
+async fn autobahn_client() {
+    let mut listener =
+        Ws::default().listen(&"ws://127.0.0.1:0".parse().expect("an address")).await.expect("it listens");
+    let example = Example::start("autobahn_client", &[&listener.local().to_string(), "mine"]);
+    let asked = [
+        (("/getCaseCount", None), Some(WsMessage::from("2"))),
+        (("/runCase", Some("case=1&agent=mine")), Some(WsMessage::from("text"))),
+        (("/runCase", Some("case=2&agent=mine")), Some(WsMessage::from(vec![0xFF]))),
+        (("/updateReports", Some("agent=mine")), None),
+    ];
+    for (path, message) in asked {
+        let mut connection = listener.accept().await.expect("it connects");
+        let info = connection.info.details::<WsInfo>().expect("a handshake");
+        assert_eq!((info.path(), info.query()), path);
+        if let Some(message) = message {
+            connection.tx.send_message(message.clone()).await.expect("sent");
+            if path.0 == "/runCase" {
+                assert_eq!(connection.rx.recv_message().await.expect("an answer"), Some(message));
+            }
+        }
+        connection.close(Duration::from_secs(20)).await.expect("it closes");
+    }
+    assert_eq!(example.rest(), "2 cases\n");
 }
 
 /// A new example without a test would run nowhere.

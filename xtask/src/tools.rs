@@ -84,6 +84,15 @@ pub(crate) const AIOQUIC: Environment = Environment {
     ],
 };
 
+/// Makes environments for Python 2, as the last version that does.
+pub(crate) const VIRTUALENV: Environment = Environment {
+    name: "virtualenv",
+    pins: &["virtualenv==20.15.1", "distlib==0.4.4", "filelock==3.32.7", "platformdirs==2.6.2", "six==1.17.0"],
+};
+
+/// The cases of Autobahn|Testsuite on a quick runner.
+pub(crate) const KOSOKU: Environment = Environment { name: "kosoku", pins: &["kosoku==0.1.0"] };
+
 impl Environment {
     /// Makes the environment below cargo's target directory unless it is there with the same pins; gives its Python.
     ///
