@@ -1,5 +1,6 @@
-//! What the load generator speaks on a connection: bare TCP, or TLS by rustls, the same foreign client for every server;
-//! over either of them WebSocket.
+//! What the load generator speaks on a connection: bare TCP, or TLS by rustls, and over either of them WebSocket.
+//!
+//! It is the same foreign client for every server.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
