@@ -57,6 +57,19 @@ by itself, which agrees on TLS 1.3 with X25519MLKEM768. Handshakes are one at a 
 rate for what one client at a time gets.
 Tables, JSON and a plot are written to target/bench/tls-pinned.* or tls-unpinned.*.")]
     Tls(RunOptions),
+    /// Echo over WebSocket: cost, rate, compressed messages and idle memory beside uWebSockets and the libraries for tokio.
+    #[command(after_help = "\
+Examples:
+  bench ws --pin                           cost: server CPU per message, everything on one core
+  bench ws                                 rates and tails
+  bench ws --pin --loads 64B,idle --rounds 7 --duration 600ms
+  bench ws --pin --only net,tungstenite-batch --loads 64B/64x16
+  bench ws --quick                         half a minute to see that everything works
+  bench ws --list                          names of servers and loads
+
+uWebSockets comes as a library inside a package of Python's index, which is fetched the first time; it needs libuv and g++.
+Tables, JSON and a plot are written to target/bench/ws-pinned.* or ws-unpinned.*.")]
+    Ws(RunOptions),
     /// Echo over UDP: cost of a datagram against the loops that users would write.
     #[command(after_help = "\
 Examples:
@@ -152,6 +165,7 @@ pub fn run(options: &Options) -> io::Result<ExitCode> {
     match &options.suite {
         SuiteName::Tcp(run) => compare(&comparison::TCP, run),
         SuiteName::Tls(run) => compare(&comparison::TLS, run),
+        SuiteName::Ws(run) => compare(&comparison::WS, run),
         SuiteName::Udp(run) => compare(&comparison::UDP, run),
         SuiteName::Quic(options) => quic::run(options),
         SuiteName::Connections(options) => crowd::connections(options),
@@ -191,6 +205,12 @@ fn compare(comparison: &Comparison, options: &RunOptions) -> io::Result<ExitCode
             bar.set_message(format!("{} round {} {}", case.id, round + 1, server.title));
             bar.inc(1);
         })?;
+        let missing: Vec<_> = missing
+            .iter()
+            .map(|(server, why)| {
+                (*server, why.clone().or_else(|| Some(server.refuses(case.kind)?.to_owned())))
+            })
+            .collect();
         report.add(case, &missing, samples);
         if !options.json {
             bar.suspend(|| writeln!(out, "{}", report.last_table()))?;

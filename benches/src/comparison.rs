@@ -1,4 +1,4 @@
-//! What is compared with what: `bench tcp`, `bench tls` and `bench udp`.
+//! What is compared with what: `bench tcp`, `bench tls`, `bench ws` and `bench udp`.
 
 use crate::plan::{self, Case};
 use crate::report::Report;
@@ -46,6 +46,17 @@ pub const TLS: Comparison = Comparison {
     verdicts: targets::tls,
 };
 
+/// Echo over WebSocket, beside uWebSockets and the libraries for tokio.
+pub const WS: Comparison = Comparison {
+    name: "ws",
+    servers: &servers::WS,
+    baseline: "uws",
+    base: "uWS",
+    secure: false,
+    cases: plan::ws,
+    verdicts: targets::ws,
+};
+
 /// Echo over UDP, beside the loops that users would write.
 pub const UDP: Comparison = Comparison {
     name: "udp",
@@ -58,7 +69,7 @@ pub const UDP: Comparison = Comparison {
 };
 
 /// Every comparison.
-pub const ALL: [&Comparison; 3] = [&TCP, &TLS, &UDP];
+pub const ALL: [&Comparison; 4] = [&TCP, &TLS, &WS, &UDP];
 
 #[cfg(test)]
 mod tests {

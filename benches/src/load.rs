@@ -1,6 +1,7 @@
 //! The load generator: one process, one epoll loop, every byte that comes back verified.
 
 mod churn;
+mod compressed;
 mod datagrams;
 mod echo;
 pub(crate) mod exchange;
@@ -8,6 +9,7 @@ mod idle;
 mod link;
 mod options;
 mod pattern;
+mod websocket;
 mod wire;
 
 use std::io;
@@ -25,6 +27,9 @@ use crate::outcome::Outcome;
 pub fn run(load: &Load) -> io::Result<Outcome> {
     match load {
         Load::Echo { common, shape, duration, warm_up } => echo::run(common, shape, *duration, *warm_up),
+        Load::Compressed { common, shape, duration, warm_up } => {
+            echo::run_compressed(common, shape, *duration, *warm_up)
+        }
         Load::Datagrams { common, shape, duration, warm_up } => {
             datagrams::run(common, shape, *duration, *warm_up)
         }

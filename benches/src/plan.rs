@@ -26,6 +26,15 @@ pub enum Kind {
         /// Messages in flight on each connection.
         in_flight: usize,
     },
+    /// JSON documents echoed over WebSocket with compression, so many in flight.
+    Compressed {
+        /// Bytes, before they are compressed.
+        payload: usize,
+        /// Connections.
+        connections: usize,
+        /// Documents in flight on each connection.
+        in_flight: usize,
+    },
     /// Datagrams echoed, so many in flight.
     Datagrams {
         /// Bytes.
@@ -122,9 +131,14 @@ impl Case {
     /// Arguments of the load generator, but for the address, the format and the process to watch.
     #[must_use]
     pub fn args(&self, effort: &Effort) -> Vec<OsString> {
-        let echo = if matches!(self.kind, Kind::Datagrams { .. }) { "datagrams" } else { "echo" };
+        let echo = match self.kind {
+            Kind::Datagrams { .. } => "datagrams",
+            Kind::Compressed { .. } => "compressed",
+            _ => "echo",
+        };
         let args: Vec<String> = match self.kind {
             Kind::Echo { payload, connections, in_flight }
+            | Kind::Compressed { payload, connections, in_flight }
             | Kind::Datagrams { payload, connections, in_flight } => vec![
                 echo.to_owned(),
                 format!("--payload={payload}"),
@@ -203,6 +217,22 @@ pub fn tls() -> Vec<Case> {
         handshake(true, true),
         Case::idle(1_000),
     ]
+}
+
+/// The loads of `bench ws`.
+#[must_use]
+pub fn ws() -> Vec<Case> {
+    let mut cases: Vec<_> = [(64, 1, 1), (64, 1, 256), (64, 64, 16), (16_384, 1, 1), (16_384, 64, 16)]
+        .into_iter()
+        .map(|(payload, connections, in_flight)| Case::echo(payload, connections, in_flight))
+        .collect();
+    cases.push(Case {
+        id: "json-1KiB/64x16".to_owned(),
+        title: "1KiB JSON messages, compressed, 64 × 16 in flight".to_owned(),
+        kind: Kind::Compressed { payload: 1_024, connections: 64, in_flight: 16 },
+    });
+    cases.push(Case::idle(10_000));
+    cases
 }
 
 /// The loads of `bench udp`.

@@ -1,17 +1,15 @@
 //! The servers that are compared, and how each of their executables comes to be.
 
+mod compiled;
+
 use std::ffi::OsString;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 use crate::certificates::Certificates;
 use crate::load::Format;
+use crate::plan::Kind;
 use crate::process::Invocation;
-
-/// The source of the Boost.Asio peer, so that the orchestrator needs no path into the source tree.
-const ASIO_SOURCE: &str = include_str!("../peers/peer_asio.cpp");
 
 /// One server to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +20,8 @@ pub struct Server {
     pub title: &'static str,
     /// What its frames hold.
     pub format: Format,
+    /// What it is told so that it compresses messages; nothing where it cannot.
+    compression: Option<&'static [&'static str]>,
     program: Program,
     args: &'static [&'static str],
 }
@@ -32,8 +32,19 @@ enum Program {
     Own(&'static str),
     /// The command `net` of this workspace.
     Net,
-    /// Compiled by the orchestrator.
+    /// Compiled by the orchestrator: Boost.Asio, and uWebSockets.
     Asio,
+    Uws,
+}
+
+/// A server of raw frames.
+const fn server(
+    id: &'static str,
+    title: &'static str,
+    program: Program,
+    args: &'static [&'static str],
+) -> Server {
+    Server { id, title, format: Format::Raw, compression: None, program, args }
 }
 
 const fn peer(
@@ -42,7 +53,7 @@ const fn peer(
     program: &'static str,
     args: &'static [&'static str],
 ) -> Server {
-    Server { id, title, format: Format::Raw, program: Program::Own(program), args }
+    server(id, title, Program::Own(program), args)
 }
 
 /// Arguments of our server: all limits on as they stand, but for the number of connections, which is by default just what
@@ -57,10 +68,11 @@ const fn ours(
     format: Format,
     args: &'static [&'static str],
 ) -> Server {
-    Server { id, title, format, program: Program::Net, args }
+    Server { format, ..server(id, title, Program::Net, args) }
 }
 
 const PLAIN: &str = "tcp://127.0.0.1:0";
+const WEBSOCKET: &str = "ws://127.0.0.1:0";
 const SECURE: &str = "tcps://127.0.0.1:0";
 
 /// The same for datagrams, which need no framing.
@@ -73,7 +85,7 @@ pub const TCP: [Server; 9] = [
     ours("net-message", "net, message format", Format::Message, &net(PLAIN, "message")),
     peer("epoll", "bare epoll loop", "peer_epoll", &[]),
     peer("tokio", "hand-rolled tokio", "peer_tokio", &[]),
-    Server { id: "asio", title: "Boost.Asio", format: Format::Raw, program: Program::Asio, args: &[] },
+    server("asio", "Boost.Asio", Program::Asio, &[]),
     peer("framed-batch", "tokio Framed, batched flush", "peer_framed", &["--batch"]),
     peer("ntex", "ntex 3.12 framed", "peer_ntex", &[]),
     peer("message-io", "message-io", "peer_message_io", &[]),
@@ -89,14 +101,52 @@ pub const TLS: [Server; 5] = [
     peer("framed", "Framed over tokio-rustls, send each", "peer_framed_tls", &[]),
 ];
 
+/// The same server over WebSocket.
+const fn websocket(server: Server) -> Server {
+    Server { format: Format::Ws, ..server }
+}
+
+/// Over WebSocket: ours, the fastest that there is, then the libraries for tokio.
+pub const WS: [Server; 6] = [
+    // It takes the offer of compression unless it is told otherwise.
+    Server { compression: Some(&[]), ..ours("net", "net", Format::Ws, &net(WEBSOCKET, "raw")) },
+    Server {
+        compression: Some(&["--compress"]),
+        ..websocket(server("uws", "uWebSockets", Program::Uws, &[]))
+    },
+    websocket(peer("tungstenite-batch", "tungstenite, batched flush", "peer_tungstenite", &["--batch"])),
+    websocket(peer("fastwebsockets", "fastwebsockets", "peer_fastwebsockets", &[])),
+    websocket(peer("tokio-websockets", "tokio-websockets", "peer_tokio_websockets", &[])),
+    websocket(peer("tungstenite", "tungstenite, send each", "peer_tungstenite", &[])),
+];
+
 /// Over UDP: ours, then the loops that users would write instead.
 pub const UDP: [Server; 5] = [
-    Server { id: "net", title: "net", format: Format::Raw, program: Program::Net, args: &NET_UDP },
+    server("net", "net", Program::Net, &NET_UDP),
     peer("net-socket", "net, its socket alone", "udp_socket", &[]),
     peer("batched", "recvmmsg and sendmmsg loop", "peer_udp_batched", &[]),
     peer("std", "std loop", "peer_udp_std", &[]),
     peer("tokio", "tokio loop", "peer_udp_tokio", &[]),
 ];
+
+impl Server {
+    /// Why it cannot be under a load, if it cannot.
+    #[must_use]
+    pub const fn refuses(&self, kind: Kind) -> Option<&'static str> {
+        match (kind, self.compression) {
+            (Kind::Compressed { .. }, None) => Some("has no permessage-deflate"),
+            _ => None,
+        }
+    }
+
+    /// What it is told besides, so that a load can be put on it.
+    pub(crate) const fn args_for(&self, kind: Kind) -> &'static [&'static str] {
+        match (kind, self.compression) {
+            (Kind::Compressed { .. }, Some(args)) => args,
+            _ => &[],
+        }
+    }
+}
 
 /// Where executables are, and where those that are built here go.
 #[derive(Debug)]
@@ -126,7 +176,8 @@ impl Workshop {
                 Some(path) => return Err(format!("not there: {}", path.display())),
                 None => self.sibling("net").ok_or("not built: cargo build --release -p net-cli")?,
             },
-            Program::Asio => self.asio()?,
+            Program::Asio => compiled::asio(&self.scratch)?,
+            Program::Uws => compiled::uws(&self.scratch)?,
         };
         let mut args: Vec<_> = server.args.iter().map(OsString::from).collect();
         if let Some(Certificates { cert, key, .. }) = &self.certificates {
@@ -151,34 +202,6 @@ impl Workshop {
     fn sibling(&self, name: &str) -> Option<PathBuf> {
         Some(self.siblings.join(name)).filter(|path| path.is_file())
     }
-
-    /// Builds the Boost.Asio peer unless it is there from the same source.
-    fn asio(&self) -> Result<PathBuf, String> {
-        let source = self.scratch.join("peer_asio.cpp");
-        let program = self.scratch.join("peer_asio");
-        if program.is_file() && fs::read_to_string(&source).is_ok_and(|text| text == ASIO_SOURCE) {
-            return Ok(program);
-        }
-        if !Path::new("/usr/include/boost/asio.hpp").is_file() {
-            return Err("not installed: apt-get install libboost-dev".to_owned());
-        }
-        let failed = |error: io::Error| format!("not built: {error}");
-        // An old program beside the new source would pass for its build.
-        let _ = fs::remove_file(&program);
-        fs::write(&source, ASIO_SOURCE).map_err(failed)?;
-        let output = Command::new("g++")
-            .args(["-std=c++17", "-O2", "-pthread", "-o"])
-            .args([&program, &source])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| format!("not installed: apt-get install g++ ({error})"))?;
-        if output.status.success() {
-            Ok(program)
-        } else {
-            let text = String::from_utf8_lossy(&output.stderr);
-            Err(format!("not built: {}", text.lines().next().unwrap_or("g++ failed")))
-        }
-    }
 }
 
 #[cfg(test)]
@@ -190,9 +213,20 @@ mod tests {
         let nowhere = PathBuf::from("/nonexistent");
         let workshop =
             Workshop { siblings: nowhere.clone(), net: None, scratch: nowhere, certificates: None };
-        for server in TCP.iter().chain(&TLS).filter(|server| server.id != "asio") {
+        let compiled = |server: &&Server| matches!(server.program, Program::Asio | Program::Uws);
+        for server in TCP.iter().chain(&TLS).chain(&WS).filter(|server| !compiled(server)) {
             let reason = workshop.invocation(server).unwrap_err();
             assert!(reason.contains("cargo build --release"), "{}: {reason}", server.id);
         }
+    }
+
+    #[test]
+    fn only_what_compresses_meets_the_compressed_load() {
+        let kind = Kind::Compressed { payload: 1_024, connections: 1, in_flight: 1 };
+        let able: Vec<_> = WS.iter().filter(|server| server.refuses(kind).is_none()).collect();
+        assert_eq!(able.iter().map(|server| server.id).collect::<Vec<_>>(), ["net", "uws"]);
+        assert_eq!(able.iter().map(|server| server.args_for(kind).len()).collect::<Vec<_>>(), [0, 1]);
+        assert!(WS.iter().all(|server| server.refuses(Kind::Churn).is_none()));
+        assert!(WS.iter().all(|server| server.args_for(Kind::Churn).is_empty()));
     }
 }

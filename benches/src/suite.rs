@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::load::Format;
 use crate::measure::Window;
 use crate::outcome::Outcome;
 use crate::plan::{Case, Effort};
@@ -53,7 +52,14 @@ impl Suite {
     /// Number of samples of a whole run.
     #[must_use]
     pub fn samples(&self) -> u64 {
-        self.cases.len() as u64 * self.servers.len() as u64 * u64::from(self.effort.rounds)
+        let each = self.cases.iter().map(|case| self.fit(case).count() as u64);
+        each.sum::<u64>() * u64::from(self.effort.rounds)
+    }
+
+    /// The servers that a load can be put on.
+    fn fit(&self, case: &Case) -> impl Iterator<Item = &(Server, Invocation)> {
+        let kind = case.kind;
+        self.servers.iter().filter(move |(server, _)| server.refuses(kind).is_none())
     }
 
     /// Runs all rounds of one load, telling `progress` before each sample.
@@ -66,10 +72,11 @@ impl Suite {
     pub fn run(&self, case: &Case, mut progress: impl FnMut(&Server, u32)) -> io::Result<Vec<Sample>> {
         let load = self.workshop.load()?;
         fs::create_dir_all(&self.workshop.scratch)?;
+        let servers: Vec<_> = self.fit(case).collect();
         let mut samples = Vec::new();
         for round in 0..self.effort.rounds {
-            let first = usize::try_from(round).unwrap_or(0) % self.servers.len().max(1);
-            for (server, invocation) in self.servers.iter().cycle().skip(first).take(self.servers.len()) {
+            let first = usize::try_from(round).unwrap_or(0) % servers.len().max(1);
+            for (server, invocation) in servers.iter().cycle().skip(first).take(servers.len()) {
                 progress(server, round);
                 let result = self.quiet_sample(case, server, invocation, &load);
                 let (outcome, failure) = match result {
@@ -115,15 +122,13 @@ impl Suite {
         load: &std::path::Path,
     ) -> io::Result<Outcome> {
         let log = self.workshop.scratch.join(format!("{}.log", server.id));
-        let process = ServerProcess::start(invocation, &log)?;
+        let mut invocation = invocation.clone();
+        invocation.args.extend(server.args_for(case.kind).iter().map(OsString::from));
+        let process = ServerProcess::start(&invocation, &log)?;
         let mut args = case.args(&self.effort);
-        let format = match server.format {
-            Format::Raw => "raw",
-            Format::Message => "message",
-        };
         args.push(OsString::from(format!("--to={}", process.address())));
         args.push(OsString::from(format!("--watch={}", process.pid())));
-        args.push(OsString::from(format!("--format={format}")));
+        args.push(OsString::from(format!("--format={}", server.format.name())));
         if let Some(certificates) = &self.workshop.certificates {
             args.extend([OsString::from("--ca"), certificates.ca.clone().into()]);
         }

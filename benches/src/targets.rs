@@ -93,6 +93,20 @@ const TLS: [Target; 11] = [
     most("idle-1000", Figure::IdleCpuPercent, 5.0, Mode::Either),
 ];
 
+/// What framing and masks may cost beside the library that is known to be the fastest.
+const WS: [Target; 4] = [
+    most("64B/64x16", Figure::CpuRatio, 1.25, Mode::Pinned),
+    most("16KiB/64x16", Figure::CpuRatio, 1.05, Mode::Pinned),
+    most("64B/1x1", Figure::P50Ratio, 1.08, Mode::Pinned),
+    most("idle-10000", Figure::KibPerSession, 3.0, Mode::Either),
+];
+
+/// Compares the rows of our server over WebSocket with what they are to reach; rows that were not measured give no verdict.
+#[must_use]
+pub fn ws(report: &Report) -> Vec<Verdict> {
+    verdicts(&WS, report)
+}
+
 /// Compares the rows of our server over TLS with what they are to reach; rows that were not measured give no verdict.
 #[must_use]
 pub fn tls(report: &Report) -> Vec<Verdict> {
@@ -189,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_target_is_about_a_load_that_exists() {
-        for (comparison, targets) in ALL.into_iter().zip([&TCP[..], &TLS]) {
+        for (comparison, targets) in ALL.into_iter().zip([&TCP[..], &TLS, &WS]) {
             let cases = (comparison.cases)();
             for target in targets {
                 let case = cases.iter().find(|case| case.id == target.case);

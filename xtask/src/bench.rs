@@ -10,7 +10,7 @@ use crate::run;
 /// Compare with the peers, hold sessions by the thousand, or soak; results appear under target/bench
 #[derive(Debug, Args)]
 pub(crate) struct Bench {
-    /// Which one: `tcp`, `tls`, `udp`, `quic`, `connections` or `soak`
+    /// Which one: `tcp`, `tls`, `ws`, `udp`, `quic`, `connections` or `soak`
     name: String,
     /// Flags of the bench program (`cargo xtask bench tcp --help` lists them)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -1,6 +1,7 @@
 //! The closed loop: as many messages in flight as asked for, a new one sent for each answer.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::io::Errno;
 
-use super::link::Link;
+use super::compressed::{CompressedLink, Documents};
+use super::link::{Answers, Link};
 use super::wire::{Buffers, Target};
 use super::{Common, Pattern, Shape, exchange};
 use crate::measure::{Watch, Window};
@@ -17,6 +19,39 @@ use crate::outcome::{Latency, Outcome};
 
 /// The longest that a server may leave everything unanswered.
 const SILENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// A connection of the closed loop.
+pub(super) trait Lane: Sized {
+    /// What is sent on it and must come back.
+    type Script;
+
+    /// Connects; `number` decides at which message of the script the connection begins.
+    fn connect(target: &Target, script: &Self::Script, number: usize) -> io::Result<Self>;
+
+    /// Its socket.
+    fn stream(&self) -> &TcpStream;
+
+    /// Lets so many more messages be sent.
+    fn allow(&mut self, script: &Self::Script, messages: u64);
+
+    /// Whether all that may be sent was sent and has come back.
+    fn is_quiet(&self) -> bool;
+
+    /// Writes what may be sent, as far as there is room; tells when waiting for room has begun or ended.
+    fn fill(&mut self, script: &Self::Script) -> io::Result<Option<bool>>;
+
+    /// Reads once and verifies; tells `each` of the answers that became whole.
+    ///
+    /// # Errors
+    /// As the read gives them; `UnexpectedEof` when the server closed, `InvalidData` when it answered anything else
+    /// than what was sent.
+    fn drain(
+        &mut self,
+        script: &Self::Script,
+        buffers: &mut Buffers,
+        each: impl FnMut(Answers),
+    ) -> io::Result<u64>;
+}
 
 /// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
 pub(super) fn run(
@@ -27,32 +62,26 @@ pub(super) fn run(
 ) -> io::Result<Outcome> {
     let pattern = Pattern::new(common.format, common.payload, shape.in_flight);
     let target = Target::new(common, false)?;
-    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-    let mut links = Vec::with_capacity(shape.connections);
-    for number in 0..shape.connections {
-        let mut link = Link::connect(&target, &pattern, number)?;
-        epoll::add(&epoll, link.stream(), EventData::new_u64(number as u64), EventFlags::IN)?;
-        link.allow(shape.in_flight as u64);
-        links.push(Some(link));
-    }
-    let watch = common.watch.map(Watch::new);
-    Generator {
-        pattern,
-        epoll,
-        links,
-        payload: common.payload as u64,
-        buffers: Buffers::new(),
-        latency: exchange::histogram()?,
-        answers: 0,
-        outcome: Outcome::default(),
-    }
-    .run(watch, duration, warm_up)
+    Generator::<Link>::new(pattern, &target, common, shape)?.run(duration, warm_up)
 }
 
-struct Generator {
-    pattern: Pattern,
+/// The same with JSON documents that are compressed.
+pub(super) fn run_compressed(
+    common: &Common,
+    shape: &Shape,
+    duration: Duration,
+    warm_up: Duration,
+) -> io::Result<Outcome> {
+    let documents = Documents::new(common.payload, shape.in_flight)?;
+    let target = Target::new(common, false)?.with_compression();
+    Generator::<CompressedLink>::new(documents, &target, common, shape)?.run(duration, warm_up)
+}
+
+struct Generator<L: Lane> {
+    script: L::Script,
     epoll: OwnedFd,
-    links: Vec<Option<Link>>,
+    links: Vec<Option<L>>,
+    watch: Option<Watch>,
     payload: u64,
     buffers: Buffers,
     latency: Histogram<u64>,
@@ -60,15 +89,37 @@ struct Generator {
     outcome: Outcome,
 }
 
-impl Generator {
-    fn run(mut self, watch: Option<Watch>, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
+impl<L: Lane> Generator<L> {
+    fn new(script: L::Script, target: &Target, common: &Common, shape: &Shape) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let mut links = Vec::with_capacity(shape.connections);
+        for number in 0..shape.connections {
+            let mut link = L::connect(target, &script, number)?;
+            epoll::add(&epoll, link.stream(), EventData::new_u64(number as u64), EventFlags::IN)?;
+            link.allow(&script, shape.in_flight as u64);
+            links.push(Some(link));
+        }
+        Ok(Self {
+            script,
+            epoll,
+            links,
+            watch: common.watch.map(Watch::new),
+            payload: common.payload as u64,
+            buffers: Buffers::new(),
+            latency: exchange::histogram()?,
+            answers: 0,
+            outcome: Outcome::default(),
+        })
+    }
+
+    fn run(mut self, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
         for index in 0..self.links.len() {
             self.step(index, false, true);
         }
         self.pump(Instant::now() + warm_up, true)?;
         self.latency.reset();
         self.answers = 0;
-        let window = Window::begin(watch)?;
+        let window = Window::begin(self.watch)?;
         self.pump(Instant::now() + duration, true)?;
         self.outcome.measured(window.end()?);
         self.outcome.messages = self.answers;
@@ -80,7 +131,7 @@ impl Generator {
         if lost > 0 {
             self.fail(&format!("{lost} connections have messages without an answer"));
         }
-        self.outcome.memory = watch.map(|watch| watch.memory()).transpose()?;
+        self.outcome.memory = self.watch.map(|watch| watch.memory()).transpose()?;
         Ok(self.outcome)
     }
 
@@ -89,7 +140,7 @@ impl Generator {
         let mut events: Vec<Event> = Vec::with_capacity(256);
         while Instant::now() < end {
             let open = || self.links.iter().flatten();
-            if open().next().is_none() || (!refill && open().all(Link::is_quiet)) {
+            if open().next().is_none() || (!refill && open().all(L::is_quiet)) {
                 return Ok(());
             }
             events.clear();
@@ -112,18 +163,18 @@ impl Generator {
     fn step(&mut self, index: usize, readable: bool, refill: bool) {
         let Some(slot) = self.links.get_mut(index) else { return };
         let Some(link) = slot else { return };
-        let Self { pattern, epoll, buffers, latency, answers, .. } = self;
+        let Self { script, epoll, buffers, latency, answers, .. } = self;
         let mut serve = || {
             if readable {
-                let count = link.drain(pattern, buffers, |(answers, took)| {
+                let count = link.drain(script, buffers, |(answers, took)| {
                     latency.saturating_record_n(exchange::nanos(took), answers);
                 })?;
                 *answers += count;
                 if refill {
-                    link.allow(count);
+                    link.allow(script, count);
                 }
             }
-            let waits = link.fill(pattern)?;
+            let waits = link.fill(script)?;
             if let Some(waits) = waits {
                 let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
                 epoll::modify(&*epoll, link.stream(), EventData::new_u64(index as u64), flags)?;

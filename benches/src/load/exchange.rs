@@ -24,9 +24,7 @@ pub(super) fn cycle(target: &Target, pattern: &Pattern, check: bool) -> io::Resu
     let connect = began.elapsed();
     once(&mut wire, pattern)?;
     wire.finish()?;
-    if wire.read(&mut [0; 16])? > 0 {
-        return Err(wrong("more came back than was sent"));
-    }
+    wire.expect_end()?;
     let whole = began.elapsed();
     if check {
         target.check(&wire)?;
@@ -36,7 +34,7 @@ pub(super) fn cycle(target: &Target, pattern: &Pattern, check: bool) -> io::Resu
 
 /// Sends the first frame of the pattern and verifies the answer.
 pub(super) fn once(wire: &mut Wire, pattern: &Pattern) -> io::Result<()> {
-    let len = pattern.frame_len();
+    let len = pattern.request_len();
     let mut frame = Vec::with_capacity(len);
     while frame.len() < len {
         let piece = pattern.request(frame.len() as u64);
@@ -44,6 +42,7 @@ pub(super) fn once(wire: &mut Wire, pattern: &Pattern) -> io::Result<()> {
     }
     wire.write_all(&frame)?;
     wire.flush()?;
+    frame.resize(pattern.answer_len(), 0);
     wire.read_exact(&mut frame)?;
     if pattern.verify(0, &frame) { Ok(()) } else { Err(wrong("other bytes came back than were sent")) }
 }

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::echo::Lane;
 use super::wire::{Buffers, Target, Wire};
 use super::{Pattern, exchange};
 
@@ -15,11 +16,13 @@ const SLICES: usize = 32;
 #[derive(Debug)]
 pub(super) struct Link {
     wire: Wire,
-    /// Position in bytes of what was written, of what may be written, and of what was verified.
+    /// Position in bytes of what was written and of what may be written in the one stream, and of what was verified in the
+    /// other.
     written: u64,
     allowed: u64,
     verified: u64,
-    frame_len: u64,
+    request_len: u64,
+    answer_len: u64,
     /// Whether the kernel had no room for all that may be sent.
     waits: bool,
     /// For each write: the position behind it and when it began.
@@ -29,45 +32,39 @@ pub(super) struct Link {
 /// Answers that were completed by one read: how many, and how long they took.
 pub(super) type Answers = (u64, Duration);
 
-impl Link {
-    /// Connects; `number` decides at which frame of the pattern the connection begins.
-    pub(super) fn connect(target: &Target, pattern: &Pattern, number: usize) -> io::Result<Self> {
+impl Lane for Link {
+    type Script = Pattern;
+
+    fn connect(target: &Target, pattern: &Pattern, number: usize) -> io::Result<Self> {
         let wire = target.connect()?;
         wire.stream().set_nonblocking(true)?;
-        let frame_len = pattern.frame_len() as u64;
-        let start = (number % pattern.period()) as u64 * frame_len;
+        let (request_len, answer_len) = (pattern.request_len() as u64, pattern.answer_len() as u64);
+        let first = (number % pattern.period()) as u64;
         Ok(Self {
             wire,
-            written: start,
-            allowed: start,
-            verified: start,
-            frame_len,
+            written: first * request_len,
+            allowed: first * request_len,
+            verified: first * answer_len,
+            request_len,
+            answer_len,
             waits: false,
             writes: VecDeque::new(),
         })
     }
 
-    pub(super) const fn stream(&self) -> &TcpStream {
+    fn stream(&self) -> &TcpStream {
         self.wire.stream()
     }
 
-    /// Lets `frames` more frames be sent.
-    pub(super) const fn allow(&mut self, frames: u64) {
-        self.allowed += frames * self.frame_len;
+    fn allow(&mut self, _: &Pattern, frames: u64) {
+        self.allowed += frames * self.request_len;
     }
 
-    /// Whether something may be sent for which the kernel had no room.
-    pub(super) const fn is_blocked(&self) -> bool {
-        self.written < self.allowed
+    fn is_quiet(&self) -> bool {
+        self.verified == self.due() && !self.is_blocked()
     }
 
-    /// Whether all that was sent has come back.
-    pub(super) const fn is_quiet(&self) -> bool {
-        self.verified == self.written && !self.is_blocked()
-    }
-
-    /// Writes what may be sent, as far as there is room; tells when waiting for room has begun or ended.
-    pub(super) fn fill(&mut self, pattern: &Pattern) -> io::Result<Option<bool>> {
+    fn fill(&mut self, pattern: &Pattern) -> io::Result<Option<bool>> {
         while self.is_blocked() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut end = self.written;
@@ -99,12 +96,7 @@ impl Link {
         Ok(changed.then_some(waits))
     }
 
-    /// Reads once and verifies; tells `each` of the answers that became whole.
-    ///
-    /// # Errors
-    /// As the read gives them; `UnexpectedEof` when the server closed, `InvalidData` when it answered anything else
-    /// than what was sent.
-    pub(super) fn drain(
+    fn drain(
         &mut self,
         pattern: &Pattern,
         buffers: &mut Buffers,
@@ -112,30 +104,46 @@ impl Link {
     ) -> io::Result<u64> {
         let data = self.wire.try_read(buffers)?;
         let (now, count) = (Instant::now(), data.len());
-        if self.verified + count as u64 > self.written {
+        if self.verified + count as u64 > self.due() {
             return Err(exchange::wrong("more came back than was sent"));
         }
         if !pattern.verify(self.verified, data) {
             return Err(exchange::wrong("other bytes came back than were sent"));
         }
         // The frame that the position stands in, or at whose beginning it stands.
-        let mut next = self.verified / self.frame_len;
+        let mut next = self.verified / self.answer_len;
         self.verified += count as u64;
-        let end = self.verified / self.frame_len;
+        let end = self.verified / self.answer_len;
         let total = end - next;
         while next < end
             && let Some(&(behind, began)) = self.writes.front()
         {
             // Frames that begin within this write count from its time.
-            let of_this_write = behind.div_ceil(self.frame_len).min(end);
+            let of_this_write = behind.div_ceil(self.request_len).min(end);
             if of_this_write > next {
                 each((of_this_write - next, now - began));
                 next = of_this_write;
             }
-            if next * self.frame_len >= behind {
+            if next * self.request_len >= behind {
                 self.writes.pop_front();
             }
         }
         Ok(total)
+    }
+}
+
+impl Link {
+    /// Whether something may be sent for which the kernel had no room.
+    const fn is_blocked(&self) -> bool {
+        self.written < self.allowed
+    }
+
+    /// How far answers to what was written may reach: one to a frame of which a part was written has begun at most.
+    const fn due(&self) -> u64 {
+        if self.request_len == self.answer_len {
+            return self.written;
+        }
+        let (whole, part) = (self.written / self.request_len, self.written % self.request_len);
+        whole * self.answer_len + part.saturating_sub(self.request_len - self.answer_len)
     }
 }

@@ -24,6 +24,21 @@ pub enum Load {
         #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
         warm_up: Duration,
     },
+    /// Keeps a number of JSON documents in flight on each connection of WebSocket, compressed.
+    Compressed {
+        /// Where and what; the format is `ws`, whatever is asked for.
+        #[command(flatten)]
+        common: Common,
+        /// How many at once.
+        #[command(flatten)]
+        shape: Shape,
+        /// Length of the measured window.
+        #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+        duration: Duration,
+        /// Load before the window that is not measured.
+        #[arg(long, default_value = "300ms", value_parser = humantime::parse_duration)]
+        warm_up: Duration,
+    },
     /// Keeps a number of datagrams in flight on each socket and counts the answers.
     Datagrams {
         /// Where and what.
@@ -100,11 +115,25 @@ pub struct Shape {
     pub in_flight: usize,
 }
 
-/// What a frame holds behind its four bytes of length.
+/// What a message is on the wire: a frame of four bytes of length and what follows, or a frame of WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// The payload; the answer is the same frame.
     Raw,
     /// kind (1 byte), id (8 bytes), payload; the answer to kind 0 has kind 1 and the same id.
     Message,
+    /// The payload as a binary message of WebSocket; the answer is the same one, unmasked.
+    Ws,
+}
+
+impl Format {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Message => "message",
+            Self::Ws => "ws",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Both directions of a connection are endless streams whose content is known beforehand, so sending is writing a
 //! slice of the one and verifying is comparing with a slice of the other: no frame is built or taken apart.
 
-use super::Format;
+use super::{Format, websocket};
 
 /// Above this many bytes a period is not laid out whole, so that the generator does not push the server out of the
 /// cache of a shared core.
@@ -18,7 +18,8 @@ const RING_STEP: usize = 56;
 pub struct Pattern {
     request: Stream,
     answer: Stream,
-    frame_len: usize,
+    request_len: usize,
+    answer_len: usize,
     period: usize,
 }
 
@@ -33,13 +34,19 @@ impl Pattern {
         let period = next_prime(in_flight + 1);
         let request = Stream::new(format, 0, payload_len, period);
         let answer = Stream::new(format, 1, payload_len, period);
-        Self { frame_len: request.frame_len(), request, answer, period }
+        Self { request_len: request.frame_len(), answer_len: answer.frame_len(), request, answer, period }
     }
 
-    /// Bytes of one frame, header included.
+    /// Bytes of one frame that is sent, header included.
     #[must_use]
-    pub const fn frame_len(&self) -> usize {
-        self.frame_len
+    pub const fn request_len(&self) -> usize {
+        self.request_len
+    }
+
+    /// Bytes of one frame that comes back, header included.
+    #[must_use]
+    pub const fn answer_len(&self) -> usize {
+        self.answer_len
     }
 
     /// Frames after which the streams repeat.
@@ -51,13 +58,14 @@ impl Pattern {
     /// What is sent from byte `at` of the stream on: as much as lies in one piece, never nothing.
     #[must_use]
     pub fn request(&self, at: u64) -> &[u8] {
-        self.request.slice(self.wrap(at))
+        self.request.slice(wrap(at, self.request_len * self.period))
     }
 
     /// Whether `data` is what must come back from byte `at` of the stream on.
     #[must_use]
     pub fn verify(&self, at: u64, mut data: &[u8]) -> bool {
-        let mut at = self.wrap(at);
+        let whole = self.answer_len * self.period;
+        let mut at = wrap(at, whole);
         while !data.is_empty() {
             let expected = self.answer.slice(at);
             let len = expected.len().min(data.len());
@@ -66,15 +74,16 @@ impl Pattern {
                 return false;
             }
             data = tail;
-            at = (at + len) % (self.frame_len * self.period);
+            at = (at + len) % whole;
         }
         true
     }
+}
 
-    #[expect(clippy::cast_possible_truncation, reason = "the remainder of a division by a usize")]
-    const fn wrap(&self, at: u64) -> usize {
-        (at % (self.frame_len * self.period) as u64) as usize
-    }
+/// Position `at` of an endless stream in what repeats every `whole` bytes.
+#[expect(clippy::cast_possible_truncation, reason = "the remainder of a division by a usize")]
+const fn wrap(at: u64, whole: usize) -> usize {
+    (at % whole as u64) as usize
 }
 
 /// One direction.
@@ -91,11 +100,19 @@ impl Stream {
         let header_len = header(format, kind, 0, payload_len).len();
         let frame_len = header_len + payload_len;
         let mut noise = Noise::new();
-        if frame_len * period <= TAPE_LIMIT {
+        // Payloads under masks that differ share no ring.
+        if format == Format::Ws || frame_len * period <= TAPE_LIMIT {
             let mut bytes = Vec::with_capacity(frame_len * period);
             for sequence in 0..period {
                 bytes.extend(header(format, kind, sequence, payload_len));
+                let payload = bytes.len();
                 bytes.extend(noise.by_ref().take(payload_len));
+                if format == Format::Ws && kind == 0 {
+                    websocket::mask(
+                        bytes.get_mut(payload..).unwrap_or_default(),
+                        websocket::mask_key(sequence),
+                    );
+                }
             }
             Self::Tape { bytes, frame_len }
         } else {
@@ -137,6 +154,10 @@ fn header(format: Format, kind: u8, sequence: usize, payload_len: usize) -> Vec<
     let body = match format {
         Format::Raw => payload_len,
         Format::Message => 1 + 8 + payload_len,
+        Format::Ws => {
+            let key = (kind == 0).then(|| websocket::mask_key(sequence));
+            return websocket::header(websocket::BINARY, payload_len, key);
+        }
     };
     let mut header = u32::try_from(body).unwrap_or(u32::MAX).to_be_bytes().to_vec();
     if format == Format::Message {
@@ -146,7 +167,8 @@ fn header(format: Format, kind: u8, sequence: usize, payload_len: usize) -> Vec<
     header
 }
 
-fn next_prime(from: usize) -> usize {
+/// The least prime from `from` on.
+pub(super) fn next_prime(from: usize) -> usize {
     let is_prime = |n: &usize| *n > 1 && (2..*n).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     // There is a prime between any number and its double.
     (from..=2 * from).find(is_prime).unwrap_or(from)
@@ -181,10 +203,10 @@ mod tests {
     /// The first `frames` frames of what is sent.
     fn sent(pattern: &Pattern, frames: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        while bytes.len() < frames * pattern.frame_len() {
+        while bytes.len() < frames * pattern.request_len() {
             bytes.extend_from_slice(pattern.request(bytes.len() as u64));
         }
-        bytes.truncate(frames * pattern.frame_len());
+        bytes.truncate(frames * pattern.request_len());
         bytes
     }
 
@@ -204,7 +226,7 @@ mod tests {
             let pattern = Pattern::new(format, payload, 16);
             let mut bytes = sent(&pattern, 3);
             if format == Format::Message {
-                for frame in bytes.chunks_mut(pattern.frame_len()) {
+                for frame in bytes.chunks_mut(pattern.request_len()) {
                     frame[4] = 1;
                 }
             }
@@ -222,7 +244,7 @@ mod tests {
         for (payload, in_flight) in [(64, 256), (1_024, 16), (65_536, 16), (65_536, 256)] {
             let pattern = Pattern::new(Format::Raw, payload, in_flight);
             let bytes = sent(&pattern, in_flight + 1);
-            let mut frames: Vec<_> = bytes.chunks(pattern.frame_len()).collect();
+            let mut frames: Vec<_> = bytes.chunks(pattern.request_len()).collect();
             frames.sort_unstable();
             frames.dedup();
             assert_eq!(frames.len(), in_flight + 1);
@@ -234,12 +256,42 @@ mod tests {
         for payload in [10, 65_536] {
             let pattern = Pattern::new(Format::Raw, payload, 4);
             let bytes = sent(&pattern, 20);
-            for size in [1, 7, pattern.frame_len(), 3 * pattern.frame_len() + 1] {
+            for size in [1, 7, pattern.request_len(), 3 * pattern.request_len() + 1] {
                 let mut at = 0;
                 for piece in bytes.chunks(size) {
                     assert!(pattern.verify(at, piece), "piece of {size} at {at}");
                     at += piece.len() as u64;
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn a_websocket_answer_is_the_request_without_its_mask() {
+        for payload in [0, 64, 125, 126, 65_536] {
+            let pattern = Pattern::new(Format::Ws, payload, 16);
+            assert_eq!(pattern.request_len(), pattern.answer_len() + 4);
+            let header_len = pattern.answer_len() - payload;
+            let mut answers = Vec::new();
+            let mut keys = Vec::new();
+            for frame in sent(&pattern, 40).chunks(pattern.request_len()) {
+                let (header, rest) = frame.split_at(header_len);
+                let (key, masked) = rest.split_first_chunk::<4>().unwrap();
+                assert!(header[0] == 0x82 && header[1] & 0x80 > 0 && *key != [0; 4], "{frame:?}");
+                answers.extend([header[0], header[1] & 0x7f]);
+                answers.extend(&header[2..]);
+                answers.extend(masked.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+                keys.push(*key);
+            }
+            keys.truncate(pattern.period());
+            keys.sort_unstable();
+            keys.dedup();
+            assert_eq!(keys.len(), pattern.period(), "every frame has a mask of its own");
+            assert!(pattern.verify(0, &answers), "payload {payload}");
+            for at in (0..answers.len()).step_by(61) {
+                answers[at] ^= 0x10;
+                assert!(!pattern.verify(0, &answers), "byte {at}");
+                answers[at] ^= 0x10;
             }
         }
     }

@@ -1,4 +1,6 @@
-//! What the load generator speaks on a connection: bare TCP, or TLS by rustls, the same foreign client for every server.
+//! What the load generator speaks on a connection: bare TCP, or TLS by rustls, and over either of them WebSocket.
+//!
+//! It is the same foreign client for every server.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
 
-use super::Common;
+use super::{Common, Format, exchange, websocket};
 use crate::certificates::NAME;
 
 /// The longest that one step of a blocking connection may take.
@@ -32,26 +34,39 @@ pub(super) struct Target {
     to: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
     resumes: bool,
+    websocket: bool,
+    compresses: bool,
 }
 
 impl Target {
     /// What `common` says; over TLS, `resumes` tells whether sessions are resumed.
     pub(super) fn new(common: &Common, resumes: bool) -> io::Result<Self> {
         let tls = common.ca.as_deref().map(|ca| settings(ca, resumes, common.any_suite)).transpose()?;
-        Ok(Self { to: common.to, tls, resumes })
+        let websocket = common.format == Format::Ws;
+        Ok(Self { to: common.to, tls, resumes, websocket, compresses: false })
     }
 
-    /// A connection without delay, every step of which is bounded in time; over TLS its handshake is over.
+    /// The same, over WebSocket on which compression is agreed.
+    pub(super) fn with_compression(self) -> Self {
+        Self { websocket: true, compresses: true, ..self }
+    }
+
+    /// A connection without delay, every step of which is bounded in time; the handshakes of TLS and WebSocket are over.
     pub(super) fn connect(&self) -> io::Result<Wire> {
         let stream = TcpStream::connect_timeout(&self.to, STEP)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(STEP))?;
         stream.set_write_timeout(Some(STEP))?;
-        let Some(config) = &self.tls else { return Ok(Wire { stream, tls: None }) };
-        let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
-        let tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
-        let mut wire = Wire { stream, tls: Some(Box::new(tls)) };
-        wire.handshake()?;
+        let mut wire = Wire { stream, tls: None, websocket: self.websocket };
+        if let Some(config) = &self.tls {
+            let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+            let tls = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+            wire.tls = Some(Box::new(tls));
+            wire.handshake()?;
+        }
+        if self.websocket {
+            websocket::upgrade(&mut wire, &self.to.to_string(), self.compresses)?;
+        }
         Ok(wire)
     }
 
@@ -90,6 +105,7 @@ fn settings(ca: &Path, resumes: bool, any_suite: bool) -> io::Result<Arc<ClientC
 pub(super) struct Wire {
     stream: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    websocket: bool,
 }
 
 /// What connections read into, one after another.
@@ -119,11 +135,28 @@ impl Wire {
 
     /// Says that nothing more comes.
     pub(super) fn finish(&mut self) -> io::Result<()> {
+        if self.websocket {
+            // The server ends the connection, once it has answered.
+            return self.write_all(&websocket::GOODBYE);
+        }
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
         }
         self.flush()?;
         self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// Waits for the server's end.
+    ///
+    /// # Errors
+    /// `InvalidData` when anything comes before it that does not belong to it.
+    pub(super) fn expect_end(&mut self) -> io::Result<()> {
+        let mut last = Vec::new();
+        self.take(16).read_to_end(&mut last)?;
+        if last.is_empty() || (self.websocket && websocket::is_goodbye(&last)) {
+            return Ok(());
+        }
+        Err(exchange::wrong("more came back than was sent"))
     }
 
     /// Writes without waiting as much as there is room for; how much of `slices` it took.

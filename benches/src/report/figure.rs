@@ -81,7 +81,7 @@ impl Figure {
                 Self::P999,
                 Self::PeakMib,
             ],
-            Kind::Echo { .. } | Kind::Datagrams { .. } => &[
+            Kind::Echo { .. } | Kind::Compressed { .. } | Kind::Datagrams { .. } => &[
                 Self::CpuUs,
                 Self::CpuRatio,
                 Self::PerSecond,
