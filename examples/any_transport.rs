@@ -1,7 +1,7 @@
 //! One program over every transport, chosen at run time by the address.
 //!
 //! ```sh
-//! cargo run -p net-examples --example any_transport                       # memory, a Unix-domain socket, TCP, UDP
+//! cargo run -p net-examples --example any_transport                       # memory, a Unix-domain socket, TCP, UDP, WebSocket
 //! cargo run -p net-examples --example any_transport tcp://127.0.0.1:9000  # where you like
 //! ```
 #![allow(clippy::print_stdout, reason = "it talks to the person who runs it")]
@@ -14,6 +14,7 @@ use net_tcp::Tcp;
 #[cfg(unix)]
 use net_tcp::Unix;
 use net_udp::Udp;
+use net_ws::Ws;
 
 /// Returns what carries messages at `address`.
 fn transport(address: &Address, memory: &Memory) -> Result<BoxTransport> {
@@ -21,6 +22,7 @@ fn transport(address: &Address, memory: &Memory) -> Result<BoxTransport> {
         Scheme::Mem => Ok(memory.clone().boxed()),
         Scheme::Tcp => Ok(Tcp::default().boxed()),
         Scheme::Udp => Ok(Udp::default().boxed()),
+        Scheme::Ws => Ok(Ws::default().boxed()),
         #[cfg(unix)]
         Scheme::Unix => Ok(Unix::default().boxed()),
         _ => Err(Error::new(ErrorKind::Unsupported, "choose a transport").at(address)),
@@ -49,7 +51,8 @@ async fn main() -> std::result::Result<(), Box<dyn StdError>> {
     let socket = directory.path().join("echo.sock");
     let mut addresses: Vec<String> = env::args().skip(1).collect();
     if addresses.is_empty() {
-        addresses.extend(["mem://echo", "tcp://127.0.0.1:0", "udp://127.0.0.1:0"].map(str::to_owned));
+        let everywhere = ["mem://echo", "tcp://127.0.0.1:0", "udp://127.0.0.1:0", "ws://127.0.0.1:0/chat"];
+        addresses.extend(everywhere.map(str::to_owned));
         if cfg!(unix) {
             addresses.push(format!("unix://{}", socket.display()));
         }

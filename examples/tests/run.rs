@@ -44,7 +44,7 @@ fn ask_back() {
 #[test]
 fn u5_any_transport() {
     let output = run("any_transport");
-    let mut schemes = vec!["mem", "tcp", "udp"];
+    let mut schemes = vec!["mem", "tcp", "udp", "ws"];
     if cfg!(unix) {
         schemes.push("unix");
     }

@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 
 use crate::{
+    autobahn::Autobahn,
     run, scan,
     test::{MEMBERS, Test},
     tidy::Tidy,
@@ -43,6 +44,7 @@ enum Step {
     Docs,
     Demo,
     Scan,
+    Autobahn,
     Test,
 }
 
@@ -110,6 +112,7 @@ impl Step {
             Self::Docs => "the documentation builds without a warning",
             Self::Demo => "the README's main job passes",
             Self::Scan => "sslyze finds nothing against our TLS server",
+            Self::Autobahn => "Autobahn|Testsuite finds nothing against our WebSocket server and client",
             Self::Test => "all tests and documentation examples",
         }
     }
@@ -151,6 +154,7 @@ impl Step {
             }
             Self::Demo => run::run(&mut run::cargo(["run", "--release", "-p", "net-cli", "--", "demo"]))?,
             Self::Scan => scan::scan()?,
+            Self::Autobahn => Autobahn::default().run()?,
             Self::Test => return Test { arguments: Vec::new() }.run_for_summary().map(Some),
         }
         Ok(None)

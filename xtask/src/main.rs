@@ -1,6 +1,7 @@
 //! The one command of this workspace: checks, tests, benches, fuzzing and scenarios.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks through its terminal")]
 
+mod autobahn;
 mod bench;
 mod ci;
 mod fuzz;
@@ -24,6 +25,8 @@ Examples:
   cargo xtask tidy --fix                    regenerate the tree in ARCHITECTURE.md
   cargo xtask fuzz length_prefix --seconds 60
   cargo xtask sim --seeds 1000              scenarios on a bad network
+  cargo xtask autobahn                      our WebSocket server and client before their judge
+  cargo xtask autobahn --fast --cases '9.*' some cases, on a quick runner
   cargo xtask bench tcp --pin
   cargo xtask bench tls --pin               messages, bytes and handshakes over TLS
   cargo xtask bench connections             100 000 sessions over several processes
@@ -45,6 +48,7 @@ enum Task {
     Fuzz(fuzz::Fuzz),
     Bench(bench::Bench),
     Sim(sim::Sim),
+    Autobahn(autobahn::Autobahn),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
         Task::Fuzz(fuzz) => fuzz.run(),
         Task::Bench(bench) => bench.run(),
         Task::Sim(sim) => sim.run(),
+        Task::Autobahn(autobahn) => autobahn.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,6 +85,12 @@ mod tests {
     fn what_follows_two_dashes_goes_to_the_test_runner() {
         let arguments = Arguments::parse_from(["cargo xtask", "test", "--", "-p", "net-core"]);
         assert!(matches!(arguments.task, Task::Test(test) if test.arguments == ["-p", "net-core"]));
+    }
+
+    #[test]
+    fn cases_are_separated_by_commas() {
+        let arguments = Arguments::try_parse_from(["cargo xtask", "autobahn", "--cases", "1.*,9.*"]);
+        assert!(matches!(arguments.unwrap().task, Task::Autobahn(it) if it.cases == ["1.*", "9.*"]));
     }
 
     #[test]

@@ -176,7 +176,8 @@ fn copy(from: impl Read, keep: fn(&str) -> bool, to: fn(&str)) -> Vec<String> {
     kept
 }
 
-fn announce(command: &Command) -> String {
+/// Shows `command`, and returns what was shown.
+pub(crate) fn announce(command: &Command) -> String {
     let shown = show(command);
     eprintln!("$ {shown}");
     shown

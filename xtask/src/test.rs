@@ -7,7 +7,10 @@ use clap::Args;
 
 use crate::{
     run,
-    tools::{self, AIOQUIC, GTLSCLIENT, IP, NEXTEST, OPENSSL, PYTHON, STRACE},
+    tools::{
+        self, AIOQUIC, CHROMIUM, GTLSCLIENT, IP, NEXTEST, NODE, NODE_PEERS, NPM, OPENSSL, PYTHON, STRACE,
+        WEBSOCKETS,
+    },
 };
 
 /// The packages that tests, documentation and feature checks cover: all but the peers of the benches, a large tree
@@ -43,15 +46,16 @@ impl Test {
     pub(crate) fn run_for_summary(&self) -> Result<String> {
         NEXTEST.ensure()?;
         tools::ensure_programs(if cfg!(target_os = "linux") {
-            &[GTLSCLIENT, IP, OPENSSL, PYTHON, STRACE]
+            &[CHROMIUM, GTLSCLIENT, IP, NODE, NPM, OPENSSL, PYTHON, STRACE]
         } else {
-            &[OPENSSL, PYTHON]
+            &[NODE, NPM, OPENSSL, PYTHON]
         })?;
-        let aioquic = AIOQUIC.ensure()?;
+        let (aioquic, websockets, node) = (AIOQUIC.ensure()?, WEBSOCKETS.ensure()?, NODE_PEERS.ensure()?);
 
         run::run(&mut run::cargo(["build", "--release", "-p", "net-cli"]))?;
         let mut nextest = self.nextest();
         nextest.env("NET_BIN", run::release_binary("net")?).env("AIOQUIC_PYTHON", aioquic);
+        nextest.env("WEBSOCKETS_PYTHON", websockets).env("NODE_PEERS", node);
         let tests = run::run_keeping(&mut nextest, is_summary)?;
         let tests = tests.last().context("cargo-nextest printed no summary")?.trim().to_owned();
         if !self.arguments.is_empty() {

@@ -87,11 +87,20 @@ pub(crate) const AIOQUIC: Environment = Environment {
 /// Makes environments for Python 2, as the last version that does.
 pub(crate) const VIRTUALENV: Environment = Environment {
     name: "virtualenv",
-    pins: &["virtualenv==20.15.1", "distlib==0.4.4", "filelock==3.32.7", "platformdirs==2.6.2", "six==1.17.0"],
+    pins: &[
+        "virtualenv==20.15.1",
+        "distlib==0.4.4",
+        "filelock==3.32.7",
+        "platformdirs==2.6.2",
+        "six==1.17.0",
+    ],
 };
 
 /// The cases of Autobahn|Testsuite on a quick runner.
 pub(crate) const KOSOKU: Environment = Environment { name: "kosoku", pins: &["kosoku==0.1.0"] };
+
+/// A foreign implementation of WebSocket, as client and as server.
+pub(crate) const WEBSOCKETS: Environment = Environment { name: "websockets", pins: &["websockets==17.4"] };
 
 impl Environment {
     /// Makes the environment below cargo's target directory unless it is there with the same pins; gives its Python.
@@ -118,6 +127,43 @@ impl Environment {
         // Last, so that an installation that was cut short is made again.
         std::fs::write(&installed, pins)?;
         Ok(python)
+    }
+}
+
+/// Packages of npm in a folder of their own, at the versions pinned here, all that they need included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Modules {
+    name: &'static str,
+    pins: &'static [&'static str],
+}
+
+/// A foreign implementation of WebSocket, and what drives a browser.
+pub(crate) const NODE_PEERS: Modules =
+    Modules { name: "node", pins: &["ws@8.23.0", "playwright-core@1.65.1"] };
+
+impl Modules {
+    /// Installs the packages below cargo's target directory unless they are there with the same pins; gives the folder
+    /// above `node_modules`.
+    ///
+    /// # Errors
+    /// When there is no npm, or the packages cannot be installed.
+    pub(crate) fn ensure(self) -> Result<PathBuf> {
+        let directory = run::target_directory()?.join("tools").join(self.name);
+        let (installed, pins) = (directory.join("pins"), self.pins.join("\n"));
+        if std::fs::read_to_string(&installed).is_ok_and(|found| found == pins) {
+            return Ok(directory);
+        }
+        eprintln!("the modules of {} are missing; they are installed from npm once", self.name);
+        // What an installation that was cut short has left.
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory)?;
+        let npm =
+            ["install", "--no-save", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts"];
+        run::run(Command::new("npm").args(npm).arg("--prefix").arg(&directory).args(self.pins))
+            .with_context(|| format!("{} could not be installed", self.pins.join(", ")))?;
+        // Last, so that an installation that was cut short is made again.
+        std::fs::write(&installed, pins)?;
+        Ok(directory)
     }
 }
 
@@ -152,6 +198,15 @@ pub(crate) const IP: Program = Program {
 };
 pub(crate) const STRACE: Program =
     Program { name: "strace", package: "strace", purpose: "tests count system calls with it" };
+
+/// The browser that WebSocket is tested in.
+pub(crate) const CHROMIUM: Program =
+    Program { name: "chromium", package: "chromium", purpose: "tests of WebSocket open pages in it" };
+/// Runs the foreign clients and servers that are written in JavaScript, from version 20 on.
+pub(crate) const NODE: Program =
+    Program { name: "node", package: "nodejs", purpose: "foreign peers of WebSocket run on it" };
+pub(crate) const NPM: Program =
+    Program { name: "npm", package: "npm", purpose: "foreign peers of WebSocket are installed by it" };
 
 /// Installs the packages of those `programs` that are missing, by name, through `apt-get`.
 ///

@@ -14,9 +14,9 @@ fn json(line: &str) -> serde_json::Value {
 fn the_demo_shows_every_transport_in_every_format() {
     let shown = net(["demo", "--quick"]).expect(0).stdout.join("\n");
     let transports = if cfg!(unix) {
-        &["memory", "unix", "tcp", "tcps", "udp", "quic"][..]
+        &["memory", "unix", "tcp", "tcps", "udp", "quic", "ws", "wss"][..]
     } else {
-        &["memory", "tcp", "tcps", "udp", "quic"]
+        &["memory", "tcp", "tcps", "udp", "quic", "ws", "wss"]
     };
     for transport in transports {
         for format in ["raw", "message"] {

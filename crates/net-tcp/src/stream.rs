@@ -25,6 +25,7 @@ pub use crate::config::TcpConfig;
 
 mod accept;
 mod bind;
+mod binder;
 mod bytes;
 mod connect;
 mod half;
@@ -48,6 +49,7 @@ pub(crate) use self::tls::{ClientSettings, ServerSettings};
 pub use accept::StreamListener;
 pub use bind::{bind, bind_many, listen, listen_many};
 pub(crate) use bind::{bind_many_with, bind_with};
+pub use binder::Binder;
 pub use bytes::ByteStream;
 pub use connect::{Connector, connect};
 pub use half::{ReadHalf, WriteHalf};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use net_core::{Address, Connection, Error, ErrorKind, Guarantees, Result, Scheme, Transport};
-use net_tcp::stream::{Connector, Resolve, StreamSource, bind_many};
+use net_tcp::stream::{Binder, Connector, Resolve, StreamSource};
 use tokio::time::timeout;
 
 use crate::{
@@ -47,8 +47,7 @@ pub struct Ws {
     answers: Arc<Answers>,
     asks: Asks,
     proxy: Option<Proxy>,
-    #[cfg(feature = "tls")]
-    server_tls: Option<net_core::tls::ServerTls>,
+    binder: Binder,
 }
 
 impl Default for Ws {
@@ -66,8 +65,7 @@ impl Ws {
             answers: Arc::default(),
             asks: Asks::default(),
             proxy: None,
-            #[cfg(feature = "tls")]
-            server_tls: None,
+            binder: Binder::new(config.tcp),
         }
     }
 
@@ -90,7 +88,7 @@ impl Ws {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_server_tls(mut self, tls: net_core::tls::ServerTls) -> Self {
-        self.server_tls = Some(tls);
+        self.binder = self.binder.with_server_tls(tls);
         self
     }
 
@@ -198,14 +196,9 @@ impl Ws {
         ask(stream, to, &self.config, &self.asks).await
     }
 
-    async fn bind(&self, at: &Address, n: usize) -> Result<Vec<StreamSource>> {
+    fn check_listen(&self, at: &Address) -> Result<()> {
         check_scheme(at, "listen")?;
-        self.config.check("listen")?;
-        #[cfg(feature = "tls")]
-        if let Some(tls) = self.server_tls.as_ref().filter(|_| at.scheme().is_over_tls()) {
-            return net_tcp::stream::bind_many_tls(at, n, &self.config.tcp, tls).await;
-        }
-        bind_many(at, n, &self.config.tcp).await
+        self.config.check("listen")
     }
 
     fn listener(&self, source: StreamSource) -> WsListener {
@@ -251,13 +244,14 @@ impl Transport for Ws {
     }
 
     async fn listen(&self, at: &Address) -> Result<WsListener> {
-        let mut sources = self.bind(at, 1).await?;
-        let source = sources.pop().ok_or_else(|| Error::new(ErrorKind::Unsupported, "listen").at(at))?;
-        Ok(self.listener(source))
+        self.check_listen(at)?;
+        Ok(self.listener(self.binder.bind(at).await?))
     }
 
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<WsListener>> {
-        Ok(self.bind(at, n).await?.into_iter().map(|source| self.listener(source)).collect())
+        self.check_listen(at)?;
+        let sources = self.binder.bind_many(at, n).await?;
+        Ok(sources.into_iter().map(|source| self.listener(source)).collect())
     }
 }
 

@@ -29,7 +29,7 @@ fn input(bytes: &[u8]) -> (WsConfig, Vec<usize>, &[u8]) {
 fn fuzz_frames() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let (config, sizes, wire) = input(bytes);
-        over::agree(config, false, wire, &sizes);
+        over::agree(&config, false, wire, &sizes);
     });
 }
 
@@ -37,7 +37,7 @@ fn fuzz_frames() {
 fn fuzz_compressed_frames() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let (config, sizes, wire) = input(bytes);
-        over::agree(config, true, wire, &sizes);
+        over::agree(&config, true, wire, &sizes);
     });
 }
 
@@ -47,7 +47,7 @@ fn fuzz_inflate() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let (config, sizes, payload) = input(bytes);
         let wire = rig::raw::masked(0xC2, payload);
-        over::agree(config, true, &wire, &sizes);
+        over::agree(&config, true, &wire, &sizes);
     });
 }
 

@@ -198,10 +198,14 @@ async fn w1_a_request_that_an_http_server_has_parsed_becomes_a_connection() {
             let (name, value) = line.split_once(": ").expect("a header");
             request = request.header(name, value);
         }
-        let upgrade = Ws::default().upgrade(&request.body("any body").expect("a request")).expect("a handshake");
+        let upgrade =
+            Ws::default().upgrade(&request.body("any body").expect("a request")).expect("a handshake");
         let mut response = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
         for (name, value) in upgrade.response().headers() {
-            response.push_str(&format!("{name}: {}\r\n", value.to_str().expect("text")));
+            response.push_str(name.as_str());
+            response.push_str(": ");
+            response.push_str(value.to_str().expect("text"));
+            response.push_str("\r\n");
         }
         response.push_str("\r\n");
         stream.write_all(response.as_bytes()).await.expect("sent");

@@ -96,8 +96,11 @@ async fn a_session_that_a_handler_ends_closes_with_1000() {
 async fn w4_pongs_keep_a_session_alive_and_silence_ends_it() {
     let limits = Limits { idle_timeout: Some(Duration::from_millis(400)), ..Limits::default() };
     let server = echo(ServerConfig { limits, ..raw() }).await;
-    let pings =
-        WsConfig { ping_interval: Some(Duration::from_millis(50)), idle_timeout: None, ..WsConfig::default() };
+    let pings = WsConfig {
+        ping_interval: Some(Duration::from_millis(50)),
+        idle_timeout: None,
+        ..WsConfig::default()
+    };
     let mut lively = Ws::new(pings).connect(server.local()).await.expect("connected");
     let mut silent = Ws::default().connect(server.local()).await.expect("connected");
     // The lively one waits, and pings as it does, for as long as the silent one is not given up.

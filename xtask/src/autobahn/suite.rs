@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     run,
@@ -68,7 +68,7 @@ pub(super) struct Installed {
 }
 
 impl Suite {
-    /// Returns its name on PyPI and its version.
+    /// Returns its name and version, as pip takes them.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Wstest => PINS[0],
@@ -100,7 +100,7 @@ impl Installed {
         match self.suite {
             Suite::Wstest => {
                 let servers = json!([{"agent": "net", "url": format!("ws://127.0.0.1:{port}")}]);
-                self.specified(place, "fuzzingclient", &json!({"servers": servers}), cases)
+                self.specified(place, "fuzzingclient", json!({"servers": servers}), cases)
             }
             Suite::Kosoku => {
                 let mut command = self.kosoku(place, "fuzzingclient", port, cases);
@@ -118,7 +118,7 @@ impl Installed {
         match self.suite {
             Suite::Wstest => {
                 let url = json!({"url": format!("ws://127.0.0.1:{port}")});
-                let mut command = self.specified(place, "fuzzingserver", &url, cases)?;
+                let mut command = self.specified(place, "fuzzingserver", url, cases)?;
                 // No pages about the results.
                 command.args(["-u", "0"]);
                 Ok(command)
@@ -127,21 +127,15 @@ impl Installed {
         }
     }
 
-    fn specified(
-        &self,
-        place: &Path,
-        mode: &str,
-        part: &serde_json::Value,
-        cases: &[String],
-    ) -> Result<Command> {
+    fn specified(&self, place: &Path, mode: &str, part: Value, cases: &[String]) -> Result<Command> {
         let mut spec = json!({
             "outdir": place.join("report"),
             "cases": cases,
             "exclude-cases": [],
             "exclude-agent-cases": {},
         });
-        for (name, value) in part.as_object().into_iter().flatten() {
-            spec[name] = value.clone();
+        if let (Value::Object(spec), Value::Object(part)) = (&mut spec, part) {
+            spec.extend(part);
         }
         let file = place.join("spec.json");
         fs::write(&file, spec.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
@@ -182,9 +176,13 @@ fn wstest(venv: &Path) -> Result<PathBuf> {
     eprintln!("Autobahn|Testsuite is missing; it is installed from PyPI once");
     let virtualenv = VIRTUALENV.ensure()?;
     run::run(
-        Command::new(virtualenv).args(["-m", "virtualenv", "--quiet", "--clear", "-p"]).arg(python2).arg(venv),
+        Command::new(virtualenv)
+            .args(["-m", "virtualenv", "--quiet", "--clear", "-p"])
+            .arg(python2)
+            .arg(venv),
     )?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-python-version-warning"];
+    let pip =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-python-version-warning"];
     run::run(Command::new(&python).args(pip).arg("--no-deps").args(PINS))
         .context("Autobahn|Testsuite could not be installed")?;
     // Last, so that an installation that was cut short is made again.
@@ -246,7 +244,7 @@ mod tests {
         let place = env::temp_dir().join(format!("xtask-autobahn-{}", std::process::id()));
         fs::create_dir_all(&place).unwrap();
         let command = installed(Suite::Wstest).against_server(&place, 9001, &["1.*".to_owned()]).unwrap();
-        let spec: serde_json::Value =
+        let spec: Value =
             serde_json::from_str(&fs::read_to_string(place.join("spec.json")).unwrap()).unwrap();
         fs::remove_dir_all(&place).unwrap();
         assert!(words(&command).starts_with("script -m fuzzingclient -s "));

@@ -29,6 +29,8 @@ pub(crate) enum Transport {
     Tls,
     Udp,
     Quic,
+    Ws,
+    Wss,
 }
 
 impl Transport {
@@ -41,6 +43,8 @@ impl Transport {
         Self::Tls,
         Self::Udp,
         Self::Quic,
+        Self::Ws,
+        Self::Wss,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -52,6 +56,8 @@ impl Transport {
             Self::Tls => "tcps",
             Self::Udp => "udp",
             Self::Quic => "quic",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
         }
     }
 }
@@ -95,22 +101,12 @@ impl Stage {
                 let address = Address::from_path(Scheme::Unix, path);
                 serve::listen(address, framing, &sockets, config, echo).await?
             }
-            Transport::Tcp => {
-                let address = "tcp://127.0.0.1:0".parse().map_err(Failure::start)?;
-                serve::listen(address, framing, &sockets, config, echo).await?
-            }
-            Transport::Udp => {
-                let address = "udp://127.0.0.1:0".parse().map_err(Failure::start)?;
-                serve::listen(address, framing, &sockets, config, echo).await?
-            }
-            Transport::Tls => {
-                secure(&mut sockets)?;
-                let address = "tcps://127.0.0.1:0".parse().map_err(Failure::start)?;
-                serve::listen(address, framing, &sockets, config, echo).await?
-            }
-            Transport::Quic => {
-                secure(&mut sockets)?;
-                let address = "quic://127.0.0.1:0".parse().map_err(Failure::start)?;
+            transport => {
+                if matches!(transport, Transport::Tls | Transport::Quic | Transport::Wss) {
+                    secure(&mut sockets)?;
+                }
+                let address =
+                    format!("{}://127.0.0.1:0", transport.name()).parse().map_err(Failure::start)?;
                 serve::listen(address, framing, &sockets, config, echo).await?
             }
         };

@@ -47,14 +47,14 @@ impl Compressor {
             } else {
                 with_compressor(self.level, bits, |lent| run(lent, head, body, out))
             };
-            if done.is_err() {
-                // What it was fed is lost to whoever reads on, so that it begins anew. No input makes this happen.
-                self.own = None;
+            let payload = out.strip_suffix(&TAIL).filter(|payload| done.is_ok() && payload.len() < len);
+            if payload.is_none()
+                && let Some(own) = &mut self.own
+            {
+                // The peer never sees what it was fed, so that nothing may point into it.
+                own.reset();
             }
-            let short = done.is_ok() && out.ends_with(&TAIL);
-            // One that keeps what it was fed has to send it: the next message may point into it.
-            let sent = short && (send_takeover || out.len() - TAIL.len() < len);
-            sent.then(|| send(out.get(..out.len() - TAIL.len()).unwrap_or_default()))
+            payload.map(send)
         })
     }
 }

@@ -38,15 +38,16 @@ pub struct DeflateConfig {
 
 /// What is kept between messages, to compress the next one the better.
 ///
-/// The figures are those of a window of 15 bits, measured by `tests/deflate_memory.rs`; one that has neither sent nor
+/// The figures are for windows of 15 bits, measured by `tests/deflate_memory.rs`; a connection that has neither sent nor
 /// received anything compressed holds nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum DeflateMemory {
-    /// Each connection keeps what it sent and what it received: smallest messages, most memory.
+    /// Each connection keeps what it sent and what it received: smallest messages, most memory, 418 KiB a connection.
     Dedicated,
     /// What is sent is compressed by a compressor that all connections of a thread share, each message by itself
-    /// (`no_context_takeover` of this side); what the peer sends may build on what it sent before.
+    /// (`no_context_takeover` of this side); what the peer sends may build on what it sent before, for
+    /// which a connection keeps 47 KiB.
     #[default]
     Shared,
     /// Each message is by itself in both directions, and nothing is held between messages.

@@ -1,5 +1,5 @@
 //! A connection over bytes that are there already, and the ways to read messages from it.
-#![allow(clippy::indexing_slicing, reason = "a test may panic")]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::{future::poll_fn, io::Write as _};
 
@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
 /// Returns a server's side over `wire`, which has no timer while it waits.
 pub(crate) fn server<R: AsyncRead + Unpin>(
     wire: R,
-    config: WsConfig,
+    config: &WsConfig,
     deflates: bool,
 ) -> Connection<WsSender<Sink>, WsReceiver<R, Sink>> {
     let mut request = Request::get("/")
@@ -34,7 +34,7 @@ pub(crate) fn server<R: AsyncRead + Unpin>(
     if deflates {
         request = request.header("sec-websocket-extensions", "permessage-deflate");
     }
-    let config = WsConfig { ping_interval: None, idle_timeout: None, ..config };
+    let config = WsConfig { ping_interval: None, idle_timeout: None, ..*config };
     let upgrade = Ws::new(config).upgrade(&request.body(()).expect("a request")).expect("a handshake");
     let at: net_core::Address = "ws://localhost".parse().expect("an address");
     upgrade.into_connection((wire, tokio::io::sink()), Info::new(at.clone(), at), BytesMut::new(), drop)
@@ -46,7 +46,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Takes messages as they come.
-pub(crate) fn receive(config: WsConfig, deflates: bool, wire: Chunked) -> Outcome {
+pub(crate) fn receive(config: &WsConfig, deflates: bool, wire: Chunked) -> Outcome {
     runtime().block_on(async {
         let mut rx = server(wire, config, deflates).rx;
         let mut messages = Vec::new();
@@ -66,7 +66,7 @@ pub(crate) fn receive(config: WsConfig, deflates: bool, wire: Chunked) -> Outcom
 }
 
 /// Looks at messages before they are taken: some are then consumed, some received.
-pub(crate) fn peek(config: WsConfig, deflates: bool, wire: Chunked) -> Outcome {
+pub(crate) fn peek(config: &WsConfig, deflates: bool, wire: Chunked) -> Outcome {
     runtime().block_on(async {
         let mut rx = server(wire, config, deflates).rx;
         let mut messages: Vec<Bytes> = Vec::new();
@@ -102,7 +102,7 @@ pub(crate) fn peek(config: WsConfig, deflates: bool, wire: Chunked) -> Outcome {
 }
 
 /// Takes fragments one by one, and joins them.
-pub(crate) fn fragments(config: WsConfig, deflates: bool, wire: Chunked) -> Outcome {
+pub(crate) fn fragments(config: &WsConfig, deflates: bool, wire: Chunked) -> Outcome {
     runtime().block_on(async {
         let mut rx = server(wire, config, deflates).rx;
         let (mut messages, mut begun) = (Vec::new(), Vec::new());
@@ -122,7 +122,7 @@ pub(crate) fn fragments(config: WsConfig, deflates: bool, wire: Chunked) -> Outc
 }
 
 /// Reads `wire` in every way and in different pieces, and checks that all find the same.
-pub(crate) fn agree(config: WsConfig, deflates: bool, wire: &[u8], sizes: &[usize]) -> Outcome {
+pub(crate) fn agree(config: &WsConfig, deflates: bool, wire: &[u8], sizes: &[usize]) -> Outcome {
     let whole = receive(config, deflates, Chunked::new(wire, &[]));
     for sizes in [sizes, &[]] {
         assert_eq!(receive(config, deflates, Chunked::new(wire, sizes)), whole);

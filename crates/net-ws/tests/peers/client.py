@@ -19,10 +19,16 @@ def text(length):
     return whole + "x" * (length - len(whole.encode()))
 
 
+def noise(length):
+    """Returns bytes that cannot be compressed."""
+    return random.Random(length).randbytes(length)
+
+
 def messages():
     for length in LENGTHS:
         yield text(length)
-        yield random.Random(length).randbytes(length)
+        # What cannot be compressed becomes longer: `limit` has one that is as long as it may be.
+        yield noise(length - length // 64)
 
 
 def agreed(connection):
@@ -46,7 +52,8 @@ async def echo(connection):
     await (await connection.ping(b"from a client"))
     await (await connection.ping(b""))
     await connection.close(4001, "genüg")
-    assert (connection.close_code, connection.close_reason) == (4001, "genüg")
+    # The code comes back, the reason was for the other side.
+    assert (connection.close_code, connection.close_reason) == (4001, "")
 
 
 async def fragments(connection):
@@ -92,7 +99,14 @@ async def flood(connection):
         raise AssertionError("a message")
 
 
-ACTIONS = {action.__name__: action for action in [echo, fragments, pings, closed, beyond, flood]}
+async def limit(connection):
+    message = noise(1 << 20)
+    await connection.send(message)
+    assert await connection.recv() == message
+    await connection.close()
+
+
+ACTIONS = {action.__name__: action for action in [echo, fragments, pings, closed, beyond, flood, limit]}
 
 
 async def run(plan, action):

@@ -16,7 +16,8 @@ function text(length) {
 }
 
 export function messages() {
-  return LENGTHS.flatMap((length) => [text(length), randomBytes(length)]);
+  // What cannot be compressed becomes longer.
+  return LENGTHS.flatMap((length) => [text(length), randomBytes(length - (length >> 6))]);
 }
 
 /** Returns what was agreed on compression, seen from the side that sends as `own` and receives as `other`. */

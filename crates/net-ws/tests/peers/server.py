@@ -51,7 +51,6 @@ async def handle(connection):
     except Exception as error:
         failure = repr(error)
     await connection.wait_closed()
-    sent = connection.protocol.close_sent
     told = {
         "path": path,
         "query": query,
@@ -60,7 +59,6 @@ async def handle(connection):
         "agreed": agreed(connection),
         "code": connection.close_code,
         "reason": connection.close_reason,
-        "sent": sent and sent.code,
         "failure": failure,
     }
     print(json.dumps(told), flush=True)

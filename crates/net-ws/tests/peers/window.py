@@ -95,10 +95,9 @@ class Client:
         self.socket.sendall(head + b"\0\0\0\0" + payload)
 
     def receive(self):
-        """Returns a message and whether it is compressed: one that would not become shorter may be sent as it is, unless the
-        next one may build on it."""
+        """Returns a message and whether it is compressed: one that would not become shorter is sent as it is."""
         first, length = self.take(2)
-        assert first == 0xC2 or (first == 0x82 and not self.takeover), f"{first:#x}"
+        assert first in (0xC2, 0x82), f"{first:#x}"
         if length == 126:
             (length,) = struct.unpack("!H", self.take(2))
         return self.take(length), first == 0xC2

@@ -5,9 +5,12 @@ pub(crate) mod raw;
 
 #[path = "../../../net-core/tests/rig/mod.rs"]
 mod any;
+#[cfg(feature = "tls")]
+#[path = "../../../net-core/tests/tls/authority.rs"]
+pub(crate) mod authority;
 
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
-pub(crate) use any::{Seen, at, echo, socket, soon, watched};
+pub(crate) use any::{Seen, at, echo, socket, soon, watched, within};
 use net_core::{Connection, Listener, Transport};
 use net_ws::{Ws, WsReceiver, WsSender};
 

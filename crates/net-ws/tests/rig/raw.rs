@@ -23,7 +23,8 @@ pub(crate) struct RawFrame {
 impl RawFrame {
     /// Returns the code of a Close frame.
     pub(crate) fn close_code(&self) -> Option<u16> {
-        (self.first == 0x88).then(|| u16::from_be_bytes([self.payload[0], self.payload[1]]))
+        let code = self.payload.first_chunk().filter(|_| self.first == 0x88)?;
+        Some(u16::from_be_bytes(*code))
     }
 }
 
@@ -85,6 +86,7 @@ pub(crate) fn request(headers: &str) -> String {
 }
 
 /// Returns a masked frame.
+#[allow(clippy::cast_possible_truncation, reason = "each arm has looked at the length")]
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x12, 0x34, 0x56, 0x78];
     let mut frame = vec![first];

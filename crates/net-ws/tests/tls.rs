@@ -1,0 +1,75 @@
+//! WebSocket over TLS: the laws, the engine, and what is known of both layers.
+#![cfg(feature = "tls")]
+
+#[path = "../../net-messaging/tests/over_tls/mod.rs"]
+mod over_tls;
+mod rig;
+
+use net_core::{
+    ErrorKind, Listener, Transport,
+    testing::laws::conformance,
+    tls::{Pem, TlsInfo},
+};
+use net_tcp::stream::TcpConfig;
+use net_ws::{Ws, WsConfig, WsInfo};
+use rig::{
+    at,
+    authority::{Authority, WithPair},
+};
+
+/// Returns both sides with settings of one authority, which also vouches for the client.
+fn both(name: &str) -> (Ws, Ws) {
+    let authority = Authority::new(name);
+    let server = authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings");
+    let client = authority.client().pair(&authority.leaf(&["alice.test"])).build().expect("settings");
+    (Ws::default().with_server_tls(server), Ws::default().with_client_tls(client))
+}
+
+#[tokio::test]
+async fn w1_wss_obeys() {
+    let authority = Authority::new("laws");
+    // Buffers that fill soon: a debug build encrypts slowly.
+    let tcp = TcpConfig {
+        send_buffer_len: Some(16 * 1024),
+        recv_buffer_len: Some(16 * 1024),
+        max_buffered: 16 * 1024,
+        ..TcpConfig::default()
+    };
+    let wss = Ws::new(WsConfig { tcp, max_message_len: 64 * 1024, ..WsConfig::default() })
+        .with_server_tls(authority.server().build().expect("settings"))
+        .with_client_tls(authority.client().build().expect("settings"));
+    conformance(wss.boxed(), at("wss://127.0.0.1:0")).await;
+}
+
+#[tokio::test]
+async fn m12_messaging_over_wss_is_unchanged_and_knows_the_client() {
+    let (server, client) = both("messaging");
+    over_tls::messaging_is_unchanged_and_knows_the_client(server, client, "wss://127.0.0.1:0").await;
+}
+
+#[tokio::test]
+async fn w1_both_layers_tell_what_they_know() {
+    let (server, client) = both("layers");
+    let mut listener = server.listen(&at("wss://127.0.0.1:0")).await.expect("listening");
+    let to = at(&format!("{}/feed", listener.local()));
+    let (near, far) = tokio::join!(client.connect(&to), listener.accept());
+    for connection in [near.expect("connected"), far.expect("accepted")] {
+        assert!(connection.info.details::<TlsInfo>().expect("TLS").peer.is_some());
+        assert_eq!(connection.info.details::<WsInfo>().expect("a handshake").path(), "/feed");
+    }
+}
+
+#[tokio::test]
+async fn d8_a_server_that_nobody_vouches_for_is_refused() {
+    let (server, _) = both("one");
+    let (_, stranger) = both("other");
+    let mut listener = server.listen(&at("wss://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    tokio::spawn(async move {
+        let _ = listener.accept().await;
+    });
+    let error = stranger.connect(&to).await.expect_err("untrusted");
+    assert_eq!(error.kind(), ErrorKind::Untrusted);
+    let error = Ws::default().connect(&to).await.expect_err("no settings");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}
