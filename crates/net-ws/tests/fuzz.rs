@@ -1,5 +1,4 @@
-//! Fuzz targets: no bytes make the frames, the inflater or the negotiation panic, spin or disagree with themselves, however
-//! they are cut.
+//! Fuzz targets: no bytes make frames, the inflater or the negotiation panic, spin or disagree with themselves.
 //!
 //! With the other tests the committed corpora are replayed, and a moment of random inputs after them.
 

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{Arc, OnceLock},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -81,7 +82,8 @@ impl Drop for Running {
 #[derive(Debug)]
 pub(super) struct Judge {
     pub(super) process: Running,
-    heard: JoinHandle<Option<usize>>,
+    announced: Arc<OnceLock<usize>>,
+    listening: JoinHandle<()>,
 }
 
 impl Judge {
@@ -94,23 +96,39 @@ impl Judge {
         command.stdout(Stdio::piped()).stderr(log.try_clone()?);
         let mut process = Running::start(command)?;
         let output = process.output()?;
-        let heard = thread::spawn(move || {
-            let (start, mut last, mut announced) = (Instant::now(), None, None);
+        let announced = Arc::new(OnceLock::new());
+        let tell = announced.clone();
+        let listening = thread::spawn(move || {
+            let (start, mut last) = (Instant::now(), None);
             for line in output.lines().map_while(Result::ok) {
                 // A log that cannot be written is no reason not to judge.
                 let _ = writeln!(log, "{line}");
-                announced = announced.or_else(|| cases_announced(&line));
-                let group = group_begun(&line);
-                if group.is_some() && group != last {
-                    let name = report::group_name(group.unwrap_or_default());
-                    let group = group.unwrap_or_default();
-                    eprintln!("{side}: {:>5.1} s  {group:>2} {name}", start.elapsed().as_secs_f64());
-                    last = Some(group);
+                if let Some(cases) = cases_announced(&line) {
+                    let _ = tell.set(cases);
+                }
+                if let Some(group) = group_begun(&line).filter(|group| last.replace(*group) != Some(*group)) {
+                    let seconds = start.elapsed().as_secs_f64();
+                    eprintln!("{side}: {seconds:>5.1} s  {group:>2} {}", report::group_name(group));
                 }
             }
-            announced
         });
-        Ok(Self { process, heard })
+        Ok(Self { process, announced, listening })
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it has not ended at `end`, or has nothing to do: then it would never end.
+    pub(super) fn wait(&mut self, end: Instant) -> Result<ExitStatus> {
+        loop {
+            if let Ok(status) = self.process.wait(end.min(Instant::now() + POLL)) {
+                return Ok(status);
+            }
+            ensure!(self.announced.get() != Some(&0), "there is no such case");
+            if Instant::now() >= end {
+                return self.process.wait(end);
+            }
+        }
     }
 
     /// Ends it, and returns how many cases it has said that there are, where it says so.
@@ -119,11 +137,13 @@ impl Judge {
     /// When what it printed could not be read.
     pub(super) fn end(self) -> Result<Option<usize>> {
         drop(self.process);
-        let heard = self.heard.join();
-        ensure!(heard.is_ok(), "the thread that reads what the suite prints panicked");
-        Ok(heard.unwrap_or_default())
+        ensure!(self.listening.join().is_ok(), "the thread that reads what the suite prints panicked");
+        Ok(self.announced.get().copied())
     }
 }
+
+/// How often it is looked at whether a suite has anything to do.
+const POLL: Duration = Duration::from_secs(1);
 
 /// The group of the case that begins, by what `wstest` prints.
 fn group_begun(line: &str) -> Option<u32> {

@@ -92,7 +92,7 @@ fn judge_server(program: &Path, suite: &Installed, place: &Path, cases: &[String
     let port = port.with_context(|| format!("the server's first line is {line:?}"))?;
     let mut command = suite.against_server(place, port, cases)?;
     let mut judge = Judge::start(&mut command, Side::Server.name(), &place.join("log"))?;
-    let status = judge.process.wait(end)?;
+    let status = judge.wait(end)?;
     server.check()?;
     let announced = judge.end()?;
     // The quick runner fails with its cases, of which its report tells.
@@ -113,7 +113,7 @@ fn judge_client(program: &Path, suite: &Installed, place: &Path, cases: &[String
     ensure!(status.success(), "the client failed ({status})");
     if suite.suite == Suite::Kosoku {
         // It writes its report when the client has asked for it, and ends; the other one has written it by then, and stays.
-        judge.process.wait(end)?;
+        judge.wait(end)?;
     }
     judge.end()
 }

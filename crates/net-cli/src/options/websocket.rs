@@ -140,7 +140,8 @@ impl WsClient {
         ws.config.max_redirects = self.max_redirects;
         ws.headers = self.header.iter().map(|Header(name, value)| (name.clone(), value.clone())).collect();
         if let Some(proxy) = &self.proxy {
-            ws.proxy = Some(Arc::new(Proxy::new(proxy.clone()).map_err(Failure::usage)?));
+            ws.proxy =
+                Some(Arc::new(Proxy::new(proxy.clone()).map_err(|error| Failure::usage(error.report()))?));
         }
         Ok(())
     }
