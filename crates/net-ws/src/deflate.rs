@@ -10,7 +10,7 @@ pub(crate) use compress::Compressor;
 pub use config::{DeflateConfig, DeflateMemory};
 pub(crate) use inflate::Inflater;
 pub use negotiate::DeflateInfo;
-pub(crate) use negotiate::{Offered, accept};
+pub(crate) use negotiate::{NAME, Offered, accept};
 
 /// What a compressor writes at the end of a message and what is not sent.
 ///

@@ -8,6 +8,7 @@ use net_core::{Error, ErrorKind, Result};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 pub(crate) mod client;
+pub(crate) mod extensions;
 pub(crate) mod origin;
 pub(crate) mod proxy;
 pub(crate) mod server;

@@ -4,7 +4,7 @@ use std::{fmt, str};
 
 use http::HeaderMap;
 
-use crate::DeflateInfo;
+use crate::{DeflateInfo, handshake::extensions::Agreed};
 
 /// What the handshake of a connection told: `connection.info.details::<WsInfo>()`.
 ///
@@ -37,7 +37,7 @@ pub struct WsInfo {
     /// What the peer's headers say, as they stand on the wire: parsed, they would take several times the memory.
     headers: Box<[u8]>,
     protocol: Option<Box<str>>,
-    deflate: Option<DeflateInfo>,
+    agreed: Agreed,
 }
 
 /// Headers that say nothing once the handshake is over.
@@ -51,12 +51,7 @@ const SPENT: [&str; 6] = [
 ];
 
 impl WsInfo {
-    pub(crate) fn new(
-        target: &str,
-        headers: &HeaderMap,
-        protocol: Option<&str>,
-        deflate: Option<DeflateInfo>,
-    ) -> Self {
+    pub(crate) fn new(target: &str, headers: &HeaderMap, protocol: Option<&str>, agreed: Agreed) -> Self {
         let mut kept = Vec::new();
         for (name, value) in headers.iter().filter(|(name, _)| !SPENT.contains(&name.as_str())) {
             kept.extend_from_slice(name.as_str().as_bytes());
@@ -64,7 +59,7 @@ impl WsInfo {
             kept.extend_from_slice(value.as_bytes());
             kept.push(b'\n');
         }
-        Self { target: target.into(), headers: kept.into(), protocol: protocol.map(Into::into), deflate }
+        Self { target: target.into(), headers: kept.into(), protocol: protocol.map(Into::into), agreed }
     }
 
     /// Returns the path that the client asked for.
@@ -98,7 +93,12 @@ impl WsInfo {
 
     /// Returns what was agreed on compression, where messages may be compressed.
     pub fn deflate(&self) -> Option<&DeflateInfo> {
-        self.deflate.as_ref()
+        self.agreed.deflate.as_ref()
+    }
+
+    /// Returns the extensions of the application's own that were agreed on, as they stand in the header: `name; parameters`.
+    pub fn extensions(&self) -> impl Iterator<Item = &str> {
+        self.agreed.own.iter().map(|extension| &**extension)
     }
 }
 
@@ -107,7 +107,7 @@ impl fmt::Debug for WsInfo {
         f.debug_struct("WsInfo")
             .field("target", &self.target)
             .field("protocol", &self.protocol)
-            .field("deflate", &self.deflate)
+            .field("agreed", &self.agreed)
             // Headers hold secrets: cookies, tokens.
             .finish_non_exhaustive()
     }

@@ -16,7 +16,8 @@
 //! # async fn main() -> net_core::Result<()> {
 //! let ws = Ws::default();
 //! let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
-//! let (near, far) = tokio::join!(ws.connect(listener.local()), listener.accept());
+//! let to = listener.local().clone();
+//! let (near, far) = tokio::join!(ws.connect(&to), listener.accept());
 //! let (mut near, mut far) = (near?, far?);
 //! near.tx.send_message("hello").await?;
 //! assert_eq!(far.rx.recv_message().await?, Some("hello".into()));
@@ -46,7 +47,7 @@ pub use close::{CloseCode, CloseFrame};
 pub use config::WsConfig;
 pub use deflate::{DeflateConfig, DeflateInfo, DeflateMemory};
 pub use error::ProtocolError;
-pub use handshake::{origin::OriginPolicy, proxy::Proxy, server::Upgrade};
+pub use handshake::{extensions::Extension, origin::OriginPolicy, proxy::Proxy, server::Upgrade};
 pub use info::WsInfo;
 pub use listener::WsListener;
 pub use message::{Fragment, Kind, SendAs, WsEvent, WsMessage};

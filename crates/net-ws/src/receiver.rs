@@ -57,7 +57,8 @@ use crate::{
 /// # async fn main() -> net_core::Result<()> {
 /// let ws = Ws::default();
 /// let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
-/// let (near, far) = tokio::join!(ws.connect(listener.local()), listener.accept());
+/// let to = listener.local().clone();
+/// let (near, far) = tokio::join!(ws.connect(&to), listener.accept());
 /// let (mut near, mut far) = (near?, far?);
 /// let first = Fragment { kind: Kind::Text, payload: "in ".into(), last: false };
 /// let second = Fragment { payload: "parts".into(), last: true, ..first.clone() };

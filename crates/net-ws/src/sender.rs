@@ -44,7 +44,8 @@ use frames::{append, is_text};
 /// # async fn main() -> net_core::Result<()> {
 /// let ws = Ws::default();
 /// let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
-/// let (near, far) = tokio::join!(ws.connect(listener.local()), listener.accept());
+/// let to = listener.local().clone();
+/// let (near, far) = tokio::join!(ws.connect(&to), listener.accept());
 /// let (mut near, mut far) = (near?, far?);
 /// near.tx.feed_message("text".into()).await?;
 /// near.tx.feed_message(WsMessage::Binary("bytes".into())).await?;

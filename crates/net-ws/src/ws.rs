@@ -8,7 +8,7 @@ use net_tcp::stream::{Binder, Connector, Resolve, StreamSource};
 use tokio::time::timeout;
 
 use crate::{
-    OriginPolicy, Proxy, Upgrade, WsConfig, WsListener, WsReceiver, WsSender,
+    Extension, OriginPolicy, Proxy, Upgrade, WsConfig, WsListener, WsReceiver, WsSender,
     handshake::{
         client::{Asks, Said, ask},
         server::Answers,
@@ -33,7 +33,8 @@ use crate::{
 /// # async fn main() -> net_core::Result<()> {
 /// let ws = Ws::default();
 /// let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
-/// let (near, far) = tokio::join!(ws.connect(listener.local()), listener.accept());
+/// let to = listener.local().clone();
+/// let (near, far) = tokio::join!(ws.connect(&to), listener.accept());
 /// let (mut near, mut far) = (near?, far?);
 /// near.send("hello").await?;
 /// assert_eq!(far.recv().await?.as_deref(), Some(&b"hello"[..]));
@@ -102,6 +103,14 @@ impl Ws {
         self
     }
 
+    /// Adds an extension of the application's own: a client offers it, a server accepts it or not.
+    #[must_use]
+    pub fn with_extension(mut self, extension: Extension) -> Self {
+        Arc::make_mut(&mut self.answers).extensions.push(extension.clone());
+        self.asks.extensions.push(extension);
+        self
+    }
+
     /// Sets which pages may connect. Default: those of the host that they connect to.
     #[must_use]
     pub fn with_origins(mut self, origins: OriginPolicy) -> Self {
@@ -110,6 +119,7 @@ impl Ws {
     }
 
     /// Adds a header to a client's requests, such as `Authorization`, `Cookie` or `Origin`; one of the same name is replaced.
+    /// Those that make the handshake stay as they are.
     #[must_use]
     pub fn with_request_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.asks.headers.insert(name, value);

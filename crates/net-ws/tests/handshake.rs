@@ -4,7 +4,7 @@ mod rig;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use net_core::{Address, ErrorKind, Info, Listener, Transport};
-use net_ws::{Proxy, Ws, WsConfig, WsInfo};
+use net_ws::{Extension, Proxy, Ws, WsConfig, WsInfo};
 use rig::{at, echo, raw::request, socket, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -79,7 +79,8 @@ async fn w2_headers_query_and_refusals_are_the_applications() {
     });
     assert_eq!(near.expect_err("401").kind(), ErrorKind::Unauthenticated);
     let client = Ws::default()
-        .with_request_header(HeaderName::from_static("authorization"), HeaderValue::from_static("Bearer x"));
+        .with_request_header(HeaderName::from_static("authorization"), HeaderValue::from_static("Bearer x"))
+        .with_request_header(http::header::SEC_WEBSOCKET_KEY, HeaderValue::from_static("not the caller's"));
     let (near, far) = tokio::join!(client.connect(&to), listener.accept());
     let (near, far) = (near.expect("connected"), far.expect("accepted"));
     let told = near.info.details::<WsInfo>().expect("told");
@@ -90,6 +91,23 @@ async fn w2_headers_query_and_refusals_are_the_applications() {
     assert_eq!(told.header("authorization"), Some(&b"Bearer x"[..]));
     assert!(told.header("sec-websocket-key").is_none());
     assert!(!format!("{told:?}").contains("Bearer"), "no secrets in logs");
+}
+
+#[tokio::test]
+async fn w2_both_sides_know_of_an_extension_of_their_own_that_they_agreed_on() {
+    let sealed = |offered: &str| (offered == "n=7").then(|| "n=5".to_owned());
+    let server = Ws::default().with_extension(Extension::accepting("x-sealed", sealed));
+    let mut listener = server.listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    for (offered, agreed) in [("n=7", Some("x-sealed; n=5")), ("n=8", None)] {
+        let client = Ws::default().with_extension(Extension::new("x-sealed", offered));
+        let (near, far) = tokio::join!(client.connect(&to), listener.accept());
+        for connection in [near.expect("connected"), far.expect("accepted")] {
+            let told = connection.info.details::<WsInfo>().expect("told");
+            assert_eq!(told.extensions().next(), agreed);
+            assert!(told.deflate().is_some(), "compression beside it");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,24 +9,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use net_benches::peer;
-use tokio::net::TcpListener;
+use net_bench_peers::plain;
 use tokio::task;
 
 fn main() -> io::Result<()> {
-    peer::leave_with_parent()?;
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        peer::announce(listener.local_addr()?)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(
-                http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service_fn(accept))
-                    .with_upgrades(),
-            );
-        }
+    plain::serve(|stream| {
+        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(accept)).with_upgrades()
     })
 }
 

@@ -3,22 +3,13 @@
 use std::io;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use net_benches::peer;
-use tokio::net::{TcpListener, TcpStream};
+use net_bench_peers::plain;
+use tokio::net::TcpStream;
 use tokio::task;
 use tokio_websockets::{Config, Error, ServerBuilder};
 
 fn main() -> io::Result<()> {
-    peer::leave_with_parent()?;
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        peer::announce(listener.local_addr()?)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(task::unconstrained(echo(stream)));
-        }
-    })
+    plain::serve(|stream| task::unconstrained(echo(stream)))
 }
 
 async fn echo(stream: TcpStream) -> Result<(), Error> {

@@ -4,8 +4,8 @@ use std::io;
 
 use clap::Parser;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
-use net_benches::peer;
-use tokio::net::{TcpListener, TcpStream};
+use net_bench_peers::plain;
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, Result};
 
@@ -18,19 +18,10 @@ struct Options {
 }
 
 fn main() -> io::Result<()> {
-    peer::leave_with_parent()?;
-    let options = Options::parse();
-    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        peer::announce(listener.local_addr()?)?;
-        loop {
-            let (stream, _) = listener.accept().await?;
-            stream.set_nodelay(true)?;
-            tokio::spawn(async move {
-                let mut socket = tokio_tungstenite::accept_async(stream).await?;
-                if options.batch { batched(&mut socket).await } else { each(&mut socket).await }
-            });
-        }
+    let Options { batch } = Options::parse();
+    plain::serve(move |stream| async move {
+        let mut socket = tokio_tungstenite::accept_async(stream).await?;
+        if batch { batched(&mut socket).await } else { each(&mut socket).await }
     })
 }
 

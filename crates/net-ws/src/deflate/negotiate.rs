@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{DeflateConfig, DeflateMemory};
 
 /// The name of the extension.
-const NAME: &str = "permessage-deflate";
+pub(crate) const NAME: &str = "permessage-deflate";
 /// The window where nobody has said anything.
 const MAX_BITS: u8 = 15;
 

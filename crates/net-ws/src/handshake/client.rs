@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use net_core::{Address, Connection, Error, ErrorKind, Host, Result, Scheme};
 use net_tcp::stream::{ByteStream, ReadHalf, WriteHalf};
 use tokio::io::AsyncWriteExt;
@@ -15,14 +15,15 @@ use tungstenite::{
     },
 };
 
-use super::{HttpHead, read_head, server::connection, values};
-use crate::{Role, WsConfig, WsInfo, WsReceiver, WsSender, deflate::Offered};
+use super::{HttpHead, extensions, read_head, server::connection, values};
+use crate::{Extension, Role, WsConfig, WsInfo, WsReceiver, WsSender, deflate::Offered};
 
 /// What a client asks with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asks {
     pub(crate) protocols: Vec<Box<str>>,
     pub(crate) headers: HeaderMap,
+    pub(crate) extensions: Vec<Extension>,
 }
 
 /// What a server says to a request.
@@ -80,21 +81,18 @@ pub(crate) async fn ask(
         }
     };
     let headers = response.headers();
-    let mut answered = values(headers, header::SEC_WEBSOCKET_EXTENSIONS.as_str()).peekable();
-    let agreed = match offered {
-        Some(offered) => offered.agree(answered),
-        None if answered.peek().is_some() => Err("the server answers an extension that was not offered"),
-        None => Ok(None),
-    };
+    let answered = values(headers, header::SEC_WEBSOCKET_EXTENSIONS.as_str());
+    let agreed = extensions::agree(&asks.extensions, offered, answered);
     let agreed = agreed.map_err(|wrong| failed(Error::new(ErrorKind::Protocol, "connect").because(wrong)))?;
     let protocol = values(headers, header::SEC_WEBSOCKET_PROTOCOL.as_str()).next();
+    let deflate = agreed.deflate;
     let told = WsInfo::new(target(to), headers, protocol, agreed);
     let (reading, writing, info) = stream.into_split();
     Ok(Said::Connected(connection(
         (reading, writing),
         Role::Client,
         config,
-        agreed,
+        deflate,
         info.with_details(told),
         rest,
         |mut writing| writing.abort(),
@@ -130,6 +128,16 @@ pub(crate) fn authority(to: &Address, always_port: bool) -> String {
     }
 }
 
+/// What makes the handshake, and is not the caller's to set.
+const OWN: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_PROTOCOL,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+];
+
 fn request(to: &Address, asks: &Asks, offered: Option<Offered>) -> Result<Request<()>, http::Error> {
     let scheme = if to.scheme().is_over_tls() { Scheme::Wss } else { Scheme::Ws };
     let authority = authority(to, false);
@@ -145,12 +153,12 @@ fn request(to: &Address, asks: &Asks, offered: Option<Offered>) -> Result<Reques
     if !asks.protocols.is_empty() {
         request = request.header(header::SEC_WEBSOCKET_PROTOCOL, asks.protocols.join(", "));
     }
-    if let Some(offered) = offered {
-        request = request.header(header::SEC_WEBSOCKET_EXTENSIONS, offered.header());
+    let offer = extensions::offer(&asks.extensions, offered);
+    if !offer.is_empty() {
+        request = request.header(header::SEC_WEBSOCKET_EXTENSIONS, offer);
     }
     let mut request = request.body(())?;
-    for (name, value) in &asks.headers {
-        // `Host` and `Origin` are the caller's to set; the rest of the handshake is not.
+    for (name, value) in asks.headers.iter().filter(|(name, _)| !OWN.contains(name)) {
         request.headers_mut().insert(name.clone(), HeaderValue::clone(value));
     }
     Ok(request)

@@ -15,8 +15,12 @@ use tungstenite::{
     },
 };
 
-use super::{HttpHead, read_head, values};
-use crate::{DeflateInfo, OriginPolicy, Role, WsConfig, WsInfo, WsReceiver, WsSender, deflate, link::Link};
+use super::{
+    HttpHead,
+    extensions::{self, Agreed},
+    read_head, values,
+};
+use crate::{DeflateInfo, Extension, OriginPolicy, Role, WsConfig, WsInfo, WsReceiver, WsSender, link::Link};
 
 /// What looks at requests beyond what a handshake must be.
 pub(crate) type RequestCheck = Arc<dyn Fn(&Request<()>) -> Result<HeaderMap, StatusCode> + Send + Sync>;
@@ -27,6 +31,7 @@ pub(crate) struct Answers {
     pub(crate) protocols: Vec<Box<str>>,
     pub(crate) origins: OriginPolicy,
     pub(crate) headers: HeaderMap,
+    pub(crate) extensions: Vec<Extension>,
     pub(crate) check: Option<RequestCheck>,
 }
 
@@ -138,13 +143,14 @@ impl Answers {
         {
             response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
         }
-        let offers = values(headers, header::SEC_WEBSOCKET_EXTENSIONS.as_str());
-        let deflate = config.deflate.as_ref().and_then(|config| deflate::accept(config, offers));
-        let agreed = deflate.and_then(|(answer, agreed)| {
-            let value = HeaderValue::from_str(&answer).ok()?;
-            response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, value);
-            Some(agreed)
-        });
+        let offers: Vec<_> = values(headers, header::SEC_WEBSOCKET_EXTENSIONS.as_str()).collect();
+        let (answer, mut agreed) = extensions::answer(&self.extensions, config.deflate.as_ref(), &offers);
+        match HeaderValue::from_str(&answer) {
+            Ok(_) if answer.is_empty() => {}
+            Ok(value) => drop(response.headers_mut().insert(header::SEC_WEBSOCKET_EXTENSIONS, value)),
+            // An extension answers what no header can carry: it is as if it had declined, and all with it.
+            Err(_) => agreed = Agreed::default(),
+        }
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         Ok(Upgrade { response, info: WsInfo::new(target, headers, protocol, agreed), config: *config })
     }
