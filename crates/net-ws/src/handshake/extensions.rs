@@ -83,11 +83,22 @@ pub(crate) struct Agreed {
     pub(crate) own: Box<[Box<str>]>,
 }
 
-/// Returns the extensions of a header's values, each with its name and its parameters.
-fn each<'v>(values: impl Iterator<Item = &'v str>) -> impl Iterator<Item = (&'v str, &'v str, &'v str)> {
+/// An extension as it stands in the header.
+struct Written<'v> {
+    whole: &'v str,
+    name: &'v str,
+    /// What stands behind the first semicolon.
+    parameters: Option<&'v str>,
+}
+
+/// Takes the values of the header apart.
+fn each<'v>(values: impl Iterator<Item = &'v str>) -> impl Iterator<Item = Written<'v>> {
     values.flat_map(|value| value.split(',')).map(str::trim).filter(|whole| !whole.is_empty()).map(|whole| {
-        let (name, parameters) = whole.split_once(';').unwrap_or((whole, ""));
-        (whole, name.trim(), parameters.trim())
+        let (name, parameters) = match whole.split_once(';') {
+            Some((name, parameters)) => (name.trim_end(), Some(parameters.trim_start())),
+            None => (whole, None),
+        };
+        Written { whole, name, parameters }
     })
 }
 
@@ -103,14 +114,16 @@ pub(crate) fn answer(
     deflate: Option<&DeflateConfig>,
     offers: &[&str],
 ) -> (String, Agreed) {
+    let offered = |wanted| {
+        let named = each(offers.iter().copied()).filter(move |offer| offer.name == wanted);
+        named.map(|offer| offer.parameters)
+    };
     let taken = own.iter().filter_map(|extension| {
-        each(offers.iter().copied())
-            .filter(|(_, name, _)| *name == &*extension.name)
-            .find_map(|(_, _, parameters)| extension.answer(parameters))
+        offered(&*extension.name).find_map(|parameters| extension.answer(parameters.unwrap_or_default()))
     });
     let mut answers: Vec<String> = taken.collect();
     let own = answers.iter().map(|answer| answer.as_str().into()).collect();
-    let compression = deflate.and_then(|config| deflate::accept(config, offers.iter().copied()));
+    let compression = deflate.and_then(|config| deflate::accept(config, offered(deflate::NAME)));
     let deflate = compression.map(|(answer, agreed)| {
         answers.push(answer);
         agreed
@@ -128,18 +141,17 @@ pub(crate) fn agree<'v>(
     offered: Option<Offered>,
     answers: impl Iterator<Item = &'v str>,
 ) -> Result<Agreed, &'static str> {
-    let (mut taken, mut compression) = (Vec::new(), Vec::new());
-    for (whole, name, _) in each(answers) {
-        if name == deflate::NAME && offered.is_some() {
-            compression.push(whole);
-        } else if own.iter().any(|extension| &*extension.name == name) {
-            taken.push(whole.into());
+    let (mut taken, mut compression) = (Vec::new(), None);
+    for answer in each(answers) {
+        if let Some(offered) = offered.filter(|_| answer.name == deflate::NAME && compression.is_none()) {
+            compression = Some(offered.agree(answer.parameters)?);
+        } else if own.iter().any(|extension| &*extension.name == answer.name) {
+            taken.push(answer.whole.into());
         } else {
             return Err("the server answers an extension that was not offered");
         }
     }
-    let deflate = offered.map_or(Ok(None), |offered| offered.agree(compression.into_iter()))?;
-    Ok(Agreed { deflate, own: taken.into() })
+    Ok(Agreed { deflate: compression, own: taken.into() })
 }
 
 #[cfg(test)]
@@ -178,6 +190,12 @@ mod tests {
         let own = [Extension::new("x-plain", "")];
         for answers in ["x-even", "permessage-deflate", "x-plain, x-even"] {
             assert!(agree(&own, None, [answers].into_iter()).is_err(), "{answers}");
+        }
+        let offered = Some(Offered::new(DeflateConfig::default()));
+        for answers in
+            ["permessage-deflate, permessage-deflate", "permessage-deflate; odd", "bbf-usp-protocol"]
+        {
+            assert!(agree(&own, offered, [answers].into_iter()).is_err(), "{answers}");
         }
         assert!(agree(&own, None, ["x-plain"].into_iter()).is_ok());
         assert_eq!(agree(&own, None, std::iter::empty()), Ok(Agreed::default()));
