@@ -9,12 +9,15 @@ mod rig;
 #[path = "rig/tungstenite.rs"]
 mod tungstenite;
 
-use conversation::{ACTIONS, TOLD, converse, limit, ours, saw, serve, served};
-use net_core::{Listener, Transport};
+use std::process::Command;
+
+use conversation::{ACTIONS, Served, TOLD, converse, limit, ours, saw, serve, serve_at, served};
+use net_core::{Address, Listener, Transport};
 use net_ws::{DeflateConfig, DeflateMemory, Ws, WsConfig};
-use peers::{Peer, Talk, run, text};
+use peers::{Files, Peer, Talk, run, text};
 use rig::{at, soon};
 use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 const MEMORIES: [DeflateMemory; 3] =
     [DeflateMemory::Dedicated, DeflateMemory::Shared, DeflateMemory::NoTakeover];
@@ -63,22 +66,89 @@ fn wanted(send_bits: &[u8], recv_bits: &[u8], theirs: &Value) -> Vec<Compression
     wanted
 }
 
-/// Has a peer's client take every action with servers of ours, one for each of these.
-async fn a_client_is_served(peer: Peer, compressions: &[Compression]) {
-    a_client_takes(peer, compressions, &[(false, &ACTIONS), (true, &["flood"])]).await;
+/// A peer, and what both sides trust where they meet over TLS.
+struct Meeting {
+    peer: Peer,
+    files: Option<Files>,
 }
 
-/// Has a peer's client take these actions, some of them with servers whose limit is above what they send.
-async fn a_client_takes(peer: Peer, compressions: &[Compression], rounds: &[(bool, &[&str])]) {
+impl Meeting {
+    fn plain(peer: Peer) -> Self {
+        Self { peer, files: None }
+    }
+
+    fn over_tls(peer: Peer) -> Self {
+        Self { peer, files: Some(Files::new()) }
+    }
+
+    /// Returns a command that runs the peer's client or server.
+    fn program(&self, name: &str, plans: &[Value]) -> Command {
+        let mut command = self.peer.program(name, &json!(plans));
+        if let Some(files) = &self.files {
+            // What Python trusts, and what Node trusts.
+            let authority = files.path("ca.pem");
+            command.env("SSL_CERT_FILE", &authority).env("NODE_EXTRA_CA_CERTS", authority);
+            command.env("PEER_CERT", files.path("server.pem")).env("PEER_KEY", files.path("server.key"));
+        }
+        command
+    }
+
+    /// Returns our side as a server of it.
+    async fn serve(
+        &self,
+        deflate: Option<DeflateConfig>,
+        generous: bool,
+    ) -> (Address, UnboundedReceiver<Served>) {
+        match &self.files {
+            Some(files) => {
+                let tls = files.authority.server().build().expect("settings");
+                serve_at(ours(deflate, generous).with_server_tls(tls), &at("wss://127.0.0.1:0")).await
+            }
+            None => serve(ours(deflate, generous)).await,
+        }
+    }
+
+    /// Returns our side as a client of it.
+    fn ours(&self, deflate: Option<DeflateConfig>, generous: bool) -> Ws {
+        match &self.files {
+            Some(files) => {
+                ours(deflate, generous).with_client_tls(files.authority.client().build().expect("settings"))
+            }
+            None => ours(deflate, generous),
+        }
+    }
+
+    /// Starts servers of the peer, one for each of these; gives where they are.
+    async fn start(&self, compressions: &[Compression]) -> (Talk, Vec<Address>) {
+        let plans: Vec<_> = compressions.iter().map(|compression| compression.theirs.clone()).collect();
+        let mut server = Talk::start(self.program("server", &plans));
+        let ports: Vec<u16> = serde_json::from_str(&server.line().await).expect("ports");
+        assert_eq!(ports.len(), compressions.len());
+        let scheme = if self.files.is_some() { "wss" } else { "ws" };
+        (server, ports.into_iter().map(|port| at(&format!("{scheme}://127.0.0.1:{port}"))).collect())
+    }
+}
+
+/// Has a peer's client take every action with servers of ours, one for each of these.
+async fn a_client_is_served(peer: Peer, compressions: &[Compression]) {
+    a_client_takes(&Meeting::plain(peer), compressions, &EVERYTHING).await;
+}
+
+/// What a client takes: actions, some of them with servers whose limit is above what they send.
+type Round = (bool, &'static [&'static str]);
+
+const EVERYTHING: [Round; 2] = [(false, &ACTIONS), (true, &["flood"])];
+
+async fn a_client_takes(meeting: &Meeting, compressions: &[Compression], rounds: &[Round]) {
     let (mut plans, mut expected) = (Vec::new(), Vec::new());
     for compression in compressions {
         for &(generous, actions) in rounds {
-            let (to, told) = serve(ours(compression.ours, generous)).await;
+            let (to, told) = meeting.serve(compression.ours, generous).await;
             plans.push(json!({"to": to.to_string(), "deflate": compression.theirs, "actions": actions}));
             expected.push((told, actions, &compression.agreed));
         }
     }
-    let output = run(peer.program("client", &json!(plans))).await;
+    let output = run(meeting.program("client", &plans)).await;
     assert!(output.status.success(), "{}", text(&output));
     let output = text(&output);
     let mut lines = output.lines();
@@ -93,17 +163,46 @@ async fn a_client_takes(peer: Peer, compressions: &[Compression], rounds: &[(boo
 
 /// Takes every action with servers of a peer, one for each of these.
 async fn a_server_serves_us(peer: Peer, compressions: &[Compression]) {
-    let plans: Vec<_> = compressions.iter().map(|compression| &compression.theirs).collect();
-    let mut server = Talk::start(peer.program("server", &json!(plans)));
-    let ports: Vec<u16> = serde_json::from_str(&server.line().await).expect("ports");
-    assert_eq!(ports.len(), compressions.len());
-    for (port, compression) in ports.into_iter().zip(compressions) {
-        let to = at(&format!("ws://127.0.0.1:{port}"));
-        converse(compression.ours, &to, &compression.agreed).await;
+    a_server_serves(&Meeting::plain(peer), compressions).await;
+}
+
+async fn a_server_serves(meeting: &Meeting, compressions: &[Compression]) {
+    let (mut server, addresses) = meeting.start(compressions).await;
+    for (to, compression) in addresses.iter().zip(compressions) {
+        converse(|generous| meeting.ours(compression.ours, generous), to, &compression.agreed).await;
+        let mut lines = Vec::new();
+        while lines.len() < TOLD.len() {
+            lines.push(server.line().await);
+        }
         for told in TOLD {
-            saw(&server.line().await, told, &compression.agreed);
+            // A connection that ends while another begins may be told of behind it.
+            let of_path = format!("{:?}", told.0);
+            let line = lines.iter().position(|line| line.contains(&of_path)).expect("a line of each");
+            saw(&lines.remove(line), told, &compression.agreed);
         }
     }
+}
+
+/// Meets both sides of a peer over TLS, without compression and with it, which its client asks for by `offer`.
+async fn both_sides_meet_over_tls(peer: Peer, offer: Value) {
+    let meeting = Meeting::over_tls(peer);
+    let compressing = |theirs| Compression {
+        ours: Some(every(DeflateMemory::Dedicated, 15, 15)),
+        theirs,
+        agreed: agreed(true, true, 15, 15),
+    };
+    a_client_takes(&meeting, &[NONE, compressing(offer)], &EVERYTHING).await;
+    a_server_serves(&meeting, &[NONE, compressing(json!({}))]).await;
+}
+
+#[tokio::test]
+async fn w1_python_is_met_over_tls() {
+    both_sides_meet_over_tls(Peer::Python, json!({"client_max_window_bits": true})).await;
+}
+
+#[tokio::test]
+async fn w1_node_is_met_over_tls() {
+    both_sides_meet_over_tls(Peer::Node, json!({})).await;
 }
 
 #[tokio::test]
@@ -141,7 +240,7 @@ async fn w1_a_server_of_tungstenite_serves_us() {
     let (port, mut told) = tungstenite::serve().await;
     let to = at(&format!("ws://127.0.0.1:{port}"));
     // What we offer it does not know, and leaves unanswered.
-    converse(Some(DeflateConfig::default()), &to, &Value::Null).await;
+    converse(|generous| ours(Some(DeflateConfig::default()), generous), &to, &Value::Null).await;
     for expected in TOLD {
         let line = soon("what it saw", told.recv()).await.expect("it serves");
         saw(&line, expected, &Value::Null);
@@ -227,13 +326,11 @@ async fn w3_a_message_as_long_as_may_be_passes_though_it_cannot_be_compressed() 
     // With little memory, zlib writes what it cannot compress with 4 % of overhead.
     let theirs = json!({"compress_settings": {"memLevel": 1}});
     let compressions = wanted(&[15], &[9, 15], &theirs);
-    a_client_takes(Peer::Python, &compressions, &[(false, &["limit"])]).await;
-    let plans: Vec<_> = compressions.iter().map(|compression| &compression.theirs).collect();
-    let mut server = Talk::start(Peer::Python.program("server", &json!(plans)));
-    let ports: Vec<u16> = serde_json::from_str(&server.line().await).expect("ports");
-    for (port, compression) in ports.into_iter().zip(&compressions) {
-        let to = at(&format!("ws://127.0.0.1:{port}"));
-        limit(compression.ours, &to, &compression.agreed).await;
+    let meeting = Meeting::plain(Peer::Python);
+    a_client_takes(&meeting, &compressions, &[(false, &["limit"])]).await;
+    let (mut server, addresses) = meeting.start(&compressions).await;
+    for (to, compression) in addresses.iter().zip(&compressions) {
+        limit(compression.ours, to, &compression.agreed).await;
         saw(&server.line().await, ("/echo", Some(1000)), &compression.agreed);
     }
 }

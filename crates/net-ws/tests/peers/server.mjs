@@ -2,6 +2,9 @@
 // tells at its end.
 
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
 
 import { WebSocketServer, agreed, options } from './messages.mjs';
 
@@ -29,10 +32,17 @@ const ACTIONS = {
   },
 };
 
+/** Returns a server of HTTP, over TLS where there is a certificate. */
+function web() {
+  const { PEER_CERT, PEER_KEY } = process.env;
+  if (!PEER_CERT) return http.createServer();
+  return https.createServer({ cert: readFileSync(PEER_CERT), key: readFileSync(PEER_KEY) });
+}
+
 const servers = JSON.parse(process.argv[2]).map((deflate) => {
+  const below = web();
   const server = new WebSocketServer({
-    host: '127.0.0.1',
-    port: 0,
+    server: below,
     maxPayload: 1 << 20,
     perMessageDeflate: deflate ? options(deflate) : false,
     handleProtocols: (protocols) => (protocols.has('second') ? 'second' : false),
@@ -49,7 +59,7 @@ const servers = JSON.parse(process.argv[2]).map((deflate) => {
     });
     ACTIONS[path.slice(1)](socket);
   });
-  return server;
+  return below.listen(0, '127.0.0.1');
 });
 
 await Promise.all(servers.map((server) => once(server, 'listening')));

@@ -3,6 +3,8 @@ connection it tells at its end."""
 
 import asyncio
 import json
+import os
+import ssl
 import sys
 
 from websockets.asyncio.server import serve
@@ -64,6 +66,15 @@ async def handle(connection):
     print(json.dumps(told), flush=True)
 
 
+def security():
+    """Returns settings of TLS, where there is a certificate."""
+    if "PEER_CERT" not in os.environ:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(os.environ["PEER_CERT"], os.environ["PEER_KEY"])
+    return context
+
+
 async def main(plans):
     servers = []
     for deflate in plans:
@@ -76,6 +87,7 @@ async def main(plans):
                 extensions=None if deflate is None else [ServerPerMessageDeflateFactory(**deflate)],
                 subprotocols=["second", "third"],
                 ping_interval=None,
+                ssl=security(),
                 process_response=lambda _, __, response: response.headers.update({"x-from": "a server"}),
             )
         )

@@ -165,21 +165,22 @@ pub(crate) async fn served(told: &mut UnboundedReceiver<Served>, action: &str, a
     assert_eq!(served.ended, expected, "{action}");
 }
 
-/// Takes every action with a peer's server at `to`; what it tells of each is for [`saw`] to look at.
-pub(crate) async fn converse(deflate: Option<DeflateConfig>, to: &Address, agreed: &Value) {
-    echo(&mut connected(ours(deflate, false), to, "echo", agreed).await).await;
-    fragments(connected(ours(deflate, false), to, "fragments", agreed).await).await;
-    pings(connected(ours(deflate, false), to, "pings", agreed).await).await;
+/// Takes every action with a peer's server at `to`; what it tells of each is for [`saw`] to look at. `ours` gives our side, as
+/// [`ours`](ours()) does.
+pub(crate) async fn converse(ours: impl Fn(bool) -> Ws, to: &Address, agreed: &Value) {
+    echo(&mut connected(ours(false), to, "echo", agreed).await).await;
+    fragments(connected(ours(false), to, "fragments", agreed).await).await;
+    pings(connected(ours(false), to, "pings", agreed).await).await;
 
-    let mut near = connected(ours(deflate, false), to, "closed", agreed).await;
+    let mut near = connected(ours(false), to, "closed", agreed).await;
     assert_eq!(soon("the end", near.rx.recv_message()).await.expect("a clean one"), None);
     assert_eq!(near.rx.close_frame(), Some(CloseFrame::new(own(4002), "enough")));
     near.tx.finish().await.expect("answered");
     drop(near);
 
-    beyond(ours(deflate, true), to, agreed).await;
+    beyond(ours(true), to, agreed).await;
 
-    let mut near = connected(ours(deflate, false), to, "flood", agreed).await;
+    let mut near = connected(ours(false), to, "flood", agreed).await;
     let error = soon("a message", near.rx.recv_message()).await.expect_err("it is too long");
     assert_eq!(error.kind(), ErrorKind::MessageTooLong);
 }
