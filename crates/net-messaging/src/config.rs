@@ -130,6 +130,10 @@ pub struct ServerConfig {
     /// Single-threaded runtimes to serve on, each with a listener of its own where the transport can share an
     /// address; `Some(0)` is one for each core, `None` the caller's runtime. Default: `None`.
     pub io_threads: Option<usize>,
+    /// On the caller's runtime, deadlines are looked at by a timer of the kernel instead of the runtime's: a runtime without
+    /// other timers then waits for input at less cost, a fiftieth of a round trip with one message in flight. Paused time
+    /// does not move it, and the runtime needs I/O enabled. Linux; elsewhere it makes no difference. Default: false.
+    pub kernel_timer: bool,
     /// What somebody may use who has not shown who it is, where there is an
     /// [`Authenticator`](crate::Authenticator).
     pub authentication: AuthenticationConfig,

@@ -90,6 +90,7 @@ pub(crate) struct Driver<S: Sender, R> {
 struct Wake {
     /// The task runs.
     awake: bool,
+    /// When it was asked for the time first; 0: it was not, as in most.
     now: u64,
     received: u32,
     sent: u32,
@@ -248,7 +249,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.waker = Some(cx.waker().clone());
         }
         self.session.signal().start();
-        self.wake = Wake { awake: true, now: self.settings().clock.now(), ..Wake::default() };
+        self.wake = Wake { awake: true, ..Wake::default() };
+    }
+
+    /// Returns when this wake-up was, to within itself.
+    fn now(&mut self) -> u64 {
+        if self.wake.now == 0 {
+            self.wake.now = self.settings().clock.now();
+        }
+        self.wake.now
     }
 
     /// Prepares to wait: flushes, tells what happened, sleeps. `false`: something other than `ignored` was raised
@@ -301,11 +310,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             let head = if self.format == Format::Message { Message::HEAD_LEN as u64 } else { 0 };
             let received = u64::from(received);
             self.session.count_received(received, received_bytes.saturating_sub(received * head));
-            self.session.activity().received(now);
+            self.session.activity().received();
         }
         if sent > 0 {
             self.session.count_sent(sent.into(), sent_bytes);
-            self.session.activity().sent(now);
+            self.session.activity().sent();
             self.accepted = self.accepted.wrapping_add(sent);
         }
         if self.gate.is_some() {
@@ -317,7 +326,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         #[allow(clippy::cast_possible_truncation, reason = "compared with itself")]
         let incomplete = len as u32;
         if incomplete > self.arrived || self.rx.heard() {
-            self.session.activity().heard(now);
+            self.session.activity().heard();
         }
         self.arrived = incomplete;
         self.account();
@@ -326,12 +335,13 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.session.activity().complete();
             return self.session.activity().unread();
         }
-        self.session.activity().reading(now);
+        self.session.activity().reading();
         // What arrives whole proves progress, however much has arrived of the message behind it.
         if received > 0 || incomplete == 0 {
             self.session.activity().complete();
         }
         if incomplete > 0 {
+            let now = self.now();
             self.session.activity().incomplete(now, len);
         }
     }

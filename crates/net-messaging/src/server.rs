@@ -19,6 +19,7 @@ mod access;
 mod builder;
 mod serve;
 mod sweep;
+mod ticks;
 
 pub use builder::ServerBuilder;
 

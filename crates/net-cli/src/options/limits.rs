@@ -91,6 +91,7 @@ impl Limits {
                 ..Bounds::default()
             },
             io_threads: serving.own_threads(),
+            kernel_timer: true,
             ..ServerConfig::default()
         }
     }

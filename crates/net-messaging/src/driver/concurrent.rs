@@ -47,7 +47,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             let origin = Origin::of(&message);
             origins.push(origin);
             let future = Box::pin(handler.message(&session, message));
-            running.push(Job { origin, since: self.wake.now, future });
+            running.push(Job { origin, since: self.now(), future });
         }
     }
 
@@ -129,8 +129,9 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     #[cold]
     fn drop_overdue(&mut self, cx: &mut Context<'_>, running: &mut Running<'_>, origins: &mut Vec<Origin>) {
         let Some(limit) = self.session.limits().handler_timeout else { return };
+        let now = self.now();
         for job in std::mem::take(running) {
-            if u128::from(self.wake.now.saturating_sub(job.since)) < limit.as_millis() {
+            if u128::from(now.saturating_sub(job.since)) < limit.as_millis() {
                 running.push(job);
                 continue;
             }

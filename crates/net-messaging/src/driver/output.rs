@@ -268,7 +268,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             None => self.watched = Some(Box::new(now)),
         }
         self.session.activity().block(self.replies.len());
-        self.session.activity().stalled(self.wake.now);
+        let now = self.now();
+        self.session.activity().stalled(now);
     }
 
     /// Tells whether the session is to end now: disconnected, or its connection broke.

@@ -132,7 +132,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Does everything else while the handler waits: output, answers to its requests, deadlines.
     pub(super) fn poll_beside(&mut self, cx: &mut Context<'_>, origin: Origin) -> Poll<Beside> {
         let handled = usize::from(origin != Origin::NONE);
-        self.session.activity().handling(self.wake.now, handled + self.backlog.len());
+        let now = self.now();
+        self.session.activity().handling(now, handled + self.backlog.len());
         loop {
             let raised = self.session.signal().raised();
             if raised != 0 {

@@ -173,7 +173,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             notice: noticed,
             failure: Arc::clone(&failure),
         };
-        serve::start(listeners, &serving, &open, threads.is_some())
+        serve::start(listeners, &serving, &open, threads.is_some(), config.kernel_timer)
             .map_err(|error| Error::from_io(error, "start runtime").at(&local))?;
         let close_timeout = config.limits.close_timeout;
         let shared = Shared { local, sessions, admission, phase, notice, listening, failure, close_timeout };

@@ -10,7 +10,7 @@ use net_core::{Address, Connection, Error, GoAway, Listener};
 use tokio::{runtime, sync::watch};
 use tokio_util::task::TaskTracker;
 
-use super::{Phase, sweep::Pulse};
+use super::{Phase, sweep::Pulse, ticks::Ticks};
 use crate::{
     CloseReason, Handler, Session, Sessions,
     driver::{Place, drive},
@@ -47,6 +47,7 @@ pub(super) fn start<L: Listener, H: Handler>(
     serving: &Serving<H>,
     open: &watch::Receiver<()>,
     own_runtimes: bool,
+    kernel_timer: bool,
 ) -> io::Result<()> {
     // Each loop holds a receiver for as long as it has sessions.
     let (sweeping, alive) = watch::channel(());
@@ -54,7 +55,8 @@ pub(super) fn start<L: Listener, H: Handler>(
         for listener in listeners {
             tokio::spawn(serving.clone().accept(listener, open.clone(), alive.clone()));
         }
-        tokio::spawn(serving.clone().sweep(sweeping, Vec::new()));
+        let ticks = if kernel_timer { Ticks::of_kernel } else { Ticks::of_runtime };
+        tokio::spawn(serving.clone().sweep(sweeping, ticks(serving.sweep_interval()), Vec::new()));
         return Ok(());
     }
     // All runtimes are built before the first one serves, so that an error leaves nothing behind.

@@ -14,10 +14,10 @@ use net_core::Observer;
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
-    time::{Instant, MissedTickBehavior, interval},
+    time::Instant,
 };
 
-use super::serve::Serving;
+use super::{serve::Serving, ticks::Ticks};
 use crate::Handler;
 
 /// How late a runtime may come to its work before observers are told.
@@ -54,17 +54,15 @@ fn tell_late(observer: &dyn Observer, late: Duration) {
 }
 
 impl<H: Handler> Serving<H> {
-    /// Looks at the deadlines of all sessions until the last loop that `sweeping` is for has ended. The sessions run on the
-    /// runtimes of `pulses`; where there are none, on this one.
-    pub(super) async fn sweep(self, sweeping: watch::Sender<()>, pulses: Vec<Pulse>) {
-        let period = self.settings.config.sweep_interval(&self.settings.limits);
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Looks at the deadlines of all sessions at each of `ticks`, until the last loop that `sweeping` is for has ended. The
+    /// sessions run on the runtimes of `pulses`; where there are none, on this one.
+    pub(super) async fn sweep(self, sweeping: watch::Sender<()>, mut ticks: Ticks, pulses: Vec<Pulse>) {
+        let period = self.sweep_interval();
         let mut last = Instant::now();
         loop {
             let now = tokio::select! {
                 () = sweeping.closed() => return,
-                now = ticks.tick() => now,
+                now = ticks.next() => now,
             };
             if let Some(observer) = &self.settings.observer {
                 if pulses.is_empty() {
@@ -81,11 +79,21 @@ impl<H: Handler> Serving<H> {
         }
     }
 
+    /// Returns how often that is.
+    pub(super) fn sweep_interval(&self) -> Duration {
+        self.settings.config.sweep_interval(&self.settings.limits)
+    }
+
     /// Does so in a thread of its own: a handler that blocks one of the runtimes keeps no other's deadlines from being looked
     /// at, and a runtime without a timer waits for input at less cost.
     pub(super) fn sweep_aside(self, sweeping: watch::Sender<()>, pulses: Vec<Pulse>) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_time().build()?;
-        let body = move || runtime.block_on(self.sweep(sweeping, pulses));
+        let body = move || {
+            runtime.block_on(async {
+                let ticks = Ticks::of_runtime(self.sweep_interval());
+                self.sweep(sweeping, ticks, pulses).await;
+            });
+        };
         thread::Builder::new().name("net-sweep".into()).spawn(body).map(drop)
     }
 }

@@ -11,11 +11,14 @@ use std::{
 };
 
 use net_core::{ErrorKind, Message, MessageKind, frame::Delimiter};
-use net_messaging::{Client, CloseReason, Format, HandlerResult, Server, SessionConfig};
+use net_messaging::{
+    Client, CloseReason, Format, HandlerResult, Limits, Server, ServerConfig, SessionConfig,
+};
 use net_tcp::{Tcp, TcpConfig};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc,
 };
 
 use crate::rig::{Ruled, Rules, for_ever, frame, only, patient, push, quiet, secs, soon};
@@ -48,6 +51,26 @@ async fn requests_and_fin_in_one_segment_lose_nothing() {
         let answer = Message::decode(answer.get(4..).expect("a frame").to_vec().into()).expect("a message");
         assert_eq!((answer.kind(), answer.id()), (MessageKind::Response, id as u64));
     }
+}
+
+#[tokio::test]
+async fn m8_idle_sessions_time_out_by_a_timer_of_the_kernel() {
+    let limits = Limits { idle_timeout: Some(Duration::from_millis(50)), ..Limits::default() };
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let server = Server::builder(Tcp::default())
+        .config(ServerConfig { limits, kernel_timer: true, ..ServerConfig::default() })
+        .on_message(|_, message| async { Ok(message.into_reply()) })
+        .on_disconnected(move |_, reason| tell.send(reason.clone()).expect("is heard"))
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    let mut stream = TcpStream::connect(to).await.expect("connects");
+    stream.write_all(&frame(1, b"hello")).await.expect("writes");
+    let mut answers = Vec::new();
+    soon("the end", stream.read_to_end(&mut answers)).await.expect("a clean end");
+    assert!(answers.len() >= frame(1, b"hello").len(), "the answer came first");
+    assert!(matches!(soon("the reason", told.recv()).await, Some(CloseReason::Idle)));
 }
 
 #[tokio::test]
