@@ -12,7 +12,7 @@ use std::time::Duration;
 /// a grace may be 0.
 ///
 /// Time-outs are looked at by one sweep for all sessions of a server: they are kept to within an eighth of the
-/// shortest of them, at most a second.
+/// shortest of them, at most two seconds.
 ///
 /// # Examples
 ///

@@ -72,7 +72,8 @@ impl Default for SessionConfig {
 }
 
 impl SessionConfig {
-    /// Returns how often the deadlines of sessions are looked at.
+    /// Returns how often the deadlines of sessions are looked at: a sweep dates what happened since the one before it, and the
+    /// deadline passes before the next one, so that each is late by two of them at most, an eighth of the shortest.
     pub(crate) fn sweep_interval(&self, limits: &Limits) -> Duration {
         let deadlines = [
             self.heartbeat.map(|heartbeat| heartbeat.interval),
@@ -84,7 +85,7 @@ impl SessionConfig {
             limits.lifetime.map(|lifetime| lifetime.after),
         ];
         let shortest = deadlines.into_iter().flatten().min().unwrap_or(Duration::from_secs(8));
-        (shortest / 8).clamp(Duration::from_millis(5), Duration::from_secs(1))
+        (shortest / 16).clamp(Duration::from_millis(5), Duration::from_secs(1))
     }
 
     /// Returns what is wrong with the combination of settings.
@@ -131,7 +132,7 @@ pub struct ServerConfig {
     /// address; `Some(0)` is one for each core, `None` the caller's runtime. Default: `None`.
     pub io_threads: Option<usize>,
     /// On the caller's runtime, deadlines are looked at by a timer of the kernel instead of the runtime's: a runtime without
-    /// other timers then waits for input at less cost, a fiftieth of a round trip with one message in flight. Paused time
+    /// other timers then waits for input at less cost, two hundredths of a round trip with one message in flight. Paused time
     /// does not move it, and the runtime needs I/O enabled. Linux; elsewhere it makes no difference. Default: false.
     pub kernel_timer: bool,
     /// What somebody may use who has not shown who it is, where there is an

@@ -168,8 +168,8 @@ impl Session {
         Duration::from_millis(self.0.activity.age(self.clock().now()))
     }
 
-    /// Returns for how long nothing was received or sent; too little by as much as deadlines are looked at apart, an eighth of
-    /// the shortest and at most a second.
+    /// Returns for how long nothing was received or sent; too little by at most a sixteenth of the shortest deadline, and by at
+    /// most a second.
     pub fn idle_time(&self) -> Duration {
         Duration::from_millis(self.0.activity.idle(self.clock().now()))
     }

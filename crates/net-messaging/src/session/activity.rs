@@ -26,8 +26,8 @@ impl Clock {
     }
 }
 
-/// What happened since the sweep looked last: it dates that when it comes by. A driver that reads no clock in a wake-up saves
-/// a fiftieth of a round trip, and deadlines come late by one sweep at most, never early.
+/// What happened since the sweep looked last: it dates that when it comes by. A driver that reads no clock in a wake-up takes
+/// less time for it, and deadlines come later by one sweep at most, never earlier.
 const UNDATED: u64 = u64::MAX;
 
 /// When what happened last; 0 is never. Written by the driver, read and dated by the sweep.
