@@ -1,7 +1,6 @@
 //! `cargo xtask autobahn`: Autobahn|Testsuite judges our WebSocket server and client, and whatever is not strictly right is a failure.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     thread,
@@ -28,8 +27,7 @@ Examples:
   cargo xtask autobahn --only server --cases '1.*,9.*'
   cargo xtask autobahn --fast                       by a quicker runner, without Python 2.7
 
-The table is printed, the reports are below target/autobahn, the summary is target/autobahn/summary.json; those of the
-quicker runner are in target/autobahn/fast.";
+The table is printed, the reports are below target/autobahn, the summary is target/autobahn/summary.json.";
 
 /// Have Autobahn|Testsuite judge our WebSocket server and client; a case that is not strictly right is a failure
 #[derive(Debug, Args)]
@@ -46,21 +44,15 @@ pub(crate) struct Autobahn {
     fast: bool,
 }
 
-/// What Autobahn|Testsuite itself judges in continuous integration: everything but compression, and of its twelve groups of
-/// cases, which take 20 minutes of CPU in all, nearly all of them Python's, one of each kind.
+/// What continuous integration runs: everything but compression, and of its twelve groups of cases, which take 20 minutes of
+/// CPU in all, nearly all of them Python's, one of each kind.
 const BRIEF: [&str; 12] =
     ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "8.*", "9.*", "10.*", "12.3.*", "13.6.*"];
 
 impl Autobahn {
-    /// Has the quick runner judge all cases, then Autobahn|Testsuite a part of them and what the quick runner did not judge:
-    /// what continuous integration has time for.
-    ///
-    /// # Errors
-    /// As [`run`](Self::run).
-    pub(crate) fn gate() -> Result<()> {
-        let unjudged = Self { cases: vec!["*".to_owned()], only: None, fast: true }.judge_all()?;
-        let cases = BRIEF.map(str::to_owned).into_iter().chain(unjudged).collect();
-        Self { cases, only: None, fast: false }.run()
+    /// What continuous integration runs.
+    pub(crate) fn brief() -> Self {
+        Self { cases: BRIEF.map(str::to_owned).to_vec(), only: None, fast: false }
     }
 }
 
@@ -77,18 +69,10 @@ impl Autobahn {
     /// # Errors
     /// When something cannot be installed, built or started, or a case is not as it should be: each of them.
     pub(crate) fn run(&self) -> Result<()> {
-        self.judge_all().map(drop)
-    }
-
-    /// Returns the cases that were not judged, by a fault of the suite.
-    fn judge_all(&self) -> Result<BTreeSet<String>> {
-        let mut directory = run::target_directory()?.join("autobahn");
+        let directory = run::target_directory()?.join("autobahn");
+        fs::create_dir_all(&directory)?;
         let suite = if self.fast { Suite::Kosoku } else { Suite::Wstest };
         let installed = suite.ensure(&directory)?;
-        if self.fast {
-            directory.push("fast");
-        }
-        fs::create_dir_all(&directory)?;
         let sides: Vec<_> = Side::value_variants()
             .iter()
             .filter(|side| self.only.is_none_or(|only| only == **side))
@@ -105,8 +89,7 @@ impl Autobahn {
             joined.collect::<Vec<Result<_>>>()
         });
         let judged = judged.into_iter().collect::<Result<Vec<_>>>()?;
-        self.tell(&judged, suite, &directory)?;
-        Ok(judged.iter().flat_map(|judged| report::spurious(&judged.cases)).collect())
+        self.tell(&judged, suite, &directory)
     }
 
     fn judge(&self, side: Side, program: &Path, installed: &Installed, directory: &Path) -> Result<Judged> {

@@ -121,7 +121,9 @@ fn judge_client(program: &Path, suite: &Installed, place: &Path, cases: &[String
 /// Waits until somebody listens at `port`, which `suite` is to do.
 fn await_listener(port: u16, suite: &mut Running) -> Result<()> {
     let end = Instant::now() + START;
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+    // A socket may be given the very port that it connects to, and then reaches itself where nobody listens.
+    let reaches_another = |stream: TcpStream| matches!((stream.local_addr(), stream.peer_addr()), (Ok(own), Ok(peer)) if own != peer);
+    while !TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(reaches_another) {
         suite.check()?;
         if Instant::now() >= end {
             bail!("the suite did not listen within {START:?}");

@@ -40,16 +40,16 @@ impl Ticks {
     /// Waits for the next one, and returns when it was due, as far as that is known. Nothing is lost where this is dropped.
     pub(super) async fn next(&mut self) -> Instant {
         match self {
-            Self::Runtime(ticks) => return ticks.tick().await,
+            Self::Runtime(ticks) => ticks.tick().await,
             #[cfg(target_os = "linux")]
             Self::Kernel { timer, period } => {
                 if expired(timer).await.is_err() {
                     // Deadlines are looked at whatever becomes of it.
                     *self = Self::of_runtime(*period);
                 }
+                Instant::now()
             }
         }
-        Instant::now()
     }
 }
 
