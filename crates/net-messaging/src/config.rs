@@ -133,7 +133,7 @@ pub struct ServerConfig {
     pub io_threads: Option<usize>,
     /// On the caller's runtime, deadlines are looked at by a timer of the kernel instead of the runtime's: a runtime without
     /// other timers then waits for input at less cost, two hundredths of a round trip with one message in flight. Paused time
-    /// does not move it, and the runtime needs I/O enabled. Linux; elsewhere it makes no difference. Default: false.
+    /// does not move it, and listening panics on a runtime without I/O, as sockets do. Linux; elsewhere it makes no difference. Default: false.
     pub kernel_timer: bool,
     /// What somebody may use who has not shown who it is, where there is an
     /// [`Authenticator`](crate::Authenticator).

@@ -87,9 +87,10 @@ mod tests {
 
     #[tokio::test]
     async fn ticks_of_the_kernel_come_again_and_again() {
+        // Before the timer is set, which counts from then.
+        let began = Instant::now();
         let mut ticks = Ticks::of_kernel(Duration::from_millis(5));
         assert!(matches!(ticks, Ticks::Kernel { .. }));
-        let began = Instant::now();
         for _ in 0..3 {
             tokio::time::timeout(Duration::from_secs(10), ticks.next()).await.expect("a tick");
         }

@@ -66,10 +66,7 @@ async fn m8_idle_sessions_time_out_by_a_timer_of_the_kernel() {
         .expect("listens");
     let to = server.local().socket().expect("an IP address");
     let mut stream = TcpStream::connect(to).await.expect("connects");
-    stream.write_all(&frame(1, b"hello")).await.expect("writes");
-    let mut answers = Vec::new();
-    soon("the end", stream.read_to_end(&mut answers)).await.expect("a clean end");
-    assert!(answers.len() >= frame(1, b"hello").len(), "the answer came first");
+    soon("the end", stream.read_to_end(&mut Vec::new())).await.expect("a clean end");
     assert!(matches!(soon("the reason", told.recv()).await, Some(CloseReason::Idle)));
 }
 
