@@ -33,7 +33,7 @@ use rustls::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
 };
 
 /// Tells why handshakes failed.
@@ -285,11 +285,14 @@ async fn a5_a_storm_of_key_updates_is_bounded() {
     let mut listener = listen(authority.server()).await;
     let to = socket(listener.local());
     let mut client = by_hand(&[&rustls::version::TLS13], &authority);
+    let (begin, begun) = oneshot::channel();
     let storm = tokio::task::spawn_blocking(move || {
         let mut peer = blocking(to);
         while client.is_handshaking() {
             client.complete_io(&mut peer).expect("a handshake");
         }
+        // What comes with the end of the handshake would fail that.
+        begun.blocking_recv().expect("the connection is accepted");
         for _ in 0..10_000 {
             client.refresh_traffic_keys().expect("new keys");
             // The server ends the connection while we write.
@@ -300,6 +303,7 @@ async fn a5_a_storm_of_key_updates_is_bounded() {
         let _ = peer.read(&mut [0; 1024]);
     });
     let mut far = soon("the connection", listener.accept()).await.expect("accepted");
+    begin.send(()).expect("the storm waits");
     let error = soon("the error", far.recv()).await.expect_err("too many key updates");
     assert_eq!(error.kind(), ErrorKind::Protocol, "{}", error.report());
     assert!(error.report().contains("TooManyKeyUpdateRequests"), "{}", error.report());
