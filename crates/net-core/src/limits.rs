@@ -153,7 +153,7 @@ pub struct Limits {
     ///
     /// Of each session the first 4 KiB are not counted, and what is more is counted in steps of 16 KiB: what is held
     /// is at most this and 4 KiB for each connection, and what one connection of each thread takes in at once.
-    /// Messages that wait for a handler are counted with the buffers into which they were read, 132 KiB each; where
+    /// Messages that wait for a handler are counted with the buffers into which they were read, 65 KiB each; where
     /// half of the budget is used, short ones are copied out of them. A
     /// message of which several sessions hold a view is counted for each. What a handler works on is the program's;
     /// buffers of sockets are the transport's and the system's, which bound them.

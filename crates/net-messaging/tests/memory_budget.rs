@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use net_core::{Info, Limit, Observer};
+use net_core::{Info, Limit, Observer, framed::ReadBuffer};
 use net_messaging::{Format, HandlerResult, Limits, Server, ServerConfig, SessionConfig};
 use net_tcp::Tcp;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -101,7 +101,7 @@ async fn measured_a10_short_messages_that_wait_for_their_handlers_pin_no_more_th
     reach("messages", &highest.received, 2 * PEERS).await;
     // One of the sessions may not have come to rest yet; the thread keeps a few buffers to lend.
     let taken = allocated().saturating_sub(before);
-    let bound = BUDGET + PEERS * 4 * 1024 + 20 * 132 * 1024;
+    let bound = BUDGET + PEERS * 4 * 1024 + 20 * ReadBuffer::LENT_LEN;
     assert!(taken <= bound, "{taken} bytes were taken, and {bound} are allowed");
     assert_eq!(server.len(), PEERS, "nobody is cut for what a copy can save");
     drop(server);

@@ -68,6 +68,9 @@ impl Default for Expected {
 }
 
 impl ReadBuffer {
+    /// How long a buffer is that the thread lends: 65 KiB.
+    pub const LENT_LEN: usize = LENT_LEN;
+
     /// Returns what was read and is not consumed.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "it is part of the path of every message")]

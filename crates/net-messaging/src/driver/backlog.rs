@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::BytesMut;
-use net_core::Message;
+use net_core::{Message, framed::ReadBuffer};
 
 use super::output::Origin;
 
@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Payloads from this length on are never copied.
 const KEPT_LEN: usize = 32 * 1024;
 /// The memory behind the payloads that one read brought.
-const READ_BUFFER_LEN: usize = 132 * 1024;
+const READ_BUFFER_LEN: usize = ReadBuffer::LENT_LEN;
 
 /// Messages that wait for the handler. It is boxed, since most sessions never have any.
 #[derive(Debug, Default)]
