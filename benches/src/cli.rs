@@ -35,6 +35,8 @@ Examples:
   bench tcp --pin                          cost: server CPU per message, everything on one core
   bench tcp                                rates and tails
   bench tcp --pin --patience 30s           the same on a machine that others use too
+  bench tcp --pin --turns 300 --duration 8ms --loads 64B/1x1
+                                           the same on a machine that drifts: servers take turns of 8 ms
   bench tcp --quick                        two minutes to see that everything works
   bench tcp --pin --only net,ntex --loads 64B,churn
   bench tcp --list                         names of servers and loads
@@ -131,6 +133,10 @@ struct RunOptions {
     /// Measured window of each echo load, as in `2s` [default: 2s, with --quick 200ms].
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Keep all servers up in a round and give each so many turns of `--duration`, in random order; half as long again is
+    /// not measured. For loads of messages over a stream.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    turns: u32,
     /// Let each sample wait, or be taken again, for up to this long until nothing else uses the machine, as in `30s`.
     #[arg(long, default_value = "0s", value_parser = humantime::parse_duration)]
     patience: Duration,
@@ -235,10 +241,13 @@ fn compare(comparison: &Comparison, options: &RunOptions) -> io::Result<ExitCode
 
 fn effort(options: &RunOptions) -> Effort {
     let base = if options.quick { Effort::QUICK } else { Effort::FULL };
+    let duration = options.duration.unwrap_or(base.duration);
     Effort {
         rounds: options.rounds.unwrap_or(base.rounds),
-        duration: options.duration.unwrap_or(base.duration),
+        duration,
+        warm_up: if options.turns > 1 { duration / 2 } else { base.warm_up },
         patience: options.patience,
+        turns: options.turns,
         ..base
     }
 }

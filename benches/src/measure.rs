@@ -106,6 +106,40 @@ impl Window {
     }
 }
 
+/// What the machine does beside several processes over a stretch, cut into turns that are too short for its clock.
+#[derive(Debug)]
+pub struct Beside {
+    watches: Vec<Watch>,
+    window: Window,
+    used: u64,
+}
+
+impl Beside {
+    /// Begins now, for this process and those of `watches`, which must live until the end.
+    ///
+    /// # Errors
+    /// As reading `/proc` gives them.
+    pub fn begin(watches: Vec<Watch>) -> io::Result<Self> {
+        let used = cpu_ns(&watches)?;
+        Ok(Self { watches, window: Window::begin(None)?, used })
+    }
+
+    /// Returns the cores' worth of CPU that others have used.
+    ///
+    /// # Errors
+    /// As reading `/proc` gives them.
+    pub fn end(self) -> io::Result<f64> {
+        let Measured { seconds, others, .. } = self.window.end()?;
+        let used = cpu_ns(&self.watches)?.saturating_sub(self.used);
+        Ok((others - Duration::from_nanos(used).as_secs_f64() / seconds.max(f64::MIN_POSITIVE)).max(0.0))
+    }
+}
+
+/// CPU time of several processes, in nanoseconds.
+fn cpu_ns(watches: &[Watch]) -> io::Result<u64> {
+    watches.iter().map(Watch::cpu_ns).sum()
+}
+
 /// Cores' worth of CPU that was used by others, of `all` that was used and what was `ours`, both in nanoseconds.
 ///
 /// The machine's clock ticks more coarsely than ours, so a stretch without others may read as less than none.
@@ -173,6 +207,27 @@ mod tests {
         let measured = window.end().unwrap();
         assert!(measured.seconds <= before.elapsed().as_secs_f64());
         assert!(measured.server_cpu_ns.is_some() && measured.others >= 0.0);
+    }
+
+    #[test]
+    fn what_is_watched_counts_among_no_others() {
+        let mut busy = std::process::Command::new("/bin/sh")
+            .args(["-c", "ulimit -t 20; while :; do :; done"])
+            .spawn()
+            .unwrap();
+        let watch = Watch::new(busy.id());
+        let own = Watch::new(std::process::id());
+        let window = Window::begin(None).unwrap();
+        let beside = Beside::begin(vec![watch]).unwrap();
+        let start = watch.cpu_ns().unwrap();
+        while watch.cpu_ns().unwrap() - start < 100_000_000 {
+            assert!(own.cpu_ns().is_ok());
+        }
+        let beside = beside.end().unwrap();
+        let all = window.end().unwrap().others;
+        busy.kill().unwrap();
+        busy.wait().unwrap();
+        assert!(beside <= all, "{beside} beside it, {all} with it");
     }
 
     #[test]

@@ -44,6 +44,34 @@ impl Outcome {
         self.others = measured.others;
     }
 
+    /// What several turns under the same load found together: counts and times are summed, points of latency are the means of the
+    /// turns' (of `max` the most), memory is the last turn's.
+    ///
+    /// A mean, since the turns of servers that are compared alternate: whatever slows the machine for a while is in the same
+    /// part of both.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "turns are a few hundred")]
+    pub fn of_turns(turns: &[Self]) -> Self {
+        let Some(last) = turns.last() else { return Self::default() };
+        let mean = |point: fn(&Latency) -> f64| {
+            turns.iter().map(|turn| point(&turn.latency)).sum::<f64>() / turns.len().max(1) as f64
+        };
+        Self {
+            messages: turns.iter().map(|turn| turn.messages).sum(),
+            bytes: turns.iter().map(|turn| turn.bytes).sum(),
+            seconds: turns.iter().map(|turn| turn.seconds).sum(),
+            server_cpu_ns: turns.iter().map(|turn| turn.server_cpu_ns).sum(),
+            latency: Latency {
+                p50: mean(|latency| latency.p50),
+                p90: mean(|latency| latency.p90),
+                p99: mean(|latency| latency.p99),
+                p999: mean(|latency| latency.p999),
+                max: turns.iter().map(|turn| turn.latency.max).fold(0.0, f64::max),
+            },
+            ..last.clone()
+        }
+    }
+
     /// Messages a second over the window; 0 when the window is empty.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
@@ -161,6 +189,26 @@ mod tests {
         assert_eq!((bulk.cpu_ns_per_byte(), bulk.megabytes_per_s()), (Some(0.5), Some(8.0)));
         assert!((outcome.messages_per_s() - 2_000.0).abs() < 1e-9);
         assert_eq!(Outcome::default().cpu_us(), None);
+    }
+
+    #[test]
+    fn turns_are_summed_and_their_latencies_averaged() {
+        let turn = |messages: u64, p50| Outcome {
+            messages,
+            seconds: 0.5,
+            server_cpu_ns: Some(messages * 1_000),
+            latency: Latency { p50, max: 2.0 * p50, ..Latency::default() },
+            memory: Some(Memory { rss_kib: messages, ..Memory::default() }),
+            ..Outcome::default()
+        };
+        let both = Outcome::of_turns(&[turn(100, 4.0), turn(300, 8.0)]);
+        assert_eq!((both.messages, both.cpu_us()), (400, Some(1.0)));
+        assert!((both.seconds - 1.0).abs() < 1e-9 && (both.latency.p50 - 6.0).abs() < 1e-9);
+        assert!((both.latency.max - 16.0).abs() < 1e-9);
+        assert_eq!(both.memory.map(|memory| memory.rss_kib), Some(300));
+        let unwatched = Outcome { server_cpu_ns: None, ..turn(100, 4.0) };
+        assert_eq!(Outcome::of_turns(&[turn(100, 4.0), unwatched]).server_cpu_ns, None);
+        assert_eq!(Outcome::of_turns(&[]).messages, 0);
     }
 
     #[test]

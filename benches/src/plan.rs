@@ -75,6 +75,8 @@ pub struct Effort {
     pub hold: Duration,
     /// How long each sample may wait for the machine to be quiet, or be repeated since it was not.
     pub patience: Duration,
+    /// How often every server has its turn in a round, where a load can be put on it again and again.
+    pub turns: u32,
 }
 
 impl Effort {
@@ -86,6 +88,7 @@ impl Effort {
         churn: 4_000,
         hold: Duration::from_secs(1),
         patience: Duration::ZERO,
+        turns: 1,
     };
 
     /// What shows that everything works: one round of 0.2 s.
@@ -96,6 +99,7 @@ impl Effort {
         churn: 300,
         hold: Duration::from_millis(100),
         patience: Duration::ZERO,
+        turns: 1,
     };
 }
 
@@ -161,6 +165,12 @@ impl Case {
             ],
         };
         args.into_iter().map(OsString::from).collect()
+    }
+
+    /// Whether servers can take turns under it.
+    #[must_use]
+    pub const fn has_turns(&self) -> bool {
+        matches!(self.kind, Kind::Echo { .. } | Kind::Compressed { .. })
     }
 
     /// The time after which a run of it is given up.

@@ -1,11 +1,11 @@
 //! Processes that a run starts: each is bounded in time and ends with its handle.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -97,6 +97,68 @@ impl Drop for ServerProcess {
     }
 }
 
+/// A load generator that loads its server when it is asked to; killed and waited for when dropped.
+#[derive(Debug)]
+pub struct LoadProcess {
+    child: Child,
+    asking: ChildStdin,
+    told: mpsc::Receiver<String>,
+    invocation: Invocation,
+    log: PathBuf,
+}
+
+impl LoadProcess {
+    /// Starts it; its standard error goes to `log`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(invocation: &Invocation, log: &Path) -> io::Result<Self> {
+        let mut command = invocation.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(log)?);
+        let mut child =
+            command.spawn().map_err(|error| invocation.failed(&format!("does not start: {error}")))?;
+        let (Some(asking), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(invocation.failed("has no pipes"));
+        };
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            // The receiver is gone when nobody asks any more; the sender is, when the process has ended.
+            BufReader::new(stdout).lines().map_while(Result::ok).all(|line| tell.send(line).is_ok())
+        });
+        Ok(Self { child, asking, told, invocation: invocation.clone(), log: log.to_owned() })
+    }
+
+    /// Has it load its server once, for `bound` at most.
+    ///
+    /// # Errors
+    /// When it has ended, is not done in `bound`, or tells what is no outcome.
+    pub fn turn(&mut self, bound: Duration) -> io::Result<Outcome> {
+        let failed = |what: &str| {
+            let said = fs::read_to_string(&self.log).unwrap_or_default();
+            self.invocation.failed(format!("{what}\n{said}").trim())
+        };
+        writeln!(self.asking).map_err(|error| failed(&format!("cannot be asked: {error}")))?;
+        let line = self.told.recv_timeout(bound).map_err(|error| failed(&format!("no outcome: {error}")))?;
+        serde_json::from_str(&line).map_err(|error| failed(&format!("unreadable outcome: {error}")))
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for LoadProcess {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs the load generator to its end, or kills it when `bound` is over.
 ///
 /// # Errors
@@ -156,7 +218,7 @@ mod tests {
         assert!(Path::new(&directory).exists());
         drop(server);
         assert!(!Path::new(&directory).exists());
-        std::fs::remove_file(log).unwrap();
+        fs::remove_file(log).unwrap();
     }
 
     #[test]
@@ -164,13 +226,27 @@ mod tests {
         let log = log();
         let error = ServerProcess::start(&shell("echo hello"), &log).unwrap_err();
         assert!(error.to_string().contains("hello"), "{error}");
-        std::fs::remove_file(log).unwrap();
+        fs::remove_file(log).unwrap();
     }
 
     #[test]
     fn a_load_that_fails_tells_why() {
         let error = run_load(&shell("echo no route >&2; exit 3"), Duration::from_mins(1)).unwrap_err();
         assert!(error.to_string().contains("no route"), "{error}");
+    }
+
+    #[test]
+    fn a_load_takes_a_turn_when_it_is_asked_to() {
+        let log = log();
+        let outcome = serde_json::to_string(&Outcome { messages: 7, ..Outcome::default() }).unwrap();
+        let script = format!("read one && echo '{outcome}'; read two && echo enough >&2");
+        let mut load = LoadProcess::start(&shell(&script), &log).unwrap();
+        assert_eq!(load.turn(Duration::from_mins(1)).unwrap().messages, 7);
+        let error = load.turn(Duration::from_mins(1)).unwrap_err();
+        assert!(error.to_string().contains("no outcome"), "{error}");
+        assert!(load.turn(Duration::from_mins(1)).is_err(), "it has ended");
+        drop(load);
+        fs::remove_file(log).unwrap();
     }
 
     #[test]

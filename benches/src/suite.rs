@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::measure::Window;
+use crate::measure::{Beside, Watch, Window};
 use crate::outcome::Outcome;
 use crate::plan::{Case, Effort};
-use crate::process::{Invocation, ServerProcess, run_load};
+use crate::process::{Invocation, LoadProcess, ServerProcess, run_load};
 use crate::servers::{Server, Workshop};
 
 /// Cores' worth of other work up to which the machine counts as quiet.
@@ -75,16 +75,15 @@ impl Suite {
         let servers: Vec<_> = self.fit(case).collect();
         let mut samples = Vec::new();
         for round in 0..self.effort.rounds {
+            if self.effort.turns > 1 && case.has_turns() {
+                samples.extend(self.in_turns(case, &servers, &load, round, &mut progress)?);
+                continue;
+            }
             let first = usize::try_from(round).unwrap_or(0) % servers.len().max(1);
             for (server, invocation) in servers.iter().cycle().skip(first).take(servers.len()) {
                 progress(server, round);
                 let result = self.quiet_sample(case, server, invocation, &load);
-                let (outcome, failure) = match result {
-                    Ok(Outcome { first_error: Some(error), .. }) => (None, Some(error)),
-                    Ok(outcome) => (Some(outcome), None),
-                    Err(error) => (None, Some(error.to_string())),
-                };
-                samples.push(Sample { server: server.id, case: case.id.clone(), round, outcome, failure });
+                samples.push(Sample::new(server, case, round, result));
             }
         }
         Ok(samples)
@@ -100,13 +99,7 @@ impl Suite {
     ) -> io::Result<Outcome> {
         let give_up = Instant::now() + self.effort.patience;
         loop {
-            while Instant::now() < give_up {
-                let glance = Window::begin(None)?;
-                thread::sleep(GLANCE);
-                if glance.end()?.others <= QUIET {
-                    break;
-                }
-            }
+            await_quiet(give_up)?;
             let outcome = self.sample(case, server, invocation, load)?;
             if outcome.others <= QUIET || Instant::now() >= give_up {
                 return Ok(outcome);
@@ -121,10 +114,24 @@ impl Suite {
         invocation: &Invocation,
         load: &std::path::Path,
     ) -> io::Result<Outcome> {
+        let process = self.start(case, server, invocation)?;
+        run_load(&self.loading(case, server, &process, load), case.bound(&self.effort))
+    }
+
+    fn start(&self, case: &Case, server: &Server, invocation: &Invocation) -> io::Result<ServerProcess> {
         let log = self.workshop.scratch.join(format!("{}.log", server.id));
         let mut invocation = invocation.clone();
         invocation.args.extend(server.args_for(case.kind).iter().map(OsString::from));
-        let process = ServerProcess::start(&invocation, &log)?;
+        ServerProcess::start(&invocation, &log)
+    }
+
+    fn loading(
+        &self,
+        case: &Case,
+        server: &Server,
+        process: &ServerProcess,
+        load: &std::path::Path,
+    ) -> Invocation {
         let mut args = case.args(&self.effort);
         args.push(OsString::from(format!("--to={}", process.address())));
         args.push(OsString::from(format!("--watch={}", process.pid())));
@@ -132,6 +139,96 @@ impl Suite {
         if let Some(certificates) = &self.workshop.certificates {
             args.extend([OsString::from("--ca"), certificates.ca.clone().into()]);
         }
-        run_load(&Invocation { program: load.to_owned(), args }, case.bound(&self.effort))
+        Invocation { program: load.to_owned(), args }
     }
+
+    /// Takes the samples of one round in turns, once more where the machine was not quiet and patience lasts.
+    fn in_turns(
+        &self,
+        case: &Case,
+        servers: &[&(Server, Invocation)],
+        load: &std::path::Path,
+        round: u32,
+        progress: &mut impl FnMut(&Server, u32),
+    ) -> io::Result<Vec<Sample>> {
+        for (server, _) in servers {
+            progress(server, round);
+        }
+        let give_up = Instant::now() + self.effort.patience;
+        loop {
+            await_quiet(give_up)?;
+            let (results, others) = self.turns(case, servers, load)?;
+            if others > QUIET && Instant::now() < give_up {
+                continue;
+            }
+            let sample = |((server, _), result): (&&(Server, Invocation), io::Result<Outcome>)| {
+                Sample::new(server, case, round, result.map(|outcome| Outcome { others, ..outcome }))
+            };
+            return Ok(servers.iter().zip(results).map(sample).collect());
+        }
+    }
+
+    /// Starts all servers and a load for each, and has them take turns, each time in another order: what slows the machine for
+    /// longer than a turn slows all of them. Returns what each server did, and how many cores others used meanwhile.
+    fn turns(
+        &self,
+        case: &Case,
+        servers: &[&(Server, Invocation)],
+        load: &std::path::Path,
+    ) -> io::Result<(Vec<io::Result<Outcome>>, f64)> {
+        let begin = |(server, invocation): &&(Server, Invocation)| {
+            let process = self.start(case, server, invocation)?;
+            let mut loading = self.loading(case, server, &process, load);
+            loading.args.push(OsString::from("--turns"));
+            let log = self.workshop.scratch.join(format!("{}-load.log", server.id));
+            Ok::<_, io::Error>((process, LoadProcess::start(&loading, &log)?))
+        };
+        let mut playing: Vec<_> = servers.iter().map(begin).collect();
+        let mut found = vec![Vec::new(); servers.len()];
+        let pids = playing.iter().flatten().flat_map(|(server, load)| [server.pid(), load.pid()]);
+        let beside = Beside::begin(pids.map(Watch::new).collect())?;
+        let mut order: Vec<_> = (0..servers.len()).collect();
+        for _ in 0..self.effort.turns {
+            fastrand::shuffle(&mut order);
+            for &index in &order {
+                let (Some(player), Some(found)) = (playing.get_mut(index), found.get_mut(index)) else {
+                    continue;
+                };
+                let Ok((_, load)) = player else { continue };
+                match load.turn(case.bound(&self.effort)) {
+                    Ok(Outcome { first_error: Some(error), .. }) => *player = Err(io::Error::other(error)),
+                    Ok(outcome) => found.push(outcome),
+                    Err(error) => *player = Err(error),
+                }
+            }
+        }
+        // Where one has failed its processes are gone, and what others used cannot be told from it; its sample says so.
+        let others = if playing.iter().all(Result::is_ok) { beside.end()? } else { 0.0 };
+        let results =
+            playing.into_iter().zip(found).map(|(player, turns)| player.map(|_| Outcome::of_turns(&turns)));
+        Ok((results.collect(), others))
+    }
+}
+
+impl Sample {
+    fn new(server: &Server, case: &Case, round: u32, result: io::Result<Outcome>) -> Self {
+        let (outcome, failure) = match result {
+            Ok(Outcome { first_error: Some(error), .. }) => (None, Some(error)),
+            Ok(outcome) => (Some(outcome), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Self { server: server.id, case: case.id.clone(), round, outcome, failure }
+    }
+}
+
+/// Waits until nothing else uses the machine, or until `give_up`.
+fn await_quiet(give_up: Instant) -> io::Result<()> {
+    while Instant::now() < give_up {
+        let glance = Window::begin(None)?;
+        thread::sleep(GLANCE);
+        if glance.end()?.others <= QUIET {
+            break;
+        }
+    }
+    Ok(())
 }

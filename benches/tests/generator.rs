@@ -103,6 +103,24 @@ fn a_right_server_has_no_errors_whatever_the_shape() {
 }
 
 #[test]
+fn each_line_is_a_turn_on_the_same_connections() {
+    let address = server(|stream| echo(stream, |_, _| {}));
+    let mut found = Vec::new();
+    let load = echo_load(common(address, 64, Format::Raw), 2, 16);
+    let asked = &b"one\ntwo\nthree\n"[..];
+    load::take_turns(&load, asked, |outcome| {
+        found.push(outcome);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|turn| turn.messages > 0 && turn.first_error.is_none()), "{found:?}");
+    let churn = Load::Churn { common: common(address, 64, Format::Raw), count: 1, resume: false };
+    let refused = load::take_turns(&churn, asked, |_| Ok(())).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
 fn one_flipped_bit_is_an_error() {
     let address = server(|stream| {
         echo(stream, |before, piece| {

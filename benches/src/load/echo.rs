@@ -1,6 +1,6 @@
 //! The closed loop: as many messages in flight as asked for, a new one sent for each answer.
 
-use std::io;
+use std::io::{self, BufRead};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -53,35 +53,25 @@ pub(super) trait Lane: Sized {
     ) -> io::Result<u64>;
 }
 
-/// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
-pub(super) fn run(
-    common: &Common,
-    shape: &Shape,
-    duration: Duration,
-    warm_up: Duration,
-) -> io::Result<Outcome> {
+/// Connects, for messages of the pattern.
+pub(super) fn echo(common: &Common, shape: &Shape) -> io::Result<Generator<Link>> {
     let pattern = Pattern::new(common.format, common.payload, shape.in_flight);
-    let target = Target::new(common, false)?;
-    Generator::<Link>::new(pattern, &target, common, shape)?.run(duration, warm_up)
+    Generator::new(pattern, &Target::new(common, false)?, common, shape)
 }
 
-/// The same with JSON documents that are compressed.
-pub(super) fn run_compressed(
-    common: &Common,
-    shape: &Shape,
-    duration: Duration,
-    warm_up: Duration,
-) -> io::Result<Outcome> {
+/// Connects, for JSON documents that are compressed.
+pub(super) fn compressed(common: &Common, shape: &Shape) -> io::Result<Generator<CompressedLink>> {
     let documents = Documents::new(common.payload, shape.in_flight)?;
-    let target = Target::new(common, false)?.with_compression();
-    Generator::<CompressedLink>::new(documents, &target, common, shape)?.run(duration, warm_up)
+    Generator::new(documents, &Target::new(common, false)?.with_compression(), common, shape)
 }
 
-struct Generator<L: Lane> {
+/// The connections of one load, and what was found on them.
+pub(super) struct Generator<L: Lane> {
     script: L::Script,
     epoll: OwnedFd,
     links: Vec<Option<L>>,
     watch: Option<Watch>,
+    in_flight: u64,
     payload: u64,
     buffers: Buffers,
     latency: Histogram<u64>,
@@ -94,9 +84,8 @@ impl<L: Lane> Generator<L> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let mut links = Vec::with_capacity(shape.connections);
         for number in 0..shape.connections {
-            let mut link = L::connect(target, &script, number)?;
+            let link = L::connect(target, &script, number)?;
             epoll::add(&epoll, link.stream(), EventData::new_u64(number as u64), EventFlags::IN)?;
-            link.allow(&script, shape.in_flight as u64);
             links.push(Some(link));
         }
         Ok(Self {
@@ -104,6 +93,7 @@ impl<L: Lane> Generator<L> {
             epoll,
             links,
             watch: common.watch.map(Watch::new),
+            in_flight: shape.in_flight as u64,
             payload: common.payload as u64,
             buffers: Buffers::new(),
             latency: exchange::histogram()?,
@@ -112,7 +102,26 @@ impl<L: Lane> Generator<L> {
         })
     }
 
-    fn run(mut self, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
+    /// Takes a turn for each line of `asked`, and tells `found` of it.
+    pub(super) fn take_turns(
+        mut self,
+        duration: Duration,
+        warm_up: Duration,
+        asked: impl BufRead,
+        mut found: impl FnMut(Outcome) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for line in asked.lines() {
+            line?;
+            found(self.turn(duration, warm_up)?)?;
+        }
+        Ok(())
+    }
+
+    /// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
+    pub(super) fn turn(&mut self, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
+        for link in self.links.iter_mut().flatten() {
+            link.allow(&self.script, self.in_flight);
+        }
         for index in 0..self.links.len() {
             self.step(index, false, true);
         }
@@ -132,7 +141,7 @@ impl<L: Lane> Generator<L> {
             self.fail(&format!("{lost} connections have messages without an answer"));
         }
         self.outcome.memory = self.watch.map(|watch| watch.memory()).transpose()?;
-        Ok(self.outcome)
+        Ok(self.outcome.clone())
     }
 
     /// Serves events until `end`; with `refill` off it sends nothing new and stops once all is answered.
