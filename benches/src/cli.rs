@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::certificates::Certificates;
 use crate::comparison::{self, Comparison};
 use crate::machine::{self, Machine};
-use crate::plan::{self, Effort};
+use crate::plan::{self, Case, Effort};
 use crate::report::Report;
 use crate::servers::{Server, Workshop};
 use crate::suite::Suite;
@@ -185,6 +185,10 @@ fn compare(comparison: &Comparison, options: &RunOptions) -> io::Result<ExitCode
         return list(comparison, &mut out);
     }
     let cases = plan::select((comparison.cases)(), &options.loads).map_err(|name| unknown("load", &name))?;
+    if options.turns > 1 && !cases.iter().any(Case::has_turns) {
+        let reason = "none of these loads has turns: only messages over a stream do";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
     let chosen = choose(comparison, &options.only)?;
     let executable = std::env::current_exe()?;
     let siblings = executable.parent().unwrap_or_else(|| Path::new(".")).to_owned();

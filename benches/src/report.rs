@@ -35,7 +35,9 @@ pub struct Report {
     pub pinned_to: Option<usize>,
     /// Rounds.
     pub rounds: u32,
-    /// Measured window of an echo load in seconds.
+    /// Turns that every server had in a round, where a load has any.
+    pub turns: u32,
+    /// Measured window of an echo load, or of one turn, in seconds.
     pub window_s: f64,
     /// One table for each load.
     pub tables: Vec<Table>,
@@ -84,6 +86,7 @@ impl Report {
             machine,
             pinned_to,
             rounds: effort.rounds,
+            turns: effort.turns,
             window_s: effort.duration.as_secs_f64(),
             tables: Vec::new(),
             targets: Vec::new(),

@@ -17,12 +17,13 @@ pub(super) fn report(report: &Report) -> String {
         },
     );
     let mut text = format!(
-        "# bench {}\n\n{} cores of {}, {}; {mode}. {} rounds of {} s; median, in brackets least and most.\n",
+        "# bench {}\n\n{} cores of {}, {}; {mode}. {} rounds of {}{} s; median, in brackets least and most.\n",
         report.suite,
         report.machine.cores,
         report.machine.cpu,
         report.machine.kernel,
         report.rounds,
+        if report.turns > 1 { format!("{} turns of ", report.turns) } else { String::new() },
         report.window_s,
     );
     for table in &report.tables {

@@ -17,7 +17,7 @@ use super::{
     running::{Judge, Running},
     suite::{Installed, Suite},
 };
-use crate::run;
+use crate::{run, test::MEMBERS};
 
 /// All cases take about ten minutes of one core; a run that takes forty hangs.
 const BOUND: Duration = Duration::from_mins(40);
@@ -55,9 +55,10 @@ impl Side {
                 run::release_binary("net")
             }
             Self::Client => {
-                let example = ["--release", "-p", "net-examples", "--example", "autobahn_client"];
-                run::run(run::cargo(["build"]).args(example))?;
-                let examples = run::target_directory()?.join("release").join("examples");
+                // As the tests build it: with checks for overflow, and nothing is compiled for it alone.
+                let example = ["--all-features", "--example", "autobahn_client"];
+                run::run(run::cargo(["build"]).args(MEMBERS).args(example))?;
+                let examples = run::target_directory()?.join("debug").join("examples");
                 Ok(examples.join(format!("autobahn_client{EXE_SUFFIX}")))
             }
         }
