@@ -40,7 +40,7 @@ impl Invocation {
 /// A server under test; killed and waited for when dropped.
 #[derive(Debug)]
 pub struct ServerProcess {
-    child: Child,
+    child: Ending,
     address: SocketAddr,
 }
 
@@ -55,8 +55,8 @@ impl ServerProcess {
         let child =
             command.spawn().map_err(|error| invocation.failed(&format!("does not start: {error}")))?;
         // From here on an early return kills it.
-        let mut server = Self { child, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
-        let stdout = server.child.stdout.take().ok_or_else(|| invocation.failed("no standard output"))?;
+        let mut server = Self { child: Ending(child), address: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let stdout = server.child.0.stdout.take().ok_or_else(|| invocation.failed("no standard output"))?;
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             let mut lines = BufReader::new(stdout);
@@ -85,22 +85,26 @@ impl ServerProcess {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.0.id()
     }
 }
 
-impl Drop for ServerProcess {
+/// A child that is killed and waited for when dropped.
+#[derive(Debug)]
+struct Ending(Child);
+
+impl Drop for Ending {
     fn drop(&mut self) {
         // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// A load generator that loads its server when it is asked to; killed and waited for when dropped.
 #[derive(Debug)]
 pub struct LoadProcess {
-    child: Child,
+    child: Ending,
     asking: ChildStdin,
     told: mpsc::Receiver<String>,
     invocation: Invocation,
@@ -115,13 +119,12 @@ impl LoadProcess {
     pub fn start(invocation: &Invocation, log: &Path) -> io::Result<Self> {
         let mut command = invocation.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(log)?);
-        let mut child =
+        let child =
             command.spawn().map_err(|error| invocation.failed(&format!("does not start: {error}")))?;
-        let (Some(asking), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(invocation.failed("has no pipes"));
-        };
+        // From here on an early return kills it.
+        let mut child = Ending(child);
+        let asking = child.0.stdin.take().ok_or_else(|| invocation.failed("no standard input"))?;
+        let stdout = child.0.stdout.take().ok_or_else(|| invocation.failed("no standard output"))?;
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             // The receiver is gone when nobody asks any more; the sender is, when the process has ended.
@@ -147,15 +150,7 @@ impl LoadProcess {
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for LoadProcess {
-    fn drop(&mut self) {
-        // Both fail only when it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.0.id()
     }
 }
 
