@@ -25,6 +25,7 @@ mod driven;
 mod exchange;
 mod known;
 pub(crate) mod memory;
+pub(crate) mod message_queue;
 pub(crate) mod outbox;
 pub(crate) mod requests;
 mod settings;

@@ -33,8 +33,9 @@ use super::{ByteOrder, Decoded, Delimiter, FixedSize, Found, FrameError, Framing
 pub enum AnyFraming {
     /// A length in front of each message.
     LengthPrefix(LengthPrefix),
-    /// A delimiter behind each message.
-    Delimiter(Delimiter),
+    /// A delimiter behind each message. It is boxed, so that any framing takes no more room in an idle connection than
+    /// the default one.
+    Delimiter(Box<Delimiter>),
     /// Messages of one length.
     FixedSize(FixedSize),
     /// Type, length, value.
@@ -213,7 +214,7 @@ impl From<LengthPrefix> for AnyFraming {
 
 impl From<Delimiter> for AnyFraming {
     fn from(framing: Delimiter) -> Self {
-        Self::Delimiter(framing)
+        Self::Delimiter(Box::new(framing))
     }
 }
 
@@ -238,6 +239,11 @@ impl From<Raw> for AnyFraming {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_framing_takes_no_more_room_than_the_default_one() {
+        assert_eq!(size_of::<AnyFraming>(), size_of::<LengthPrefix>());
+    }
 
     #[test]
     fn what_is_printed_parses_to_the_same_framing() {

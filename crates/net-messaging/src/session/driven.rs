@@ -1,13 +1,13 @@
 //! What the driver, the sweep and the server do with a session.
 
-use std::{collections::VecDeque, sync::atomic::Ordering, time::Duration};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use net_core::{GoAway, GoAwayReason, Limit, Limits, Message, Observer};
 use tokio::task::AbortHandle;
 
 use super::{
-    Session, SessionState, Settings, activity::Activity, outbox::Outbox, requests::Requests, signal,
-    signal::Signal, stats::add,
+    Session, SessionState, Settings, activity::Activity, message_queue::MessageQueue, outbox::Outbox,
+    requests::Requests, signal, signal::Signal, stats::add,
 };
 use crate::{CloseReason, Overflow, SessionConfig};
 
@@ -194,13 +194,13 @@ impl Session {
     }
 
     /// Moves what was pushed into `leaving`, which is empty.
-    pub(crate) fn take_outbox(&self, leaving: &mut VecDeque<Message>) {
+    pub(crate) fn take_outbox(&self, leaving: &mut MessageQueue) {
         self.0.signal.lower(signal::PUSHED);
         self.outbox().take(leaving);
     }
 
     /// Gives what finds no room back, all but the first, where the oldest are to be dropped for newer ones.
-    pub(crate) fn give_back(&self, leaving: &mut VecDeque<Message>) {
+    pub(crate) fn give_back(&self, leaving: &mut MessageQueue) {
         if self.limits().outbox.overflow == Overflow::DropOldest && leaving.len() > 1 {
             self.outbox().give_back(leaving);
             self.0.signal.raise(signal::PUSHED);

@@ -1,14 +1,14 @@
 //! What waits to be sent to one peer.
 
-use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use net_core::{Limit, Message, OutboxConfig, Overflow};
 
-use super::memory::{Budget, Share};
+use super::{
+    memory::{Budget, Share},
+    message_queue::MessageQueue,
+};
 use crate::Delivery;
 
 /// Payloads from this length on are kept as they are; shorter ones are copied, since a view of a few bytes may pin
@@ -22,7 +22,7 @@ const OVERHEAD: usize = size_of::<Message>() + 16;
 /// Messages in the order they were pushed, not yet taken by the driver.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
-    messages: VecDeque<Message>,
+    messages: MessageQueue,
     /// Where payloads are copied to; nothing while nothing waits.
     copies: Option<Box<BytesMut>>,
 }
@@ -114,17 +114,15 @@ impl Outbox {
     }
 
     /// Moves everything into `leaving`, which is empty.
-    pub(super) fn take(&mut self, leaving: &mut VecDeque<Message>) {
+    pub(super) fn take(&mut self, leaving: &mut MessageQueue) {
         std::mem::swap(&mut self.messages, leaving);
         // An outbox that sleeps holds nothing.
         self.copies = None;
     }
 
     /// Takes back all but the first of what has not left, in front of what was pushed meanwhile.
-    pub(super) fn give_back(&mut self, leaving: &mut VecDeque<Message>) {
-        for message in leaving.drain(1..).rev() {
-            self.messages.push_front(message);
-        }
+    pub(super) fn give_back(&mut self, leaving: &mut MessageQueue) {
+        leaving.move_behind_first(&mut self.messages);
     }
 
     pub(super) fn is_empty(&self) -> bool {
