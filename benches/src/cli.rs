@@ -134,7 +134,7 @@ struct RunOptions {
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
     /// Keep all servers up in a round and give each so many turns of `--duration`, in random order; half as long again is
-    /// not measured. For loads of messages over a stream.
+    /// not measured. Loads that connect over and over divide their connections among the turns, idle ones have none.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     turns: u32,
     /// Let each sample wait, or be taken again, for up to this long until nothing else uses the machine, as in `30s`.
@@ -186,7 +186,7 @@ fn compare(comparison: &Comparison, options: &RunOptions) -> io::Result<ExitCode
     }
     let cases = plan::select((comparison.cases)(), &options.loads).map_err(|name| unknown("load", &name))?;
     if options.turns > 1 && !cases.iter().any(Case::has_turns) {
-        let reason = "none of these loads has turns: only messages over a stream do";
+        let reason = "idle sessions have no turns";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
     let chosen = choose(comparison, &options.only)?;
@@ -252,6 +252,7 @@ fn effort(options: &RunOptions) -> Effort {
         warm_up: if options.turns > 1 { duration / 2 } else { base.warm_up },
         patience: options.patience,
         turns: options.turns,
+        churn: (base.churn / u64::from(options.turns)).max(1),
         ..base
     }
 }

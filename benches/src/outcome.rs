@@ -50,24 +50,17 @@ impl Outcome {
     /// A mean, since the turns of servers that are compared alternate: whatever slows the machine for a while is in the same
     /// part of both.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "turns are a few hundred")]
     pub fn of_turns(turns: &[Self]) -> Self {
         let Some(last) = turns.last() else { return Self::default() };
-        let mean = |point: fn(&Latency) -> f64| {
-            turns.iter().map(|turn| point(&turn.latency)).sum::<f64>() / turns.len().max(1) as f64
-        };
         Self {
             messages: turns.iter().map(|turn| turn.messages).sum(),
             bytes: turns.iter().map(|turn| turn.bytes).sum(),
             seconds: turns.iter().map(|turn| turn.seconds).sum(),
             server_cpu_ns: turns.iter().map(|turn| turn.server_cpu_ns).sum(),
-            latency: Latency {
-                p50: mean(|latency| latency.p50),
-                p90: mean(|latency| latency.p90),
-                p99: mean(|latency| latency.p99),
-                p999: mean(|latency| latency.p999),
-                max: turns.iter().map(|turn| turn.latency.max).fold(0.0, f64::max),
-            },
+            latency: Latency::of_turns(turns.iter().map(|turn| &turn.latency)),
+            connect: last
+                .connect
+                .map(|_| Latency::of_turns(turns.iter().filter_map(|turn| turn.connect.as_ref()))),
             ..last.clone()
         }
     }
@@ -116,6 +109,22 @@ pub struct Latency {
     pub p999: f64,
     /// The slowest.
     pub max: f64,
+}
+
+impl Latency {
+    /// The means of several turns' points, and the most of their `max`.
+    #[expect(clippy::cast_precision_loss, reason = "turns are a few hundred")]
+    fn of_turns<'a>(turns: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let count = turns.clone().count().max(1) as f64;
+        let mean = |point: fn(&Self) -> f64| turns.clone().map(point).sum::<f64>() / count;
+        Self {
+            p50: mean(|latency| latency.p50),
+            p90: mean(|latency| latency.p90),
+            p99: mean(|latency| latency.p99),
+            p999: mean(|latency| latency.p999),
+            max: turns.clone().map(|latency| latency.max).fold(0.0, f64::max),
+        }
+    }
 }
 
 impl From<&Histogram<u64>> for Latency {
@@ -199,12 +208,14 @@ mod tests {
             server_cpu_ns: Some(messages * 1_000),
             latency: Latency { p50, max: 2.0 * p50, ..Latency::default() },
             memory: Some(Memory { rss_kib: messages, ..Memory::default() }),
+            connect: Some(Latency { p50: 2.0 * p50, ..Latency::default() }),
             ..Outcome::default()
         };
         let both = Outcome::of_turns(&[turn(100, 4.0), turn(300, 8.0)]);
         assert_eq!((both.messages, both.cpu_us()), (400, Some(1.0)));
         assert!((both.seconds - 1.0).abs() < 1e-9 && (both.latency.p50 - 6.0).abs() < 1e-9);
         assert!((both.latency.max - 16.0).abs() < 1e-9);
+        assert!(both.connect.is_some_and(|connect| (connect.p50 - 12.0).abs() < 1e-9));
         assert_eq!(both.memory.map(|memory| memory.rss_kib), Some(300));
         let unwatched = Outcome { server_cpu_ns: None, ..turn(100, 4.0) };
         assert_eq!(Outcome::of_turns(&[turn(100, 4.0), unwatched]).server_cpu_ns, None);

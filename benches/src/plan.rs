@@ -170,7 +170,7 @@ impl Case {
     /// Whether servers can take turns under it.
     #[must_use]
     pub const fn has_turns(&self) -> bool {
-        matches!(self.kind, Kind::Echo { .. } | Kind::Compressed { .. })
+        !matches!(self.kind, Kind::Idle { .. })
     }
 
     /// The time after which a run of it is given up.

@@ -103,7 +103,7 @@ fn a_right_server_has_no_errors_whatever_the_shape() {
 }
 
 #[test]
-fn each_line_is_a_turn_on_the_same_connections() {
+fn each_line_is_a_turn() {
     let address = server(|stream| echo(stream, |_, _| {}));
     let mut found = Vec::new();
     let load = echo_load(common(address, 64, Format::Raw), 2, 16);
@@ -115,8 +115,17 @@ fn each_line_is_a_turn_on_the_same_connections() {
     .unwrap();
     assert_eq!(found.len(), 3);
     assert!(found.iter().all(|turn| turn.messages > 0 && turn.first_error.is_none()), "{found:?}");
-    let churn = Load::Churn { common: common(address, 64, Format::Raw), count: 1, resume: false };
-    let refused = load::take_turns(&churn, asked, |_| Ok(())).unwrap_err();
+    let common = common(address, 64, Format::Raw);
+    let churn = Load::Churn { common: common.clone(), count: 5, resume: false };
+    let mut connected = Vec::new();
+    load::take_turns(&churn, asked, |outcome| {
+        connected.push(outcome.messages);
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(connected, [5; 3]);
+    let idle = Load::Idle { common, sessions: 1, hold: Duration::ZERO };
+    let refused = load::take_turns(&idle, asked, |_| Ok(())).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::InvalidInput);
 }
 

@@ -33,13 +33,8 @@ const SOCKET_BUFFER: usize = 4 << 20;
 /// Letters from which payloads are cut, a prime.
 const LETTERS: usize = 65_521;
 
-/// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
-pub(super) fn run(
-    common: &Common,
-    shape: &Shape,
-    duration: Duration,
-    warm_up: Duration,
-) -> io::Result<Outcome> {
+/// Makes the sockets of a load.
+pub(super) fn connect(common: &Common, shape: &Shape) -> io::Result<Generator> {
     if !(MIN_PAYLOAD..=SLOT).contains(&common.payload) {
         return Err(exchange::wrong("a datagram has from 8 to 2 048 bytes here"));
     }
@@ -55,9 +50,10 @@ pub(super) fn run(
     }
     // Its options are set on a socket that nobody uses: what arrives here is to arrive as it was sent.
     let unused = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Generator {
+    Ok(Generator {
         epoll,
         links,
+        watch: common.watch.map(Watch::new),
         state: UdpSocketState::new((&unused).into())?,
         slots: vec![0; SLOT * BATCH_SIZE],
         payloads: Payloads::new(common.payload),
@@ -65,8 +61,7 @@ pub(super) fn run(
         answers: 0,
         lost: 0,
         outcome: Outcome::default(),
-    }
-    .run(common.watch.map(Watch::new), duration, warm_up)
+    })
 }
 
 /// One socket, connected to the server.
@@ -80,9 +75,11 @@ struct Link {
     waiting: VecDeque<(u64, Instant)>,
 }
 
-struct Generator {
+/// The sockets of one load, and what was found on them.
+pub(super) struct Generator {
     epoll: std::os::fd::OwnedFd,
     links: Vec<Link>,
+    watch: Option<Watch>,
     state: UdpSocketState,
     slots: Vec<u8>,
     payloads: Payloads,
@@ -93,14 +90,15 @@ struct Generator {
 }
 
 impl Generator {
-    fn run(mut self, watch: Option<Watch>, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
+    /// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
+    pub(super) fn turn(&mut self, duration: Duration, warm_up: Duration) -> io::Result<Outcome> {
         for index in 0..self.links.len() {
             self.fill(index)?;
         }
         self.pump(Instant::now() + warm_up, true)?;
         self.latency.reset();
         (self.answers, self.lost) = (0, 0);
-        let window = Window::begin(watch)?;
+        let window = Window::begin(self.watch)?;
         self.pump(Instant::now() + duration, true)?;
         self.outcome.measured(window.end()?);
         self.outcome.messages = self.answers;
@@ -109,8 +107,8 @@ impl Generator {
             self.fail(&format!("{} datagrams were lost, and {} answered", self.lost, self.answers));
         }
         self.pump(Instant::now() + 4 * LOST, false)?;
-        self.outcome.memory = watch.map(|watch| watch.memory()).transpose()?;
-        Ok(self.outcome)
+        self.outcome.memory = self.watch.map(|watch| watch.memory()).transpose()?;
+        Ok(self.outcome.clone())
     }
 
     /// Serves events until `end`; with `refill` off it sends nothing new and stops once nothing is awaited.

@@ -1,6 +1,6 @@
 //! The closed loop: as many messages in flight as asked for, a new one sent for each answer.
 
-use std::io::{self, BufRead};
+use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -100,21 +100,6 @@ impl<L: Lane> Generator<L> {
             answers: 0,
             outcome: Outcome::default(),
         })
-    }
-
-    /// Takes a turn for each line of `asked`, and tells `found` of it.
-    pub(super) fn take_turns(
-        mut self,
-        duration: Duration,
-        warm_up: Duration,
-        asked: impl BufRead,
-        mut found: impl FnMut(Outcome) -> io::Result<()>,
-    ) -> io::Result<()> {
-        for line in asked.lines() {
-            line?;
-            found(self.turn(duration, warm_up)?)?;
-        }
-        Ok(())
     }
 
     /// Loads the server for `warm_up`, then for `duration` with counting, then collects what is still in flight.
