@@ -275,16 +275,14 @@ impl<A: Accept> Acceptor<A> {
             };
             let place = self.running.iter().position(|one| one.task.id() == id);
             let finished = place.and_then(|place| self.running.remove(place));
+            // Dropped in favour of a newer one, which was told when it happened, though it may have ended since.
+            let Some(finished) = finished else { continue };
             let error = match joined {
                 Ok((_, Ok(output))) => return Poll::Ready(Some(output)),
                 Ok((_, Err(error))) => error,
-                // Dropped in favour of a newer one, which was told when it happened.
-                Err(stopped) if stopped.is_cancelled() => continue,
                 Err(panicked) => Error::new(ErrorKind::Io, "handshake").because(panicked),
             };
-            if let Some(finished) = finished {
-                self.admission.observe(|observer| observer.handshake_failed(&finished.peer, &error));
-            }
+            self.admission.observe(|observer| observer.handshake_failed(&finished.peer, &error));
         }
         Poll::Ready(None)
     }

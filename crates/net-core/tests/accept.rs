@@ -83,6 +83,32 @@ async fn a3_the_deadline_is_the_configured_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a3_handshakes_that_begin_one_after_another_each_have_their_own_deadline() {
+    for limit in [300, 1_500, 10_000].map(Duration::from_millis) {
+        let mut rig = Rig::new(&Limits { handshake_timeout: limit, ..limits() });
+        let start = Instant::now();
+        let mut ended = Vec::new();
+        // The last one begins long after the first has ended.
+        for (name, begins) in (1..).zip([0, 40, 700, 2_400, 30_000].map(Duration::from_millis)) {
+            let until = start + begins;
+            // Nobody is ever ready, so that this only drives it.
+            let nobody = tokio::time::timeout_at(until, rig.accept()).await;
+            nobody.expect_err("all of them are silent");
+            let gone = rig.arrive(name, "127.0.0.1", Plan::Silent);
+            ended.push(tokio::spawn(async move {
+                gone.await.expect_err("its socket is dropped");
+                Instant::now() - until
+            }));
+        }
+        let accepting = tokio::spawn(async move { rig.accept().await });
+        for ended in ended {
+            assert_eq!(ended.await.expect("no panic"), limit);
+        }
+        accepting.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a3_a_full_set_drops_its_oldest_handshake() {
     let mut rig = Rig::new(&Limits { max_handshakes: 4, ..limits() });
     // Loopback is no prefix of its own: one machine's proxy may bring everybody.
