@@ -57,10 +57,10 @@ impl Outcome {
             bytes: turns.iter().map(|turn| turn.bytes).sum(),
             seconds: turns.iter().map(|turn| turn.seconds).sum(),
             server_cpu_ns: turns.iter().map(|turn| turn.server_cpu_ns).sum(),
-            latency: Latency::of_turns(turns.iter().map(|turn| &turn.latency)),
-            connect: last
-                .connect
-                .map(|_| Latency::of_turns(turns.iter().filter_map(|turn| turn.connect.as_ref()))),
+            latency: Latency::of_turns(&turns.iter().map(|turn| turn.latency).collect::<Vec<_>>()),
+            connect: last.connect.map(|_| {
+                Latency::of_turns(&turns.iter().filter_map(|turn| turn.connect).collect::<Vec<_>>())
+            }),
             ..last.clone()
         }
     }
@@ -114,15 +114,14 @@ pub struct Latency {
 impl Latency {
     /// The means of several turns' points, and the most of their `max`.
     #[expect(clippy::cast_precision_loss, reason = "turns are a few hundred")]
-    fn of_turns<'a>(turns: impl Iterator<Item = &'a Self> + Clone) -> Self {
-        let count = turns.clone().count().max(1) as f64;
-        let mean = |point: fn(&Self) -> f64| turns.clone().map(point).sum::<f64>() / count;
+    fn of_turns(turns: &[Self]) -> Self {
+        let mean = |point: fn(&Self) -> f64| turns.iter().map(point).sum::<f64>() / turns.len().max(1) as f64;
         Self {
             p50: mean(|latency| latency.p50),
             p90: mean(|latency| latency.p90),
             p99: mean(|latency| latency.p99),
             p999: mean(|latency| latency.p999),
-            max: turns.clone().map(|latency| latency.max).fold(0.0, f64::max),
+            max: turns.iter().map(|latency| latency.max).fold(0.0, f64::max),
         }
     }
 }
