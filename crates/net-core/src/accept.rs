@@ -280,7 +280,7 @@ impl<A: Accept> Acceptor<A> {
             let error = match joined {
                 Ok((_, Ok(output))) => return Poll::Ready(Some(output)),
                 Ok((_, Err(error))) => error,
-                Err(panicked) => Error::new(ErrorKind::Io, "handshake").because(panicked),
+                Err(stopped) => Error::new(ErrorKind::Io, "handshake").because(stopped),
             };
             self.admission.observe(|observer| observer.handshake_failed(&finished.peer, &error));
         }
