@@ -262,7 +262,15 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     ///
     /// Where this wake-up has handled its share, whatever was raised waits for the next one, which is due at once:
     /// other tasks have their turn first.
+    #[inline(never)]
     fn rest(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
+        self.rest_inline(cx, ignored)
+    }
+
+    /// As [`rest`](Self::rest), for the place where most wake-ups end: few calls lie between its write and the runtime.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `Sender::poll_flush` of `net_core::framed::FrameSender`")]
+    fn rest_inline(&mut self, cx: &mut Context<'_>, ignored: u32) -> bool {
         let spent = self.is_spent();
         self.report();
         self.poll_flush(cx);

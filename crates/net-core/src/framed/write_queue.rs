@@ -146,8 +146,32 @@ impl WriteQueue {
     /// # Errors
     ///
     /// As the stream's, and [`WriteZero`](io::ErrorKind::WriteZero) where it takes nothing.
-    #[inline(never)]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `FrameSender::poll_flush`")]
     pub fn poll_write<W: AsyncWrite>(
+        &mut self,
+        mut io: Pin<&mut W>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.large.is_some() {
+            ready!(self.poll_write_vectored(io.as_mut(), cx))?;
+        }
+        while !self.small.is_empty() {
+            let written = some(ready!(io.as_mut().poll_write(cx, &self.small))?)?;
+            if written == self.small.len() {
+                // Unlike an advance, this leaves the buffer whole, and nothing has to be reclaimed.
+                self.small.clear();
+            } else {
+                self.small.advance(written);
+            }
+        }
+        self.release();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes up to the last of the large pieces. It is apart from the rest because the slices make its stack frame long.
+    #[inline(never)]
+    fn poll_write_vectored<W: AsyncWrite>(
         &mut self,
         mut io: Pin<&mut W>,
         cx: &mut Context<'_>,
@@ -163,16 +187,6 @@ impl WriteQueue {
             let written = ready!(io.as_mut().poll_write_vectored(cx, slices))?;
             self.take_off(some(written)?);
         }
-        while !self.small.is_empty() {
-            let written = some(ready!(io.as_mut().poll_write(cx, &self.small))?)?;
-            if written == self.small.len() {
-                // Unlike an advance, this leaves the buffer whole, and nothing has to be reclaimed.
-                self.small.clear();
-            } else {
-                self.small.advance(written);
-            }
-        }
-        self.release();
         Poll::Ready(Ok(()))
     }
 

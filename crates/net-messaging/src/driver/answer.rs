@@ -13,8 +13,10 @@ const MAX_LEN: usize = 4 * 1024;
 impl<S: Sender, R: Receiver> Driver<S, R> {
     /// Lets the handler answer what is at hand, up to the first message that it leaves or that is not shown to it. `true`:
     /// nothing more is there, and what comes wakes the driver.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "it is the loop that a short message goes through")]
+    ///
+    /// It is called once a wake-up, before the flush; inlined it would make its caller so large that another call lay between
+    /// the flush and the runtime.
+    #[inline(never)]
     pub(super) fn answer<H: Handler>(
         &mut self,
         cx: &mut Context<'_>,

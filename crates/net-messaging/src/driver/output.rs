@@ -228,7 +228,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
     }
 
     /// Flushes what the sender has taken, and watches whether the peer takes it.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `rest_inline`")]
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) {
         let mut taken = false;
         if self.dirty {

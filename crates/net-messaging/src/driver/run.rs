@@ -74,7 +74,7 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         loop {
             if mem::take(&mut dry) {
                 // All that could hold it back was looked at before the receiver was found dry.
-                if self.rest(cx, 0) {
+                if self.rest_inline(cx, 0) {
                     return Poll::Pending;
                 }
                 continue;
