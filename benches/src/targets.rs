@@ -54,7 +54,9 @@ const fn least(case: &'static str, figure: Figure, bound: f64, mode: Mode) -> Ta
 }
 
 /// Ratios decide, since absolute times are the machine's.
-const TCP: [Target; 17] = [
+///
+/// What idle sessions with heartbeats cost is judged by `connections`: a server of raw frames sends none.
+const TCP: [Target; 15] = [
     most("64B/1x256", Figure::CpuRatio, 3.0, Mode::Pinned),
     most("64B/64x16", Figure::CpuRatio, 1.35, Mode::Pinned),
     most("1KiB/64x16", Figure::CpuRatio, 1.35, Mode::Pinned),
@@ -70,8 +72,6 @@ const TCP: [Target; 17] = [
     // MB, not MiB, is what is asked for: 50 and 200.
     most("idle-1000", Figure::HeldMib, 47.7, Mode::Either),
     most("idle-10000", Figure::HeldMib, 190.7, Mode::Either),
-    most("idle-1000", Figure::IdleCpuPercent, 5.0, Mode::Either),
-    most("idle-10000", Figure::IdleCpuPercent, 15.0, Mode::Either),
     most("idle-10000", Figure::PeakMib, 190.7, Mode::Either),
 ];
 
@@ -79,7 +79,7 @@ const TCP: [Target; 17] = [
 const HEADER_SHARE: f64 = 1.10;
 
 /// No more CPU for a message, a byte or a handshake than `Framed` over tokio-rustls, whatever the load.
-const TLS: [Target; 11] = [
+const TLS: [Target; 10] = [
     most("64B/1x1", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("64B/1x256", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("64B/64x16", Figure::CpuRatio, 1.0, Mode::Pinned),
@@ -90,7 +90,6 @@ const TLS: [Target; 11] = [
     most("handshake-resumed", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("handshake-full-any-suite", Figure::CpuRatio, 1.0, Mode::Pinned),
     most("handshake-resumed-any-suite", Figure::CpuRatio, 1.0, Mode::Pinned),
-    most("idle-1000", Figure::IdleCpuPercent, 5.0, Mode::Either),
 ];
 
 /// What framing and masks may cost beside the library that is known to be the fastest.

@@ -8,11 +8,11 @@ use crate::{
     bench::Bench, certs::Certs, demo::Demo, echo::Echo, failure::Failure, output::Output, send::Send,
 };
 
-/// Messages over TCP, TLS and Unix-domain sockets: servers, clients, load
+/// Messages over TCP, TLS, UDP, QUIC, WebSocket and Unix-domain sockets: servers, clients, load
 ///
 /// Addresses are URLs: `tcp://127.0.0.1:9000`, `tcp://[::1]:9000`, `tcps://example.org:9443` (TLS),
-/// `unix:///run/app.sock`. A bare
-/// host:port means TCP. A server at port 0 takes a free port, and prints which.
+/// `udp://127.0.0.1:9000`, `quic://example.org:4433`, `ws://127.0.0.1:9000/chat`, `wss://example.org/chat` (WebSocket
+/// over TLS), `unix:///run/app.sock`. A bare host:port means TCP. A server at port 0 takes a free port, and prints which.
 #[derive(Debug, Parser)]
 #[command(name = "net", version, max_term_width = 110, after_long_help = EXAMPLES, propagate_version = true)]
 pub(crate) struct Net {
@@ -71,5 +71,29 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Net::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_of_a_command_is_understood() {
+        fn check(command: &clap::Command) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for example in help.lines().filter(|line| line.starts_with("  net ")) {
+                // Every other part stands in quotes, as it does for a shell.
+                let parts = example.split('\'').enumerate();
+                let words = parts.flat_map(|(at, part)| {
+                    if at.is_multiple_of(2) {
+                        part.split_whitespace().collect::<Vec<_>>()
+                    } else {
+                        vec![part]
+                    }
+                });
+                let read = Net::try_parse_from(words);
+                assert!(read.is_ok(), "{example}: {read:?}");
+            }
+            for subcommand in command.get_subcommands() {
+                check(subcommand);
+            }
+        }
+        check(&Net::command());
     }
 }

@@ -28,11 +28,18 @@ use stage::{Stage, Transport};
 ///
 /// It takes some ten seconds. Every answer is compared with what was sent; the exit status is 0 where all were right.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Demo {
     /// Measure over some thousand messages each instead of half a second, for a quick look or a test
     #[arg(long)]
     quick: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  net demo
+  net demo --quick
+  net demo --quick --json";
 
 impl Demo {
     pub(crate) async fn run(self, output: Output) -> Result<ExitCode, Failure> {

@@ -10,6 +10,7 @@ mod client;
 
 /// What `net echo` does.
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLES)]
 pub(crate) enum Echo {
     /// Send every message back to whoever sent it
     ///
@@ -23,6 +24,13 @@ pub(crate) enum Echo {
     Server(Box<Serve>),
     Client(Box<client::Client>),
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  net echo server tcp://127.0.0.1:9000
+  net echo client tcp://127.0.0.1:9000 'hello world'
+  net echo server unix:///run/app.sock --format message
+  net echo client unix:///run/app.sock 'hello world' --format message";
 
 const SERVER_EXAMPLES: &str = "\
 Examples:

@@ -35,9 +35,12 @@ impl fmt::Display for Event<'_> {
             Self::Accepted { peer } => write!(f, "accepted {peer}"),
             Self::Rejected { peer, limit } => {
                 write!(f, "rejected {peer}: {limit} is reached")?;
-                // The others have no flag.
+                // The system's has no flag.
                 if limit.starts_with("max_connections") {
                     write!(f, "; raise --{}", limit.replace('_', "-"))?;
+                } else if *limit == "max_handshakes_per_prefix" {
+                    // Which is a quarter of it.
+                    f.write_str("; raise --max-handshakes")?;
                 }
                 Ok(())
             }
@@ -85,5 +88,19 @@ pub(crate) struct Count(pub(crate) u64, pub(crate) &'static str);
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_rejected_is_told_with_the_flag_that_lets_it_in() {
+        let told = |limit| Event::Rejected { peer: "tcp://192.0.2.1:1", limit }.to_string();
+        assert!(told("max_connections").ends_with("raise --max-connections"));
+        assert!(told("max_connections_per_prefix").ends_with("raise --max-connections-per-prefix"));
+        assert!(told("max_handshakes_per_prefix").ends_with("raise --max-handshakes"));
+        assert!(told("descriptors").ends_with("descriptors is reached"));
     }
 }

@@ -21,6 +21,10 @@ fn s10_usage_is_1() {
         &["echo", "server", "127.0.0.1", "0", "--framing", "fixed"],
         &["echo", "server", "127.0.0.1", "0", "--max-message-len", "64 apples"],
         &["echo", "server", "127.0.0.1", "0", "--drain-min", "9s", "--drain-max", "1s"],
+        &["echo", "server", "127.0.0.1", "0", "--handshake-timeout", "0s"],
+        &["echo", "server", "127.0.0.1", "0", "--max-in-flight", "0"],
+        &["echo", "server", "127.0.0.1", "0", "--outbox-overflow", "drop"],
+        &["echo", "server", "127.0.0.1", "0", "--lifetime-grace", "1s"],
         &["echo", "server", "127.0.0.1"],
         &["echo", "server", "mem://here"],
         &["echo", "server", "quic://127.0.0.1:0"],
@@ -41,16 +45,41 @@ fn s10_usage_is_1() {
 fn help_and_version_are_no_failure() {
     let help = net(["--help"]).expect(0).stdout.join("\n");
     assert!(help.contains("net echo client") && help.contains("Exit status"), "{help}");
-    for arguments in [
-        &["--version"][..],
-        &["echo", "server", "--help"],
-        &["echo", "client", "--help"],
-        &["send", "--help"],
-        &["bench", "client", "--help"],
-        &["bench", "server", "--help"],
-        &["demo", "--help"],
+    for scheme in ["tcp", "tcps", "udp", "quic", "ws", "wss", "unix"] {
+        assert!(help.contains(&format!("{scheme}://")), "{scheme}: {help}");
+    }
+    assert!(!net(["--version"]).expect(0).stdout.is_empty());
+    for command in [
+        "echo",
+        "echo server",
+        "echo client",
+        "send",
+        "bench",
+        "bench server",
+        "bench client",
+        "demo",
+        "certs",
     ] {
-        assert!(!net(arguments).expect(0).stdout.is_empty(), "{arguments:?}");
+        let help = net(command.split(' ').chain(["--help"])).expect(0).stdout.join("\n");
+        let examples = help.split_once("Examples:").map_or("", |(_, examples)| examples);
+        assert!(examples.contains(&format!("\n  net {command}")), "{command}: {help}");
+    }
+}
+
+#[test]
+fn each_limit_of_the_documentation_is_a_flag() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/limits.md");
+    let limits = std::fs::read_to_string(path).expect(path);
+    let names: Vec<_> =
+        limits.lines().filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0)).collect();
+    assert!(names.contains(&"max_connections"), "{names:?}");
+    let help = net(["echo", "server", "--help"]).expect(0).stdout.join("\n");
+    // It has no value beside those of its fields.
+    for name in names.into_iter().filter(|name| *name != "outbox") {
+        // Without these fields the two are off: the flag of the whole is theirs.
+        let name = name.trim_end_matches(".bytes_per_second").trim_end_matches(".after");
+        let flag = format!("--{} <", name.replace(['_', '.'], "-"));
+        assert!(help.contains(&flag), "{flag} is missing: {help}");
     }
 }
 

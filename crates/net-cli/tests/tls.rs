@@ -7,8 +7,10 @@ mod rig;
 use std::{
     collections::BTreeSet,
     fs,
+    net::TcpStream,
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use authority::{Authority, LOCAL};
@@ -98,6 +100,16 @@ fn m12_a_client_trusts_whom_it_is_told_to_trust() {
     echo(&server, &["--ca", &file(&ours, "ca.pem"), "--server-name", "example.test"])
         .expect(1)
         .tells("certificate");
+}
+
+#[test]
+fn a_handshake_that_never_begins_ends_when_the_flag_says() {
+    let directory = certs();
+    let mut server = server(&directory, "--handshake-timeout 100ms");
+    let began = Instant::now();
+    let _silent = TcpStream::connect(server.url.trim_start_matches("tcps://")).expect("connects");
+    server.process.told("handshake of");
+    assert!(began.elapsed() < Duration::from_secs(10), "which is the default");
 }
 
 #[test]

@@ -36,6 +36,40 @@ const MAX_REFUSED_PER_POLL: usize = 64;
 ///
 /// This is what a transport writes; [`Acceptor`] does the rest. The output may be a message connection or a byte
 /// stream.
+///
+/// # Examples
+///
+/// ```
+/// use std::{future::poll_fn, io, task::{Context, Poll}};
+/// use net_core::{Accept, Acceptor, Address, Handshake, Permit, Scheme};
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// struct Source(TcpListener);
+///
+/// impl Accept for Source {
+///     type Socket = TcpStream;
+///     type Output = (TcpStream, Permit);
+///
+///     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, Address)>> {
+///         self.0.poll_accept(cx).map_ok(|(stream, peer)| (stream, Address::from_socket(Scheme::Tcp, peer)))
+///     }
+///
+///     fn handshake(&self, stream: TcpStream, _: Address, permit: Permit) -> Handshake<Self::Output> {
+///         Handshake::Done(Ok((stream, permit)))
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let local = listener.local_addr()?;
+/// let mut acceptor = Acceptor::new(Source(listener), Address::from_socket(Scheme::Tcp, local));
+/// let near = TcpStream::connect(local).await?;
+/// let (far, _permit) = poll_fn(|cx| acceptor.poll_accept(cx)).await?;
+/// assert_eq!(far.peer_addr()?, near.local_addr()?);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Accept: Send + Unpin + 'static {
     /// A connection as the system gives it.
     type Socket: Send + 'static;
@@ -63,6 +97,31 @@ pub trait Accept: Send + Unpin + 'static {
 }
 
 /// What [`Accept::handshake`] gives.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Error, Handshake, Result};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+///
+/// /// Asks the peer for the version that it speaks.
+/// fn version(mut stream: DuplexStream) -> Handshake<u8> {
+///     Handshake::Running(Box::pin(async move {
+///         stream.read_u8().await.map_err(|error| Error::from_io(error, "handshake"))
+///     }))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let (mut near, far) = tokio::io::duplex(64);
+/// near.write_u8(7).await.expect("there is room");
+/// match version(far) {
+///     Handshake::Running(running) => assert_eq!(running.await?, 7),
+///     Handshake::Done(_) => unreachable!("the peer has its part in it"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub enum Handshake<T> {
     /// Nothing had to be exchanged with the peer.
     Done(Result<T>),
@@ -89,6 +148,42 @@ impl<T> fmt::Debug for Handshake<T> {
 ///   accepted and is not given, that its handshake failed.
 /// * A shortage of descriptors is survived: a reserved one is given up to refuse the peer that waits, and accepting
 ///   pauses for 10 ms, longer when it goes on.
+///
+/// # Examples
+///
+/// ```
+/// use std::{future::poll_fn, sync::Arc};
+/// use net_core::{Acceptor, Admission, ErrorKind, Limits};
+/// # use std::{io, task::{Context, Poll}};
+/// # use net_core::{Accept, Address, Handshake, Permit, Scheme};
+/// # struct Peers(usize);
+/// # impl Accept for Peers {
+/// #     type Socket = ();
+/// #     type Output = Permit;
+/// #     fn poll_accept(&mut self, _: &mut Context<'_>) -> Poll<io::Result<((), Address)>> {
+/// #         let Some(left) = self.0.checked_sub(1) else { return Poll::Pending };
+/// #         self.0 = left;
+/// #         Poll::Ready(Ok(((), Address::from_name(Scheme::Mem, "peer"))))
+/// #     }
+/// #     fn handshake(&self, (): (), _: Address, permit: Permit) -> Handshake<Permit> {
+/// #         Handshake::Done(Ok(permit))
+/// #     }
+/// # }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// // `Peers` is an `Accept` of which two peers want in, and there is room for one.
+/// let mut acceptor = Acceptor::new(Peers(2), "mem://peers".parse()?);
+/// let limits = Limits { max_connections: 1, ..Limits::default() };
+/// acceptor.set_admission(Arc::new(Admission::new(limits, None)));
+/// let first = poll_fn(|cx| acceptor.poll_accept(cx)).await?;
+/// acceptor.close(); // takes what waits: the second one is refused
+/// let error = poll_fn(|cx| acceptor.poll_accept(cx)).await.expect_err("nothing is left");
+/// assert_eq!(error.kind(), ErrorKind::Closed);
+/// # drop(first);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Acceptor<A: Accept> {
     source: Option<A>,
     local: Address,

@@ -43,6 +43,21 @@ pub struct Address {
 }
 
 /// The host part of an [`Address`].
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Address, Host};
+///
+/// let address: Address = "tcp://[fe80::1%2]:9000".parse()?;
+/// let shown = match address.host() {
+///     Host::Any => "every interface".to_owned(),
+///     Host::Name(name) => format!("{name}, which is to be resolved"),
+///     ip => ip.to_string(),
+/// };
+/// assert_eq!(shown, "[fe80::1%2]");
+/// # Ok::<(), net_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// Every interface of this machine; written as nothing.

@@ -25,6 +25,20 @@ use crate::{Error, ErrorKind};
 pub struct Attempts(Vec<Attempt>);
 
 /// One address that was tried.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use net_core::Attempts;
+///
+/// let mut attempts = Attempts::default();
+/// let refused = attempts.begin(([127, 0, 0, 1], 9).into());
+/// attempts.begin(([127, 0, 0, 1], 10).into());
+/// attempts.fail(refused, io::ErrorKind::ConnectionRefused.into());
+/// let silent = attempts.iter().find(|attempt| attempt.error.is_none());
+/// assert_eq!(silent.map(|attempt| attempt.address.port()), Some(10));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Attempt {

@@ -20,6 +20,25 @@ mod pooled;
 pub use pooled::PooledBuffer;
 
 /// What a [`BufferPool`] does when all of its buffers are in use.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, buffer::{BufferPool, WhenEmpty}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let strict = BufferPool::new(1, 1024).with_when_empty(WhenEmpty::Fail);
+/// let generous = strict.clone().with_when_empty(WhenEmpty::Allocate); // the same buffers
+/// let held = strict.acquire().await?;
+/// let refused = strict.acquire().await.err();
+/// assert_eq!(refused.map(|error| error.kind()), Some(ErrorKind::Overloaded));
+/// assert!(generous.acquire().await.is_ok());
+/// assert_eq!(generous.overflows(), 1);
+/// # drop(held);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WhenEmpty {
     /// Waits until one comes back, first come, first served.

@@ -118,6 +118,18 @@ impl<S: Sender, R: Receiver> Connection<S, R> {
 }
 
 /// The number of a connection, unique for the life of the process.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::HashMap;
+/// use net_core::{ConnectionId, memory};
+///
+/// let (near, far) = memory::pair();
+/// let names = HashMap::from([(near.info.id, "near"), (far.info.id, "far")]);
+/// assert_eq!(names.get(&far.info.id), Some(&"far"));
+/// assert_eq!(names.get(&ConnectionId::next()), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
@@ -141,6 +153,21 @@ impl fmt::Display for ConnectionId {
 }
 
 /// What is known of a connection.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::Info;
+///
+/// /// What a transport of one's own knows of its peers.
+/// struct Tenant(&'static str);
+///
+/// let (local, remote) = ("tcp://127.0.0.1:9000".parse()?, "tcp://127.0.0.1:50000".parse()?);
+/// let info = Info::new(local, remote).with_details(Tenant("acme"));
+/// assert_eq!(info.remote.port(), Some(50_000));
+/// assert_eq!(info.details::<Tenant>().map(|tenant| tenant.0), Some("acme"));
+/// # Ok::<(), net_core::Error>(())
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Info {

@@ -8,6 +8,24 @@ use crate::{Address, ErrorReply, frame::FrameError};
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, for `match`.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Error, ErrorKind};
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::Refused => "is the server running?",
+///         ErrorKind::Untrusted => "is the certificate for this name?",
+///         _ if error.is_retryable() => "try again",
+///         _ => "give up",
+///     }
+/// }
+///
+/// assert_eq!(advice(&Error::new(ErrorKind::Refused, "connect")), "is the server running?");
+/// assert_eq!(advice(&Error::new(ErrorKind::TimedOut, "connect")), "try again");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {

@@ -23,6 +23,44 @@ pub use tlv::Tlv;
 /// A framing does no I/O, reads no clock and waits for nothing: [`framed`](crate::framed) drives it over async
 /// streams and [`blocking`](crate::blocking) over `std::io`. A clone is taken for each direction of each
 /// connection, so it may keep what it has learnt of an incomplete frame.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::{BufMut, BytesMut};
+/// use net_core::frame::{Decoded, FrameError, Framing};
+///
+/// /// Messages of at most 255 bytes, each behind its length.
+/// #[derive(Clone, Debug)]
+/// struct Short;
+///
+/// impl Framing for Short {
+///     fn max_message_len(&self) -> usize {
+///         255
+///     }
+///
+///     fn encode_prefix(&self, head: &[u8], body: &[u8], out: &mut BytesMut) -> Result<usize, FrameError> {
+///         let len = head.len() + body.len();
+///         out.put_u8(u8::try_from(len).map_err(|_| FrameError::TooLong { len: len as u64, max: 255 })?);
+///         Ok(0)
+///     }
+///
+///     fn decode(&mut self, input: &mut BytesMut) -> Result<Decoded, FrameError> {
+///         let end = 1 + input.first().map_or(0, |len| usize::from(*len));
+///         if input.len() < end {
+///             return Ok(Decoded::Incomplete { missing: end - input.len() });
+///         }
+///         Ok(Decoded::Message(input.split_to(end).freeze().slice(1..)))
+///     }
+/// }
+///
+/// let mut wire = BytesMut::new();
+/// Short.encode(b"hello", &mut wire)?;
+/// assert_eq!(&wire[..], b"\x05hello");
+/// assert_eq!(Short.decode(&mut wire)?, Decoded::Message("hello".into()));
+/// assert_eq!(Short.decode_end(&mut wire)?, None);
+/// # Ok::<(), FrameError>(())
+/// ```
 pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
     /// Returns the length of the longest message, in bytes.
     fn max_message_len(&self) -> usize;
@@ -99,6 +137,21 @@ pub trait Framing: Clone + fmt::Debug + Send + Sync + Unpin + 'static {
 }
 
 /// What [`Framing::decode`] found.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::BytesMut;
+/// use net_core::frame::{Decoded, Framing, LengthPrefix};
+///
+/// let mut framing = LengthPrefix::default();
+/// let mut input = BytesMut::from(&b"\0\0\0\x05hel"[..]);
+/// assert_eq!(framing.decode(&mut input)?, Decoded::Incomplete { missing: 2 });
+/// input.extend_from_slice(b"lo");
+/// let Decoded::Message(message) = framing.decode(&mut input)? else { panic!("it is whole") };
+/// assert_eq!(message, "hello");
+/// # Ok::<(), net_core::frame::FrameError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// A whole message, a view of the input buffer.
@@ -111,6 +164,17 @@ pub enum Decoded {
 }
 
 /// Where [`Framing::find`] found a whole message.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::frame::{Framing, LengthPrefix};
+///
+/// let input = b"\0\0\0\x05hello and more";
+/// let found = LengthPrefix::default().find(input).expect("a whole message");
+/// assert_eq!(input.get(found.message), Some(&b"hello"[..]));
+/// assert_eq!(input.get(found.frame_len..), Some(&b" and more"[..]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The message's place in the input.
@@ -120,6 +184,20 @@ pub struct Found {
 }
 
 /// Why bytes are no frame, or a message cannot be made one.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::BytesMut;
+/// use net_core::frame::{Delimiter, FrameError, Framing, LengthPrefix};
+///
+/// let error = Delimiter::lines().encode(b"two\nlines", &mut BytesMut::new()).unwrap_err();
+/// assert_eq!(error, FrameError::ContainsDelimiter { at: 3 });
+///
+/// let mut cut = BytesMut::from(&b"\0\0\0\x05hel"[..]);
+/// let error = LengthPrefix::default().decode_end(&mut cut).unwrap_err();
+/// assert_eq!(error, FrameError::UnexpectedEnd { got: 7 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {

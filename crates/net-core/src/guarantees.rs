@@ -1,6 +1,22 @@
 //! What a transport promises about messages.
 
 /// What a [`Transport`](crate::Transport) promises about the messages it carries.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Guarantees, Transport, memory::Memory};
+///
+/// /// Whether an application must look for requests that it has served already.
+/// fn sees_duplicates(guarantees: Guarantees) -> bool {
+///     guarantees.may_duplicate
+/// }
+///
+/// assert!(!sees_duplicates(Memory::default().guarantees()));
+/// let datagrams = Guarantees::datagrams(1200);
+/// assert!(sees_duplicates(datagrams) && !datagrams.reliable);
+/// assert_eq!(datagrams.max_message_len, 1200);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "independent promises, each named")]
 pub struct Guarantees {

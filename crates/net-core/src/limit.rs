@@ -3,6 +3,20 @@
 use std::fmt;
 
 /// A limit that was reached, as it is told to observers.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::Limit;
+///
+/// /// Whether a person should look at it at once.
+/// fn is_urgent(limit: Limit) -> bool {
+///     matches!(limit, Limit::Descriptors | Limit::MemoryBudget)
+/// }
+///
+/// assert!(is_urgent(Limit::Descriptors) && !is_urgent(Limit::IdleTimeout));
+/// assert_eq!(Limit::IdleTimeout.to_string(), "idle_timeout"); // as in `Limits`
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {

@@ -41,7 +41,7 @@ pub struct Limits {
     /// * Reached: one more is refused before its handshake
     /// * Told: `rejected`, `max_connections`; `rejected`, `descriptors` where the system has no descriptor left
     pub max_connections: usize,
-    /// Connections from one IPv4 address or one IPv6 /56 network; loopback is not counted.
+    /// Connections from one IPv4 address or one IPv6 /56 network; ten times as many from one IPv6 /48; loopback is not counted.
     ///
     /// * Unit: connections
     /// * Default: 200
@@ -63,8 +63,8 @@ pub struct Limits {
     /// * Told: `handshake_failed`
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub handshake_timeout: Duration,
-    /// The first message of a client, from its first byte to its last, must have arrived within this time of its
-    /// connection.
+    /// The first message of a client, from its first byte to its last, must have arrived within this time of the end of its
+    /// handshake.
     ///
     /// * Unit: time, or off
     /// * Default: 30 s
@@ -168,6 +168,18 @@ pub struct Limits {
 }
 
 /// The least speed at which a message must arrive.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::DataRate;
+///
+/// let rate = DataRate { bytes_per_second: 1_000, ..DataRate::default() };
+/// assert!(rate.is_kept(0, Duration::from_secs(5)), "it is within its grace");
+/// assert!(rate.is_kept(10_000, Duration::from_secs(10)));
+/// assert!(!rate.is_kept(9_999, Duration::from_secs(10)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -189,6 +201,19 @@ pub struct DataRate {
 }
 
 /// How long a connection may live.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::{Lifetime, Limits};
+///
+/// let lifetime = Lifetime::new(Duration::from_secs(3_600));
+/// let limits = Limits { lifetime: Some(lifetime), ..Limits::default() };
+/// assert!((3_240..=3_960).contains(&lifetime.of(1).as_secs()));
+/// assert_ne!(lifetime.of(1), lifetime.of(2)); // they do not leave together
+/// # let _ = limits;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct Lifetime {
@@ -207,6 +232,16 @@ pub struct Lifetime {
 }
 
 /// The bounds of what waits to be sent to one peer.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Limits, OutboxConfig};
+///
+/// let outbox = OutboxConfig { max_messages: 64, ..OutboxConfig::default() };
+/// let limits = Limits { outbox, ..Limits::default() };
+/// assert_eq!((limits.outbox.max_messages, limits.outbox.max_bytes), (64, 1 << 20));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -239,6 +274,19 @@ pub struct OutboxConfig {
 }
 
 /// What happens when a message is sent to a session whose outbox is full.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{OutboxConfig, Overflow};
+///
+/// // Of prices the last one counts: older ones that wait make room.
+/// let prices = OutboxConfig { overflow: Overflow::DropOldest, ..OutboxConfig::default() };
+/// // An order that finds no room is given back to whoever sends it.
+/// let orders = OutboxConfig { overflow: Overflow::Refuse, ..OutboxConfig::default() };
+/// assert_ne!(prices, orders);
+/// assert_eq!(Overflow::default(), Overflow::Disconnect);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Overflow {

@@ -45,6 +45,22 @@ pub fn pair() -> (MemoryConnection, MemoryConnection) {
 }
 
 /// How memory connections are made.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, Listener, Transport, memory::{Memory, MemoryConfig}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::new(MemoryConfig { max_message_len: 4, ..MemoryConfig::default() });
+/// let listener = memory.listen(&"mem://short".parse()?).await?;
+/// let mut near = memory.connect(listener.local()).await?;
+/// let error = near.send("hello").await.expect_err("it is too long");
+/// assert_eq!(error.kind(), ErrorKind::MessageTooLong);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryConfig {
     /// Bytes that are accepted while the peer does not receive; one message always fits. Default: 256 KiB.
@@ -133,6 +149,23 @@ impl Transport for Memory {
 }
 
 /// Accepts connections in memory.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, Transport, memory::{Memory, MemoryListener}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let (memory, at) = (Memory::default(), "mem://echo".parse()?);
+/// let listener: MemoryListener = memory.listen(&at).await?;
+/// let error = memory.listen(&at).await.expect_err("the name is taken");
+/// assert_eq!(error.kind(), ErrorKind::AddressInUse);
+/// drop(listener);
+/// assert!(memory.listen(&at).await.is_ok());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MemoryListener(Acceptor<Source>);
 

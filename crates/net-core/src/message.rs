@@ -15,6 +15,20 @@ pub use go_away::{GoAway, GoAwayReason};
 pub use message_ref::MessageRef;
 
 /// What a message is to its receiver.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Message, MessageKind};
+///
+/// fn wants_an_answer(message: &Message) -> bool {
+///     matches!(message.kind(), MessageKind::Request | MessageKind::Authenticate)
+/// }
+///
+/// assert!(wants_an_answer(&Message::new(MessageKind::Request, 7, "hello")));
+/// assert!(!wants_an_answer(&Message::from("a notification")));
+/// assert_eq!(MessageKind::from_byte(99), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum MessageKind {
@@ -210,6 +224,15 @@ impl From<Vec<u8>> for Message {
 }
 
 /// Why the content of a frame is no message.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Message, MessageError};
+///
+/// assert_eq!(Message::decode("short".into()), Err(MessageError::TooShort { len: 5 }));
+/// assert_eq!(Message::decode("?and so on".into()), Err(MessageError::UnknownKind { kind: b'?' }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MessageError {

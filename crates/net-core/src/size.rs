@@ -31,6 +31,37 @@ use serde::{
 const UNITS: [(u64, &str); 4] = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
 
 /// What is written as a byte size.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::size::Size;
+///
+/// /// How much a cache may hold, in bytes.
+/// struct CacheLen(usize);
+///
+/// impl Size for CacheLen {
+///     fn bytes(&self) -> Option<usize> {
+///         Some(self.0)
+///     }
+///
+///     fn from_bytes(bytes: Option<usize>) -> Option<Self> {
+///         bytes.map(Self)
+///     }
+/// }
+///
+/// #[derive(serde::Deserialize)]
+/// struct Config {
+///     #[serde(with = "net_core::size")]
+///     cache: CacheLen,
+/// }
+///
+/// # fn main() -> Result<(), serde_json::Error> {
+/// let config: Config = serde_json::from_str(r#"{"cache": "4MiB"}"#)?;
+/// assert_eq!(config.cache.0, 4 << 20);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Size: Sized {
     /// Returns the bytes; `None` where there is no size.
     fn bytes(&self) -> Option<usize>;

@@ -37,6 +37,31 @@ mod boxed;
 /// 9. [`Listener::accept`] waits for no single peer's handshake and fails for no single peer's fault.
 /// 10. Memory held for a peer is bounded by configuration and by what has arrived, never by a length that the peer
 ///     merely announced.
+///
+/// # Examples
+///
+/// What is written for any transport runs over each of them:
+///
+/// ```
+/// use net_core::{Address, Listener, Result, Transport, memory::Memory};
+///
+/// async fn greet<T: Transport>(transport: &T, at: &Address) -> Result<()> {
+///     let mut listener = transport.listen(at).await?;
+///     let to = listener.local().clone();
+///     let (near, far) = tokio::join!(transport.connect(&to), listener.accept());
+///     let (mut near, mut far) = (near?, far?);
+///     near.send("hello").await?;
+///     assert_eq!(far.recv().await?.as_deref(), Some(&b"hello"[..]));
+///     Ok(())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// greet(&Memory::default(), &"mem://greet".parse()?).await?;
+/// greet(&Memory::default().boxed(), &"mem://greet".parse()?).await?;
+/// # Ok(())
+/// # }
+/// ```
 pub trait Transport: Send + Sync + 'static {
     /// The sending half of its connections.
     type Sender: Sender;
@@ -103,6 +128,25 @@ pub trait Transport: Send + Sync + 'static {
 }
 
 /// Accepts connections.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, Listener, Transport, memory::Memory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::default();
+/// let mut listener = memory.listen(&"mem://echo".parse()?).await?;
+/// let near = memory.connect(listener.local()).await?;
+/// listener.close();
+/// let far = listener.accept().await?; // it waited already
+/// let error = listener.accept().await.expect_err("nothing is left");
+/// assert_eq!(error.kind(), ErrorKind::Closed);
+/// # drop((near, far));
+/// # Ok(())
+/// # }
+/// ```
 pub trait Listener: Send + Unpin + 'static {
     /// The sending half of its connections.
     type Sender: Sender;
@@ -304,6 +348,30 @@ pub trait Sender: Send + Unpin + 'static {
 }
 
 /// The receiving half of a connection.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Receiver, Result, Sender, memory};
+///
+/// async fn total_len(rx: &mut impl Receiver) -> Result<usize> {
+///     let mut total = 0;
+///     while let Some(message) = rx.recv().await? {
+///         total += message.len();
+///     }
+///     Ok(total)
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let (mut near, mut far) = memory::pair();
+/// near.tx.feed("one").await?;
+/// near.tx.feed("three").await?;
+/// near.tx.finish().await?;
+/// assert_eq!(total_len(&mut far.rx).await?, 8);
+/// # Ok(())
+/// # }
+/// ```
 pub trait Receiver: Send + Unpin + 'static {
     /// Polls for the next message; `None` once the peer finished.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>>;

@@ -17,6 +17,26 @@ mod supervisor;
 pub use builder::ClientBuilder;
 
 /// Where a client is.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, ClientState, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// # let server = Server::builder(memory.clone()).listen("mem://client-state").await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// assert!(matches!(client.state(), ClientState::Connected(session) if session.is_active()));
+///
+/// let mut state = client.watch_state();
+/// server.stop().await;
+/// state.wait_for(|state| *state == ClientState::Disconnected).await.expect("the client lives");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientState {

@@ -5,6 +5,31 @@ use std::{fmt, sync::Arc};
 use net_core::{Error, ErrorKind, GoAway, Limit};
 
 /// Why a session ended.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, CloseReason, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// # let server = Server::builder(memory.clone())
+/// #     .on_message(|_, message| async move { Ok(message.into_reply()) })
+/// #     .listen("mem://close-reason")
+/// #     .await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// client.request("hello").await?;
+/// let session = server.sessions().remove(0);
+/// client.disconnect().await;
+/// let reason = session.closed().await;
+/// assert!(matches!(reason, CloseReason::ByPeer) && reason.is_clean());
+/// assert_eq!(reason.to_string(), "the peer finished");
+/// assert!(reason.error().is_none() && reason.limit().is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CloseReason {

@@ -7,6 +7,27 @@ use net_core::Limits;
 use crate::{AuthenticationConfig, RateLimit};
 
 /// What stands in a frame.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Transport, memory::Memory};
+/// use net_messaging::{Format, Server, SessionConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::default();
+/// let server = Server::builder(memory.clone())
+///     .session(SessionConfig { format: Format::Raw, ..SessionConfig::default() })
+///     .on_message(|_, message| async move { Ok(message.into_reply()) })
+///     .listen("mem://raw")
+///     .await?;
+/// let mut peer = memory.connect(server.local()).await?;
+/// peer.send("a frame without a head").await?;
+/// assert_eq!(peer.recv().await?.as_deref(), Some(&b"a frame without a head"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Format {
@@ -19,6 +40,22 @@ pub enum Format {
 }
 
 /// How each side proves that it lives, in [`Format::Message`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Heartbeat, SessionConfig};
+///
+/// let heartbeat = Heartbeat { interval: Duration::from_secs(2), ..Heartbeat::default() };
+/// // A server that has vanished without a word is given up after so long.
+/// assert_eq!(heartbeat.interval * heartbeat.missed, Duration::from_secs(6));
+///
+/// let session = SessionConfig { heartbeat: Some(heartbeat), ..SessionConfig::default() };
+/// let builder = Client::builder(Memory::default()).session(session);
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

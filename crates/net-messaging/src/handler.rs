@@ -98,6 +98,37 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// What [`Handler::answer`] makes of a message.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Message, MessageRef, memory::Memory};
+/// use net_messaging::{Answer, Client, Handler, HandlerResult, Server, Session};
+///
+/// #[derive(Debug)]
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     const ANSWERS: bool = true;
+///
+///     fn answer<'a>(&'a self, _: &Session, message: MessageRef<'a>) -> Answer<'a> {
+///         Answer::Reply(message.payload())
+///     }
+///
+///     async fn message(&self, _: &Session, message: Message) -> HandlerResult {
+///         Ok(Some(message.into_reply())) // long ones come here
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// let server = Server::builder(memory.clone()).handler(Echo).listen("mem://answer").await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// assert_eq!(client.request("short").await?.payload(), "short");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// It is handled, and this payload is sent back.
@@ -139,6 +170,29 @@ type OnConnected = Box<dyn Fn(&Session) -> HandlerResult<()> + Send + Sync>;
 type OnDisconnected = Box<dyn Fn(&Session, &CloseReason) + Send + Sync>;
 
 /// A [`Handler`] made of closures, as builders do.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Message, memory::Memory};
+/// use net_messaging::{Callbacks, Client, HandlerResult, Server, Session};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let callbacks = Callbacks::new()
+///     .on_connected(|session| {
+///         session.set_attribute("welcome", true);
+///         Ok(())
+///     })
+///     .on_message(|_: &Session, message: Message| async { HandlerResult::Ok(Some(message.into_reply())) });
+/// # let memory = Memory::default();
+/// let server = Server::builder(memory.clone()).handler(callbacks).listen("mem://callbacks").await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// assert_eq!(client.request("hello").await?.payload(), "hello");
+/// assert_eq!(server.sessions()[0].attribute::<bool>("welcome")?.as_deref(), Some(&true));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Callbacks<F = ()> {
     message: F,
     connected: Option<OnConnected>,
@@ -206,6 +260,28 @@ impl Handler for Callbacks<()> {
 }
 
 /// A closure that handles messages; implemented for all that return a future of what a handler gives.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Message, memory::Memory};
+/// use net_messaging::{Callbacks, Client, HandlerResult, OnMessage, Server, Session};
+///
+/// async fn serve(memory: &Memory, on_message: impl OnMessage) -> net_core::Result<Server> {
+///     let handler = Callbacks::new().on_message(on_message);
+///     Server::builder(memory.clone()).handler(handler).listen("mem://on-message").await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// let greet = |_: &Session, message: Message| async move { HandlerResult::Ok(Some(message.reply("welcome"))) };
+/// let server = serve(&memory, greet).await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// assert_eq!(client.request("hello").await?.payload(), "welcome");
+/// # Ok(())
+/// # }
+/// ```
 pub trait OnMessage: Send + Sync + 'static {
     /// Handles one message.
     fn call(&self, session: &Session, message: Message) -> impl Future<Output = HandlerResult> + Send;

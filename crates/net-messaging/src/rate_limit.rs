@@ -68,6 +68,21 @@ pub struct RateLimit {
 }
 
 /// Who shares a [`RateLimit`].
+///
+/// # Examples
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use net_core::memory::Memory;
+/// use net_messaging::{RateKey, RateLimit, Server};
+///
+/// let of = |key, n| RateLimit::per_second(key, NonZeroU32::new(n).expect("is not 0"));
+/// let (each, all) = (of(RateKey::Session, 100), of(RateKey::Global, 10_000));
+/// assert!(each.key < all.key, "the narrower one is asked first");
+///
+/// let builder = Server::builder(Memory::default()).rate_limit(each).rate_limit(all);
+/// # let _ = builder;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]

@@ -111,6 +111,29 @@ impl Shared {
 }
 
 /// How a server ended.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// # let server = Server::builder(memory.clone())
+/// #     .on_message(|_, message| async move { Ok(message.into_reply()) })
+/// #     .listen("mem://drain-report")
+/// #     .await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// client.request("hello").await?;
+/// let report = server.drain(Duration::from_secs(1)..=Duration::from_secs(10)).await;
+/// assert_eq!((report.finished(), report.cut), (1, 0), "the client left as it was asked to");
+/// assert_eq!(report.requests_cut + report.messages_unsent, 0, "nothing is lost");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {

@@ -45,6 +45,25 @@ use signal::Signal;
 use stats::Counters;
 
 /// Where a session is in its life.
+///
+/// # Examples
+///
+/// ```
+/// use net_messaging::{Client, Server, SessionState};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = net_core::memory::Memory::default();
+/// # let server = Server::builder(memory.clone()).listen("mem://session-state").await?;
+/// # let client = Client::builder(memory).connect(server.local()).await?;
+/// let session = client.connected().await?;
+/// assert_eq!(session.state(), SessionState::Active);
+/// session.disconnect();
+/// session.closed().await;
+/// assert!(session.state() > SessionState::Disconnecting);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum SessionState {

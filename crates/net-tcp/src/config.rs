@@ -69,6 +69,21 @@ pub struct TcpConfig {
 }
 
 /// When a silent peer is asked whether it is still there, and when it is given up.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_tcp::{Keepalive, Tcp, TcpConfig};
+///
+/// let idle = Duration::from_secs(20);
+/// let keepalive = Keepalive { idle, interval: Duration::from_secs(5), ..Keepalive::default() };
+/// // A peer that has vanished is given up after so long.
+/// assert_eq!(keepalive.idle + keepalive.interval * keepalive.retries, Duration::from_secs(40));
+///
+/// let tcp = Tcp::new(TcpConfig { keepalive: Some(keepalive), ..TcpConfig::default() });
+/// assert_eq!(tcp.config().keepalive, Some(keepalive));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -87,6 +102,17 @@ pub struct Keepalive {
 }
 
 /// A family of internet addresses.
+///
+/// # Examples
+///
+/// ```
+/// use net_tcp::{Family, TcpConfig, stream::Connector};
+///
+/// assert_eq!(TcpConfig::default().first_family, Family::V6);
+/// // Where IPv6 is known to lead nowhere, it need not be tried first.
+/// let connector = Connector::new(TcpConfig { first_family: Family::V4, ..TcpConfig::default() });
+/// assert_eq!(connector.config().first_family, Family::V4);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Family {

@@ -86,6 +86,11 @@ mod tests {
     }
 
     #[test]
+    fn a40_the_deny_toml_of_this_workspace_holds_every_floor() {
+        assert_eq!(banned(&Tree::of([("deny.toml", include_str!("../../../deny.toml"))])), []);
+    }
+
+    #[test]
     fn a40_a_floor_missing_from_deny_toml_is_found() {
         assert_eq!(banned(&Tree::of([("deny.toml", &*deny_toml())])), []);
         for (name, versions, _) in FLOORS {

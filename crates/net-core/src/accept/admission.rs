@@ -13,18 +13,33 @@ use std::{
 use crate::{Limit, Limits, Observer};
 
 /// Who may come in: counts the connections of all listeners that share it, and holds them to [`Limits`].
+///
+/// # Examples
+///
+/// ```
+/// use std::{net::IpAddr, sync::Arc};
+/// use net_core::{Admission, Limit, Limits};
+///
+/// let limits = Limits { max_connections_per_prefix: 1, ..Limits::default() };
+/// let admission = Arc::new(Admission::new(limits, None));
+/// let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 1]));
+/// let _permit = admission.admit(Some(one))?;
+/// assert_eq!(admission.admit(Some(one)).err(), Some(Limit::ConnectionsPerPrefix));
+/// assert!(admission.admit(Some(other)).is_ok());
+/// # Ok::<(), Limit>(())
+/// ```
 pub struct Admission {
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
     active: AtomicUsize,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
-    prefixes: Mutex<HashMap<Prefix, usize>>,
+    counts: Mutex<HashMap<Counted, usize>>,
 }
 
 impl Admission {
     /// Creates an admission that holds connections to `limits` and tells `observer`.
     pub fn new(limits: Limits, observer: Option<Arc<dyn Observer>>) -> Self {
-        Self { limits, observer, active: AtomicUsize::new(0), prefixes: Mutex::default() }
+        Self { limits, observer, active: AtomicUsize::new(0), counts: Mutex::default() }
     }
 
     /// Returns the limits.
@@ -55,12 +70,17 @@ impl Admission {
         // From here on the permit's drop takes the count back.
         let mut permit = Permit { admission: self.clone(), prefix: None };
         if let Some(prefix) = peer.and_then(Prefix::of) {
-            let mut prefixes = self.prefixes();
-            let held = prefixes.get(&prefix).copied().unwrap_or(0);
-            if held >= self.limits.max_connections_per_prefix {
+            let mut counts = self.counts();
+            let is_full = |counted: &Counted| {
+                let held = counts.get(counted).copied().unwrap_or(0);
+                held >= counted.share(self.limits.max_connections_per_prefix)
+            };
+            if Counted::all(prefix).any(|counted| is_full(&counted)) {
                 return Err(Limit::ConnectionsPerPrefix);
             }
-            prefixes.insert(prefix, held + 1);
+            for counted in Counted::all(prefix) {
+                *counts.entry(counted).or_default() += 1;
+            }
             permit.prefix = Some(prefix);
         }
         Ok(permit)
@@ -72,8 +92,8 @@ impl Admission {
         }
     }
 
-    fn prefixes(&self) -> MutexGuard<'_, HashMap<Prefix, usize>> {
-        self.prefixes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, HashMap<Counted, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -93,6 +113,20 @@ impl fmt::Debug for Admission {
 }
 
 /// The right of one connection to be open; dropping it gives the place free.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use net_core::{Admission, Permit};
+///
+/// let admission = Arc::new(Admission::default());
+/// let held: Vec<Permit> = (0..3).map(|_| admission.admit(None)).collect::<Result<_, _>>()?;
+/// assert_eq!(admission.active(), 3);
+/// drop(held);
+/// assert_eq!(admission.active(), 0);
+/// # Ok::<(), net_core::Limit>(())
+/// ```
 #[must_use = "dropping a permit gives the place free"]
 pub struct Permit {
     admission: Arc<Admission>,
@@ -103,11 +137,13 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.active.fetch_sub(1, Ordering::Relaxed);
         if let Some(prefix) = self.prefix {
-            let mut prefixes = self.admission.prefixes();
-            if let Some(held) = prefixes.get_mut(&prefix) {
-                *held -= 1;
-                if *held == 0 {
-                    prefixes.remove(&prefix);
+            let mut counts = self.admission.counts();
+            for counted in Counted::all(prefix) {
+                if let Some(held) = counts.get_mut(&counted) {
+                    *held -= 1;
+                    if *held == 0 {
+                        counts.remove(&counted);
+                    }
                 }
             }
         }
@@ -151,6 +187,36 @@ impl Prefix {
     }
 }
 
+/// What connections are counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Counted {
+    Prefix(Prefix),
+    /// The /48 of an IPv6 site, of which 256 prefixes are a part: one site must not take the place of all others.
+    Site([u8; 6]),
+}
+
+impl Counted {
+    /// How many times the share of one prefix a site may hold.
+    const PREFIXES_OF_A_SITE: usize = 10;
+
+    /// Returns all that a connection from `prefix` is counted for.
+    fn all(prefix: Prefix) -> impl Iterator<Item = Self> {
+        let site = match prefix {
+            Prefix::V4(_) => None,
+            Prefix::V6(network) => network.first_chunk().copied().map(Self::Site),
+        };
+        [Self::Prefix(prefix)].into_iter().chain(site)
+    }
+
+    /// Returns how many connections it may hold where a prefix may hold `max`.
+    fn share(self, max: usize) -> usize {
+        match self {
+            Self::Prefix(_) => max,
+            Self::Site(_) => max.saturating_mul(Self::PREFIXES_OF_A_SITE),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +243,26 @@ mod tests {
         assert_eq!(admission.active(), 4);
         drop((held, v6));
         assert_eq!(admission.active(), 0);
-        assert!(admission.prefixes().is_empty(), "spoofed prefixes leave nothing behind");
+        assert!(admission.counts().is_empty(), "spoofed prefixes leave nothing behind");
+    }
+
+    #[test]
+    fn a2_one_ipv6_48_cannot_take_the_place_of_others() {
+        let admission = admission(1_000, 2);
+        let from_site = |number: u16| admission.admit(Some(ip(&format!("2001:db8:0:{:x}::1", number << 8))));
+        let held: Vec<_> = (0..256).map(from_site).collect();
+        let admitted = held.iter().filter(|permit| permit.is_ok()).count();
+        assert_eq!(admitted, 20, "each is of another /56");
+        assert!(
+            held.iter()
+                .filter_map(|permit| permit.as_ref().err())
+                .all(|limit| *limit == Limit::ConnectionsPerPrefix)
+        );
+        assert!(admission.admit(Some(ip("2001:db8:1::1"))).is_ok(), "another site");
+        assert!(admission.admit(Some(ip("10.0.0.1"))).is_ok());
+        drop(held);
+        assert!(from_site(0).is_ok());
+        assert!(admission.counts().is_empty());
     }
 
     #[test]
@@ -196,7 +281,7 @@ mod tests {
         for last in 0..=u8::MAX {
             assert!(admission.admit(Some([10, 0, 0, last].into())).is_err());
         }
-        assert!(admission.prefixes().is_empty());
+        assert!(admission.counts().is_empty());
         assert_eq!(admission.active(), 0);
     }
 }

@@ -17,6 +17,18 @@ const MAX_LABEL_LEN: usize = 63;
 const MAX_SOCKET_PATH_LEN: usize = 107;
 
 /// What is wrong with an address.
+///
+/// # Examples
+///
+/// ```
+/// use std::error::Error;
+/// use net_core::{Address, AddressError};
+///
+/// let error = "tcp://localhost".parse::<Address>().expect_err("it has no port");
+/// let wrong = error.source().and_then(|source| source.downcast_ref::<AddressError>());
+/// assert_eq!(wrong, Some(&AddressError::NoPort));
+/// assert!(error.report().ends_with("it has no port, such as :9000"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AddressError {

@@ -5,6 +5,18 @@ use std::{fmt, str::FromStr};
 use super::AddressError;
 
 /// The protocol that an [`Address`](crate::Address) names.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::Scheme;
+///
+/// let scheme: Scheme = "WSS".parse()?;
+/// assert_eq!((scheme, scheme.default_port()), (Scheme::Wss, Some(443)));
+/// assert!(scheme.is_over_tls());
+/// assert!(Scheme::ALL.iter().any(|known| known.as_str() == "mem"));
+/// # Ok::<(), net_core::AddressError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheme {

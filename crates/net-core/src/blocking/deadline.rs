@@ -11,6 +11,28 @@ use super::error::is_not_ready;
 /// A socket whose single calls have time-outs, from which [`Until`] makes a deadline.
 ///
 /// It is implemented for [`TcpStream`], for `UnixStream`, and for references to them.
+///
+/// # Examples
+///
+/// ```
+/// use std::{io, net::{TcpListener, TcpStream}, time::Duration};
+/// use net_core::blocking::SocketTimeouts;
+///
+/// /// Has no call wait for longer than a second.
+/// fn hurry(socket: &impl SocketTimeouts) -> io::Result<()> {
+///     let second = Some(Duration::from_secs(1));
+///     socket.set_read_timeout(second)?;
+///     socket.set_write_timeout(second)
+/// }
+///
+/// # fn main() -> io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let socket = TcpStream::connect(listener.local_addr()?)?;
+/// hurry(&socket)?;
+/// assert_eq!(socket.read_timeout()?, Some(Duration::from_secs(1)));
+/// # Ok(())
+/// # }
+/// ```
 pub trait SocketTimeouts {
     /// Returns how long a read waits; `None` waits for ever.
     ///

@@ -26,6 +26,21 @@ pub struct TransferError {
 }
 
 /// Why a blocking transfer came no further.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::blocking::{TransferFault, send_all};
+///
+/// let mut place = [0_u8; 3];
+/// let error = send_all(&mut &mut place[..], b"hello").unwrap_err();
+/// let advice = match error.fault() {
+///     TransferFault::TimedOut | TransferFault::WouldBlock => "go on later",
+///     TransferFault::WroteNothing => "make room",
+///     _ => "give up",
+/// };
+/// assert_eq!((advice, error.transferred()), ("make room", 3));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TransferFault {

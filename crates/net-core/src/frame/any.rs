@@ -45,6 +45,16 @@ pub enum AnyFraming {
 }
 
 /// What is wrong with the text of a framing.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::frame::{AnyFraming, FramingSpecError};
+///
+/// let error = "fixed".parse::<AnyFraming>().unwrap_err();
+/// assert_eq!(error, FramingSpecError::BadSize);
+/// assert!(error.to_string().ends_with("the form is fixed:64"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FramingSpecError {

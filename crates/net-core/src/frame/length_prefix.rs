@@ -5,6 +5,19 @@ use bytes::{Buf, BufMut, BytesMut};
 use super::{Decoded, Found, FrameError, Framing, check_len};
 
 /// The order of the bytes of a number on the wire.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::BytesMut;
+/// use net_core::frame::{ByteOrder, Framing, LengthPrefix};
+///
+/// let mut wire = BytesMut::new();
+/// LengthPrefix::new(2, ByteOrder::LittleEndian).encode(b"hello", &mut wire)?;
+/// assert_eq!(&wire[..], b"\x05\0hello");
+/// assert_eq!(LengthPrefix::default().byte_order(), ByteOrder::BigEndian);
+/// # Ok::<(), net_core::frame::FrameError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ByteOrder {
     /// The most significant byte first, as the protocols of the internet do.

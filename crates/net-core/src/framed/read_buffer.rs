@@ -53,6 +53,27 @@ pub struct ReadBuffer {
 }
 
 /// What a receiver knows of what it reads next, so that little of it has to be moved.
+///
+/// # Examples
+///
+/// ```
+/// use std::{future::poll_fn, pin::Pin};
+/// use net_core::framed::{Expected, ReadBuffer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let mut stream = &b"\x05hello"[..];
+/// let mut buffer = ReadBuffer::default();
+/// let frame_len = 6;
+/// while buffer.len() < frame_len {
+///     let expected = Expected { missing: frame_len - buffer.len(), ..Expected::default() };
+///     let read = poll_fn(|cx| buffer.poll_read(Pin::new(&mut stream), cx, expected)).await?;
+///     assert_ne!(read, 0, "the stream ended inside the frame");
+/// }
+/// assert_eq!(buffer.unread(), b"\x05hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
     /// How many bytes the frame at the start misses at least. Default: 1.

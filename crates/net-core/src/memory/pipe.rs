@@ -20,6 +20,22 @@ pub(super) fn pipe(config: &MemoryConfig) -> (MemorySender, MemoryReceiver) {
 }
 
 /// The sending half of a connection in memory.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, Sender, memory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let (mut near, mut far) = memory::pair();
+/// near.tx.feed("never flushed").await?;
+/// drop(near.tx); // which is an abort
+/// let error = far.recv().await.expect_err("the peer has gone");
+/// assert_eq!(error.kind(), ErrorKind::Reset);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MemorySender {
     pipe: Arc<Mutex<Pipe>>,
@@ -31,6 +47,24 @@ pub struct MemorySender {
 }
 
 /// The receiving half of a connection in memory.
+///
+/// # Examples
+///
+/// ```
+/// use std::future::poll_fn;
+/// use net_core::{Batch, Receiver, Sender, memory};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let (mut near, mut far) = memory::pair();
+/// near.tx.feed("one").await?;
+/// near.tx.send("two").await?;
+/// let mut batch = Batch::new(256, 256 * 1024);
+/// let count = poll_fn(|cx| far.rx.poll_recv_many(cx, &mut batch)).await?;
+/// assert_eq!((count, batch.bytes()), (2, 6));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct MemoryReceiver {
     pipe: Arc<Mutex<Pipe>>,

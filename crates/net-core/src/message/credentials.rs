@@ -40,6 +40,16 @@ pub struct Credentials {
 }
 
 /// Why credentials cannot be sent, or why a payload is none.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Credentials, CredentialsError};
+///
+/// let twice = Credentials::new("s3cret").with_metadata("tenant", "acme").with_metadata("tenant", "other");
+/// assert_eq!(twice.encode(), Err(CredentialsError::RepeatedName));
+/// assert_eq!(Credentials::decode(b"\0\x02k").err(), Some(CredentialsError::UnexpectedEnd));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {

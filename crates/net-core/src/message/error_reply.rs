@@ -37,6 +37,20 @@ pub struct ErrorReply {
 }
 
 /// The reason of an [`ErrorReply`], for programs.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorCode, ErrorReply};
+///
+/// /// Whether the request itself is at fault, so that to repeat it is of no use.
+/// fn is_ours(reply: &ErrorReply) -> bool {
+///     matches!(reply.code, ErrorCode::Invalid | ErrorCode::Unsupported | ErrorCode::PermissionDenied)
+/// }
+///
+/// assert!(is_ours(&ErrorReply::new(ErrorCode::Invalid, "no such field")));
+/// assert_eq!(ErrorCode::from_number(1000), ErrorCode::Other(1000)); // of a later version
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {

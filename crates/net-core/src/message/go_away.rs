@@ -33,6 +33,21 @@ pub struct GoAway {
 }
 
 /// Why a peer asks the other one to leave.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{GoAway, GoAwayReason};
+///
+/// let mine = GoAway::new(GoAwayReason::Other(1000)); // a number of the application's own
+/// let read = GoAway::decode(&mine.encode()).map(|go_away| go_away.reason);
+/// let meaning = match read {
+///     Some(GoAwayReason::Other(1000)) => "the game is over",
+///     Some(GoAwayReason::Draining) => "connect to another server",
+///     _ => "come back later",
+/// };
+/// assert_eq!(meaning, "the game is over");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GoAwayReason {

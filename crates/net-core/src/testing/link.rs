@@ -220,6 +220,23 @@ impl<T: Transport> Transport for Link<T> {
 }
 
 /// Accepts the connections of a [`Link`].
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport, memory::{Memory, MemoryListener}};
+/// use net_core::testing::{Link, LinkConfig, link::LinkListener};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let link = Link::new(Memory::default(), LinkConfig::default());
+/// let mut listener: LinkListener<MemoryListener> = link.listen(&"mem://far".parse()?).await?;
+/// let near = link.connect(listener.local()).await?;
+/// let far = listener.accept().await?;
+/// assert_eq!(far.info.local, near.info.remote);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LinkListener<L> {
     inner: L,

@@ -14,6 +14,21 @@ use x509_cert::{
 };
 
 /// Who the peer proved to be by its certificate, as far as [`TlsInfo::verified`](super::TlsInfo::verified) says so.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Info, tls::{PeerIdentity, TlsInfo}};
+///
+/// /// Whether the peer is one whose certificate is pinned.
+/// fn is_pinned(info: &Info, pins: &[&str]) -> bool {
+///     let peer: Option<&PeerIdentity> = info.details::<TlsInfo>().and_then(|tls| tls.peer.as_ref());
+///     peer.is_some_and(|peer| pins.contains(&peer.fingerprint_hex().as_str()))
+/// }
+///
+/// let (near, _far) = net_core::memory::pair();
+/// assert!(!is_pinned(&near.info, &["c0ffee"]), "there is no TLS in memory");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerIdentity {
@@ -73,6 +88,22 @@ impl fmt::Debug for PeerIdentity {
 }
 
 /// A name that a certificate is for.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::AlternativeName;
+///
+/// fn spiffe_id(names: &[AlternativeName]) -> Option<&str> {
+///     names.iter().find_map(|name| match name {
+///         AlternativeName::Uri(uri) => uri.strip_prefix("spiffe://"),
+///         _ => None,
+///     })
+/// }
+///
+/// let names = [AlternativeName::Dns("a.test".into()), AlternativeName::Uri("spiffe://test/a".into())];
+/// assert_eq!(spiffe_id(&names), Some("test/a"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AlternativeName {

@@ -183,6 +183,22 @@ impl fmt::Debug for ClientTls {
 pub type ClientTlsBuilder = TlsBuilder<ClientSide>;
 
 /// What a client alone chooses; a part of [`ClientTlsBuilder`].
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::{ClientSide, ClientTls, TlsBuilder};
+///
+/// /// What all clients of a program have in common.
+/// fn common(builder: TlsBuilder<ClientSide>) -> TlsBuilder<ClientSide> {
+///     builder.server_name("db.internal").max_sessions(8)
+/// }
+///
+/// let client = common(ClientTls::builder()).danger_accept_any_certificate().build()?;
+/// let name = client.server_name(&"tcps://127.0.0.1:9000".parse()?)?;
+/// assert_eq!(name.to_str(), "db.internal");
+/// # Ok::<(), net_core::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct ClientSide {
     ca: Vec<Pem>,

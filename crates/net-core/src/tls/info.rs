@@ -68,6 +68,21 @@ impl TlsInfo {
 }
 
 /// How many handshakes succeeded under some settings, and how many of them resumed a session.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::{ClientTls, TlsStats};
+///
+/// /// How many handshakes took the longer way.
+/// fn full(stats: TlsStats) -> u64 {
+///     stats.handshakes - stats.resumed
+/// }
+///
+/// let client = ClientTls::builder().danger_accept_any_certificate().build()?;
+/// assert_eq!(full(client.stats()), 0, "nothing has connected yet");
+/// # Ok::<(), net_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TlsStats {

@@ -23,6 +23,23 @@ use super::{
 use crate::{Result, tls::handshake_error};
 
 /// Whether clients show a certificate, too (mutual TLS).
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::{ClientCertificates, Pem, ServerTls};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+/// # let (chain, key) = (Pem::bytes(pair.cert.pem()), Pem::bytes(pair.signing_key.serialize_pem()));
+/// let server = ServerTls::builder().certificate(chain.clone(), key);
+/// let required = server.clone().client_certificates(ClientCertificates::Required);
+/// assert!(required.build().is_err(), "nobody vouches for clients");
+/// // A client may show a certificate of this authority, or none.
+/// server.client_ca(chain).client_certificates(ClientCertificates::Optional).build()?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum ClientCertificates {
@@ -177,6 +194,20 @@ impl fmt::Debug for ServerTls {
 pub type ServerTlsBuilder = TlsBuilder<ServerSide>;
 
 /// What a server alone chooses; a part of [`ServerTlsBuilder`].
+///
+/// # Examples
+///
+/// ```
+/// use net_core::tls::{ServerSide, ServerTls, TlsBuilder};
+///
+/// /// What all servers of a program have in common.
+/// fn common(builder: TlsBuilder<ServerSide>) -> TlsBuilder<ServerSide> {
+///     builder.alpn(["chat/1"]).max_sessions(64)
+/// }
+///
+/// let error = common(ServerTls::builder()).build().expect_err("each needs a certificate of its own");
+/// assert!(error.report().contains("a server needs a certificate"), "{}", error.report());
+/// ```
 #[derive(Clone, Debug)]
 pub struct ServerSide {
     pairs: Vec<Pair>,

@@ -46,6 +46,24 @@ impl Default for WatchConfig {
 
 /// Reloads settings whenever their files change, until it is dropped; made by
 /// [`ServerTls::watch`](super::ServerTls::watch) and [`ClientTls::watch`](super::ClientTls::watch).
+///
+/// # Examples
+///
+/// ```no_run
+/// use net_core::tls::{ClientTls, Pem, TlsWatch, WatchConfig};
+///
+/// # fn main() -> net_core::Result<()> {
+/// let client = ClientTls::builder().ca(Pem::file("ca.pem")).build()?;
+/// let watch: TlsWatch = client.watch(WatchConfig::default(), |outcome| {
+///     if let Err(error) = outcome {
+///         eprintln!("the old authorities stay: {}", error.report());
+///     }
+/// })?;
+/// // As long as it is held, `ca.pem` may be replaced.
+/// drop(watch);
+/// # Ok(())
+/// # }
+/// ```
 #[must_use = "dropping it ends the watch"]
 pub struct TlsWatch {
     events: Sender<Event>,

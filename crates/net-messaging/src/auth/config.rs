@@ -48,6 +48,21 @@ pub struct AuthenticationConfig {
 /// Whoever is locked out is told when to come again, whatever its credentials, and the authenticator is not asked.
 /// Loopback and transports without IP addresses are never locked out: whoever is behind a proxy on the same machine
 /// would be locked out with all others.
+///
+/// # Examples
+///
+/// ```
+/// use std::{num::NonZeroU32, time::Duration};
+/// use net_messaging::{AuthenticationConfig, Lockout};
+///
+/// let lockout = Lockout {
+///     max_failures_per_prefix: NonZeroU32::new(3).expect("is not 0"),
+///     forgiven_every: Duration::from_secs(15 * 60),
+///     ..Lockout::default()
+/// };
+/// let config = AuthenticationConfig { lockout: Some(lockout), ..AuthenticationConfig::default() };
+/// assert_eq!(config.lockout.map(|lockout| lockout.max_prefixes.get()), Some(16_384));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

@@ -26,6 +26,27 @@ pub struct Identity {
 }
 
 /// What proved an [`Identity`].
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Credentials, memory::Memory};
+/// use net_messaging::{Client, Identity, Proof, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let memory = Memory::default();
+/// let server = Server::builder(memory.clone())
+///     .on_authenticate(|_, _| async { Ok(Identity::new("ann")) })
+///     .listen("mem://proof")
+///     .await?;
+/// let client = Client::builder(memory).authenticate(Credentials::new("s3cret")).connect(server.local()).await?;
+/// let (near, far) = (client.connected().await?, server.sessions().remove(0));
+/// assert_eq!(near.identity().map(Identity::proof), Some(Proof::Server));
+/// assert_eq!(far.identity().map(Identity::proof), Some(Proof::Credentials));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Proof {

@@ -67,6 +67,37 @@ const MAX_SIZE: usize = 1 << 16;
 const MAX_WAITING: usize = 1 << 24;
 
 /// How a connection that has waited in a pool is looked at before it is used again.
+///
+/// # Examples
+///
+/// ```
+/// use std::{sync::{Arc, atomic::{AtomicUsize, Ordering}}, time::Duration};
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, HealthCheck, Pool, PoolConfig, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// # let pings = Arc::new(AtomicUsize::new(0));
+/// # let counted = pings.clone();
+/// # let server = Server::builder(memory.clone())
+/// #     .on_message(move |_, message| {
+/// #         counted.fetch_add(1, Ordering::Relaxed);
+/// #         async move { Ok(message.into_reply()) }
+/// #     })
+/// #     .listen("mem://health-check")
+/// #     .await?;
+/// let check = HealthCheck::Ping { payload: "ping".into(), timeout: Duration::from_secs(5) };
+/// let config = PoolConfig { check, ..PoolConfig::default() };
+/// let pool = Pool::new([server.local()], config, move || Client::builder(memory.clone()))?;
+/// drop(pool.acquire().await?); // a new one, which now waits
+/// assert_eq!(pings.load(Ordering::Relaxed), 0);
+/// let client = pool.acquire().await?; // the same one, which has answered
+/// assert_eq!((pings.load(Ordering::Relaxed), pool.status().open), (1, 1));
+/// # drop(client);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
@@ -85,6 +116,26 @@ pub enum HealthCheck {
 }
 
 /// How the connections of a pool are used at one moment.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Pool, PoolConfig, PoolStatus, Server};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// # let server = Server::builder(memory.clone()).listen("mem://pool-status").await?;
+/// let pool = Pool::new([server.local()], PoolConfig::default(), move || Client::builder(memory.clone()))?;
+/// let (first, second) = (pool.acquire().await?, pool.acquire().await?);
+/// drop(first);
+/// let PoolStatus { max_size, open, idle, in_use, .. } = pool.status();
+/// assert_eq!((max_size, open, idle, in_use), (8, 2, 1, 1));
+/// # drop(second);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStatus {

@@ -3,6 +3,29 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a session has carried so far.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::memory::Memory;
+/// use net_messaging::{Client, Server, SessionStats};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let memory = Memory::default();
+/// # let server = Server::builder(memory.clone())
+/// #     .on_message(|_, message| async move { Ok(message.reply("welcome")) })
+/// #     .listen("mem://session-stats")
+/// #     .await?;
+/// let client = Client::builder(memory).connect(server.local()).await?;
+/// let session = client.connected().await?;
+/// client.request("hello").await?;
+/// client.disconnect().await;
+/// let SessionStats { sent_bytes, received_bytes, requests_in_flight, .. } = session.stats();
+/// assert_eq!((sent_bytes, received_bytes, requests_in_flight), (5, 7, 0));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionStats {

@@ -209,6 +209,33 @@ async fn a31_a_broadcast_does_not_wait_for_the_one_of_many_that_is_stalled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a31_a_broadcast_is_whole_for_who_stays_while_others_come_and_go() {
+    let memory = Memory::new(MemoryConfig { max_buffered: 4 * 1024, ..MemoryConfig::default() });
+    let outbox = OutboxConfig { max_messages: 50, ..OutboxConfig::default() };
+    let server = listen(Server::builder(memory.clone()).rules(Limits { outbox, ..unlimited() })).await;
+    let _stalled = Peer::connect(&memory, server.local()).await;
+    let mut stays = Peer::connect(&memory, server.local()).await;
+    let all_active = async |len: usize| {
+        while server.len() != len || !server.sessions().iter().all(Session::is_active) {
+            tokio::task::yield_now().await;
+        }
+    };
+    all_active(2).await;
+    for round in 0..300_u32 {
+        // One joins before each message; it goes before the next, without having read.
+        let comes = Peer::connect(&memory, server.local()).await;
+        all_active(3).await;
+        let before = Instant::now();
+        let report = server.broadcast(Bytes::copy_from_slice(&round.to_be_bytes()));
+        assert_eq!(before.elapsed(), secs(0), "a broadcast waits for nobody");
+        assert_eq!(report.sent + report.queued + report.full, 3, "round {round}");
+        assert_eq!(stays.recv().await.payload()[..], round.to_be_bytes());
+        drop(comes);
+        all_active(2).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_peer_whose_input_is_left_unread_is_not_taken_for_dead() {
     let memory = Memory::default();
     let heartbeat = Some(Heartbeat { interval: secs(1), missed: 3 });

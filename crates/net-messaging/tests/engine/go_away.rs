@@ -224,7 +224,7 @@ async fn a36_a_server_that_is_replaced_fails_no_request_of_its_clients() {
     }
     for replaced in 1..=3 {
         while done.load(Ordering::Relaxed) < replaced * 2_000 {
-            tokio::time::sleep(ms(1)).await;
+            tokio::task::yield_now().await;
         }
         let old = server.clone();
         let draining = tokio::spawn(async move { old.drain(secs(10)..=secs(20)).await });
@@ -241,7 +241,7 @@ async fn a36_a_server_that_is_replaced_fails_no_request_of_its_clients() {
                 Ok(server) => break server,
                 Err(error) => assert_eq!(error.kind(), ErrorKind::AddressInUse),
             }
-            tokio::time::sleep(ms(1)).await;
+            tokio::task::yield_now().await;
         };
         let report = soon("the drain", draining).await.expect("runs");
         assert_eq!((report.active, report.cut, report.requests_cut), (20, 0, 0));

@@ -38,6 +38,28 @@ pub(crate) enum Socket {
 /// The reading half of a byte stream.
 ///
 /// Dropping it leaves the writing half as it is; the socket is closed when both are gone.
+///
+/// # Examples
+///
+/// ```
+/// use net_tcp::{TcpConfig, stream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let config = TcpConfig::default();
+/// # let mut listener = stream::listen(&"tcp://127.0.0.1:0".parse()?, &config).await?;
+/// # let near = stream::connect(listener.local(), &config).await?;
+/// # let mut far = listener.accept().await?;
+/// let (mut read, _write, _) = near.into_split();
+/// far.write_all(b"hello").await?;
+/// drop(far); // it ends
+/// let mut text = String::new();
+/// read.read_to_string(&mut text).await?;
+/// assert_eq!(text, "hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct ReadHalf {
     io: Reading,
@@ -58,6 +80,31 @@ pub(super) enum Reading {
 ///
 /// Dropping it ends the stream: the peer reads all that was written, and then the end. [`abort`](Self::abort) cuts
 /// it instead. Over TLS the end is a `close_notify` before that of TCP, and what was not flushed makes a drop an abort.
+///
+/// # Examples
+///
+/// ```
+/// use net_tcp::{TcpConfig, stream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let config = TcpConfig::default();
+/// # let mut listener = stream::listen(&"tcp://127.0.0.1:0".parse()?, &config).await?;
+/// # let near = stream::connect(listener.local(), &config).await?;
+/// # let mut far = listener.accept().await?;
+/// let (mut read, mut write, _) = near.into_split();
+/// write.write_all(b"any news?").await?;
+/// drop(write); // ends this direction
+/// let mut question = String::new();
+/// far.read_to_string(&mut question).await?;
+/// far.write_all(b"none").await?;
+/// let mut answer = [0; 4];
+/// read.read_exact(&mut answer).await?;
+/// assert_eq!((question.as_str(), &answer), ("any news?", b"none"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct WriteHalf {
     io: Writing,

@@ -24,6 +24,38 @@ const MAX_AGE: Duration = Duration::from_hours(1);
 pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>>;
 
 /// Turns a name into addresses; the system's own unless another one is given.
+///
+/// # Examples
+///
+/// ```
+/// use std::{io, net::{Ipv4Addr, SocketAddr}, sync::Arc};
+/// use net_core::{Address, Scheme};
+/// use net_tcp::{TcpConfig, stream::{self, Connector, Resolve, Resolving}};
+///
+/// #[derive(Debug)]
+/// struct Table;
+///
+/// impl Resolve for Table {
+///     fn resolve<'a>(&'a self, name: &'a str, port: u16) -> Resolving<'a> {
+///         Box::pin(async move {
+///             match name {
+///                 "db.internal" => Ok(vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))]),
+///                 _ => Err(io::Error::from(io::ErrorKind::NotFound)),
+///             }
+///         })
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let listener = stream::listen(&"tcp://127.0.0.1:0".parse()?, &TcpConfig::default()).await?;
+/// # let port = listener.local().port().unwrap_or_default();
+/// let connector = Connector::new(TcpConfig::default()).with_resolver(Arc::new(Table));
+/// let stream = connector.connect(&Address::from_name(Scheme::Tcp, "db.internal").with_port(port)).await?;
+/// assert_eq!(&stream.info().remote, listener.local());
+/// # Ok(())
+/// # }
+/// ```
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// Returns the addresses of `name`, best first, each with `port`; the first sixteen are tried.
     ///

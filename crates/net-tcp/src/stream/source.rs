@@ -89,6 +89,30 @@ enum Kind {
 }
 
 /// A connection as the system gives it, before any handshake.
+///
+/// # Examples
+///
+/// ```
+/// use std::{future::poll_fn, sync::Arc};
+/// use net_core::{Accept, Admission, Handshake, Limits};
+/// use net_tcp::{TcpConfig, stream::{self, Accepted}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = TcpConfig::default();
+/// let admission = Arc::new(Admission::new(Limits::default(), None));
+/// let mut source = stream::bind(&"tcp://127.0.0.1:0".parse()?, &config).await?;
+/// let near = stream::connect(source.local(), &config).await?;
+/// let (accepted, peer): (Accepted, _) = poll_fn(|cx| source.poll_accept(cx)).await?;
+/// let permit = admission.admit(peer.ip()).expect("there is room");
+/// let far = match source.handshake(accepted, peer, permit) {
+///     Handshake::Done(stream) => stream?,
+///     Handshake::Running(stream) => stream.await?, // TLS
+/// };
+/// assert_eq!(far.info().remote, near.info().local);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Accepted {
     socket: Socket,

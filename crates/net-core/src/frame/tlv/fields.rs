@@ -36,6 +36,20 @@ pub struct Fields<'a> {
 /// One field of a message.
 ///
 /// The value is a view; [`Bytes::slice_ref`] makes it one that can be kept.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use net_core::frame::tlv::{Field, Fields};
+///
+/// let message = Bytes::from_static(b"\x01\0\x02hi");
+/// let first = Fields::parse(&message)?.next().expect("a field");
+/// assert_eq!(first, Field { kind: 1, value: b"hi" });
+/// let kept: Bytes = message.slice_ref(first.value);
+/// assert_eq!(kept, "hi");
+/// # Ok::<(), net_core::frame::tlv::FieldError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
     /// The type.
@@ -45,6 +59,15 @@ pub struct Field<'a> {
 }
 
 /// Why bytes are no fields, or a value cannot be made one.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::frame::tlv::{FieldError, Fields};
+///
+/// let error = Fields::parse(b"\x01\0\x01a\x02\0\x03bc").unwrap_err();
+/// assert_eq!(error, FieldError::Truncated { at: 4, missing: 1 });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldError {
@@ -108,6 +131,17 @@ fn next_field(input: &[u8]) -> Result<(Field<'_>, &[u8]), usize> {
 }
 
 /// Builds a message out of fields.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::frame::tlv::FieldsBuilder;
+///
+/// let mut builder = FieldsBuilder::new();
+/// builder.push(1, b"name")?.push(2, b"")?;
+/// assert_eq!(&builder.finish()[..], b"\x01\0\x04name\x02\0\0");
+/// # Ok::<(), net_core::frame::tlv::FieldError>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct FieldsBuilder {
     message: BytesMut,

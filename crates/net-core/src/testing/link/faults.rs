@@ -14,6 +14,28 @@ const OVERTAKEN: Duration = Duration::from_millis(10);
 /// What goes wrong in one direction of a [`Link`](super::Link) or of a [`Relay`](super::super::Relay).
 ///
 /// Chances are from 0 (never, the default of each) to 1 (always).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::{Listener, Transport, memory::Memory, testing::{Faults, Link, LinkConfig}};
+/// use tokio::time::Instant;
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> net_core::Result<()> {
+/// let stalls = Faults { stall: 1.0, stall_time: Duration::from_secs(30), ..Faults::default() };
+/// let link = Link::new(Memory::default(), LinkConfig { there: stalls, ..LinkConfig::default() });
+/// # let mut listener = link.listen(&"mem://far".parse()?).await?;
+/// # let mut near = link.connect(listener.local()).await?;
+/// # let mut far = listener.accept().await?;
+/// let start = Instant::now();
+/// near.send("hello").await?;
+/// assert_eq!(far.recv().await?.as_deref(), Some(&b"hello"[..]));
+/// assert!(start.elapsed() >= Duration::from_secs(30)); // of paused time
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
     /// How long each message travels. Default: no time.

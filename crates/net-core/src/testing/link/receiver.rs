@@ -51,6 +51,27 @@ impl Route {
 }
 
 /// The receiving half of a connection over a [`Link`](super::Link).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::{ErrorKind, Listener, Transport, memory::Memory, testing::{Link, LinkConfig}};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> net_core::Result<()> {
+/// let config = LinkConfig { cut_at: Some(Duration::from_secs(60)), ..LinkConfig::default() };
+/// let link = Link::new(Memory::default(), config);
+/// let mut listener = link.listen(&"mem://far".parse()?).await?;
+/// let near = link.connect(listener.local()).await?;
+/// let mut far = listener.accept().await?;
+/// let error = far.recv().await.expect_err("nothing came before the cut");
+/// assert_eq!(error.kind(), ErrorKind::Reset);
+/// assert!(far.rx.get_ref().is_none());
+/// # drop(near);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LinkReceiver<R> {
     /// Gone once the connection is cut.

@@ -18,6 +18,25 @@ use super::{
 use crate::{GoAwayReason, Result, Sender};
 
 /// The sending half of a connection over a [`Link`](super::Link).
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{ErrorKind, Listener, Transport, memory::Memory, testing::{Faults, Link, LinkConfig}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let faults = Faults { cut_after: Some(1), ..Faults::default() };
+/// let link = Link::new(Memory::default(), LinkConfig::both(7, faults));
+/// let listener = link.listen(&"mem://far".parse()?).await?;
+/// let mut near = link.connect(listener.local()).await?;
+/// near.send("the first").await?;
+/// let error = near.send("the second").await.expect_err("the link cuts it");
+/// assert_eq!(error.kind(), ErrorKind::Reset);
+/// assert!(near.tx.get_ref().is_none());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct LinkSender<S> {
     /// Gone once the connection is cut.

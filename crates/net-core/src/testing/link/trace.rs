@@ -14,6 +14,28 @@ use crate::ErrorKind;
 const MAX_EVENTS: usize = 100_000;
 
 /// The direction of a message over a [`Link`](super::Link).
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport, memory::Memory};
+/// use net_core::testing::{Link, LinkConfig, link::Direction};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let link = Link::new(Memory::default(), LinkConfig::default());
+/// # let mut listener = link.listen(&"mem://far".parse()?).await?;
+/// # let mut near = link.connect(listener.local()).await?;
+/// # let mut far = listener.accept().await?;
+/// near.send("hello").await?;
+/// far.recv().await?;
+/// assert!(link.trace().iter().all(|event| event.direction == Direction::There));
+/// far.send("world").await?;
+/// near.recv().await?;
+/// assert!(link.trace().iter().any(|event| event.direction == Direction::Back));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the side that connects to the side that listens.
@@ -32,6 +54,26 @@ impl Direction {
 }
 
 /// One thing that happened on a [`Link`](super::Link).
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport, memory::Memory};
+/// use net_core::testing::{Link, LinkConfig, link::Happening};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let link = Link::new(Memory::default(), LinkConfig::default());
+/// # let mut listener = link.listen(&"mem://far".parse()?).await?;
+/// # let mut near = link.connect(listener.local()).await?;
+/// # let mut far = listener.accept().await?;
+/// near.send("hello").await?;
+/// far.recv().await?;
+/// let last = link.trace().pop().expect("a message has travelled");
+/// assert_eq!((last.connection, last.happening), (0, Happening::Delivered { len: 5 }));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Event {
     /// When, counted from the link's first use.
@@ -45,6 +87,28 @@ pub struct Event {
 }
 
 /// What can happen on a [`Link`](super::Link).
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Sender, Transport, memory::Memory};
+/// use net_core::testing::{Faults, Link, LinkConfig, link::Happening};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let faults = Faults { loss: 1.0, ..Faults::default() };
+/// let link = Link::new(Memory::default(), LinkConfig { unreliable: true, ..LinkConfig::both(7, faults) });
+/// # let mut listener = link.listen(&"mem://far".parse()?).await?;
+/// # let mut near = link.connect(listener.local()).await?;
+/// # let mut far = listener.accept().await?;
+/// near.send("hello").await?;
+/// near.tx.finish().await?;
+/// assert_eq!(far.recv().await?, None);
+/// let is_loss = |happening| matches!(happening, Happening::Lost { len: 5 });
+/// assert!(link.trace().iter().any(|event| is_loss(event.happening)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Happening {
