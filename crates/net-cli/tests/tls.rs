@@ -7,6 +7,7 @@ mod rig;
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::Path,
     process::{Command, Stdio},
@@ -110,6 +111,28 @@ fn a_handshake_that_never_begins_ends_when_the_flag_says() {
     let _silent = TcpStream::connect(server.url.trim_start_matches("tcps://")).expect("connects");
     server.process.told("handshake of");
     assert!(began.elapsed() < Duration::from_secs(10), "which is the default");
+}
+
+#[test]
+fn a36_a_signal_amid_handshakes_ends_the_server_and_them() {
+    let directory = certs();
+    let mut server = server(&directory, "--drain-min 0s --drain-max 20s");
+    let address = server.url.trim_start_matches("tcps://").to_owned();
+    // One says nothing, one is cut short after the head of its first record.
+    let mut silent = TcpStream::connect(&*address).expect("connects");
+    let mut begun = TcpStream::connect(&*address).expect("connects");
+    begun.write_all(&[22, 3, 1, 2, 0, 1]).expect("takes it");
+    for _ in 0..2 {
+        server.process.told("accepted");
+    }
+    let signalled = Instant::now();
+    server.terminate();
+    for stream in [&mut silent, &mut begun] {
+        // The end or a reset, and no byte of a handshake that will not be.
+        assert!(matches!(stream.read(&mut [0; 16]), Ok(0) | Err(_)));
+    }
+    server.process.ended().expect(0).tells("drained 0 sessions, none cut");
+    assert!(signalled.elapsed() < Duration::from_secs(10), "which is how long a handshake may take");
 }
 
 #[test]

@@ -7,7 +7,11 @@ mod authority;
 mod over_tls;
 
 use authority::{Authority, WithPair};
-use net_core::tls::Pem;
+use net_core::{
+    ApiKey, Credentials, ErrorKind, Info,
+    tls::{ClientCertificates, ClientTls, Pem, TlsInfo},
+};
+use net_messaging::{Authenticator, Client, Identity, Proof, Refusal, Server, Session};
 use net_tcp::Tcp;
 
 #[tokio::test]
@@ -21,4 +25,57 @@ async fn m12_messaging_over_tcps_is_unchanged_and_knows_the_client() {
         "tcps://127.0.0.1:0",
     )
     .await;
+}
+
+/// Takes the first name of a client's certificate, and from who shows none a token.
+#[derive(Debug)]
+struct CertificateOrToken;
+
+impl Authenticator for CertificateOrToken {
+    async fn authenticate(&self, _: &Session, credentials: Credentials) -> Result<Identity, Refusal> {
+        if credentials.api_key().matches(&ApiKey::from("s3cret")) {
+            Ok(Identity::new("bob"))
+        } else {
+            Err(Refusal::unauthenticated("unknown token"))
+        }
+    }
+
+    fn identify(&self, info: &Info) -> Option<Identity> {
+        let peer = info.details::<TlsInfo>()?.peer.as_ref()?;
+        peer.dns_names().next().map(Identity::new)
+    }
+}
+
+#[tokio::test]
+async fn m13_a_certificate_and_a_token_meet_in_the_identity_of_the_session() {
+    let authority = Authority::new("identity");
+    let asks = authority
+        .server()
+        .client_ca(Pem::bytes(authority.pem.clone()))
+        .client_certificates(ClientCertificates::Optional);
+    let server = Server::builder(Tcp::default().with_server_tls(asks.build().expect("settings")))
+        .authenticator(CertificateOrToken)
+        .on_message(|session, message| {
+            let identity = session.identity().expect("no handler sees anybody else");
+            let answer = format!("{} by {:?}", identity.name(), identity.proof());
+            async move { Ok(message.reply(answer)) }
+        })
+        .listen("tcps://127.0.0.1:0")
+        .await
+        .expect("listening");
+    let client = |tls: ClientTls| Client::builder(Tcp::default().with_client_tls(tls));
+    let with_pair = authority.client().pair(&authority.leaf(&["alice.test"])).build().expect("settings");
+    let without = authority.client().build().expect("settings");
+    let ask = async |client: Client| client.request("who am I?").await.expect("an answer").into_payload();
+
+    let by_certificate = client(with_pair.clone()).connect(server.local()).await.expect("is let in");
+    assert_eq!(ask(by_certificate).await, format!("alice.test by {:?}", Proof::Transport));
+    let by_token = client(without.clone()).authenticate(Credentials::new("s3cret"));
+    let by_token = by_token.connect(server.local()).await.expect("is let in");
+    assert_eq!(ask(by_token).await, format!("bob by {:?}", Proof::Credentials));
+    let by_both = client(with_pair).authenticate(Credentials::new("s3cret"));
+    let by_both = by_both.connect(server.local()).await.expect("is let in");
+    assert_eq!(ask(by_both).await, format!("alice.test by {:?}", Proof::Transport));
+    let by_guess = client(without).authenticate(Credentials::new("guess")).connect(server.local()).await;
+    assert_eq!(by_guess.expect_err("is turned away").kind(), ErrorKind::Unauthenticated);
 }

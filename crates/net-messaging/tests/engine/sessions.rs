@@ -81,7 +81,8 @@ async fn d1_ids_are_unique_and_the_count_is_exact_under_churn() {
     };
     assert_eq!(stay.len(), 200);
     soon("those that left", async {
-        while closed.load(Ordering::Relaxed) < 600 || server.connections() > 200 {
+        // A handler hears of the end before the session is no longer found.
+        while closed.load(Ordering::Relaxed) < 600 || server.connections() > 200 || server.len() > 200 {
             tokio::task::yield_now().await;
         }
     })
