@@ -114,6 +114,19 @@ impl fmt::Display for Size {
     }
 }
 
+/// Reads flags as the command does.
+#[cfg(test)]
+fn parsed<A: clap::Args>(flags: &str) -> Result<A, clap::Error> {
+    #[derive(clap::Parser)]
+    struct Line<A: clap::Args> {
+        #[command(flatten)]
+        read: A,
+    }
+
+    let line = <Line<A> as clap::Parser>::try_parse_from(format!("net {flags}").split_whitespace())?;
+    Ok(line.read)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -170,23 +170,12 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        wire: Wire,
-        #[command(flatten)]
-        serving: Serving,
-        #[command(flatten)]
-        limits: Limits,
-    }
+    use crate::options::parsed;
 
     fn bounds(flags: &str) -> Bounds {
-        let line = Line::try_parse_from(format!("net {flags}").split_whitespace()).expect(flags);
-        line.limits.config(&line.wire, &line.serving).limits
+        let (wire, serving) = (parsed("").expect("no flags"), parsed("").expect("no flags"));
+        parsed::<Limits>(flags).expect(flags).config(&wire, &serving).limits
     }
 
     /// Checks that these flags change this and nothing else.
@@ -234,7 +223,7 @@ mod tests {
         sets("--lifetime 9s --lifetime-grace 0s", |limits| {
             limits.lifetime = Some(Lifetime { after: NINE, grace: Duration::ZERO });
         });
-        assert!(Line::try_parse_from(["net", "--lifetime-grace", "9s"]).is_err(), "the grace of what?");
+        assert!(parsed::<Limits>("--lifetime-grace 9s").is_err(), "the grace of what?");
     }
 
     #[test]

@@ -108,18 +108,11 @@ impl Wire {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        wire: Wire,
-    }
+    use crate::options::parsed;
 
     fn wire(flags: &str) -> Wire {
-        Line::try_parse_from(format!("net {flags}").split_whitespace()).expect(flags).wire
+        parsed(flags).expect(flags)
     }
 
     #[test]
