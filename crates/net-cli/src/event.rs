@@ -8,20 +8,64 @@ use serde::Serialize;
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
-    Bound { address: &'a str, framing: &'a str, format: &'a str, io_threads: usize, io_model: &'a str },
-    Accepted { peer: &'a str },
-    Rejected { peer: &'a str, limit: &'a str },
-    AcceptFailed { error: &'a str },
-    ListenerFailed { address: &'a str, error: &'a str },
-    HandshakeFailed { peer: &'a str, error: &'a str },
-    Echoed { peer: &'a str, bytes: usize },
-    Closed { peer: &'a str, messages: u64, bytes: u64, clean: bool, reason: &'a str },
-    Blocked { milliseconds: u128 },
+    Bound {
+        address: &'a str,
+        framing: &'a str,
+        format: &'a str,
+        io_threads: usize,
+        io_model: &'a str,
+    },
+    Accepted {
+        peer: &'a str,
+    },
+    Rejected {
+        peer: &'a str,
+        limit: &'a str,
+    },
+    AcceptFailed {
+        error: &'a str,
+    },
+    ListenerFailed {
+        address: &'a str,
+        error: &'a str,
+    },
+    HandshakeFailed {
+        peer: &'a str,
+        error: &'a str,
+    },
+    Echoed {
+        peer: &'a str,
+        bytes: usize,
+    },
+    Closed {
+        peer: &'a str,
+        messages: u64,
+        bytes: u64,
+        clean: bool,
+        reason: &'a str,
+    },
+    Blocked {
+        milliseconds: u128,
+    },
     Reloaded,
-    NotReloaded { error: &'a str },
-    Draining { sessions: usize, seconds: f64 },
-    Limited { peer: &'a str, limit: &'a str },
-    Drained { sessions: usize, cut: usize, requests_cut: usize, messages_unsent: usize },
+    NotReloaded {
+        error: &'a str,
+    },
+    Draining {
+        sessions: usize,
+        seconds: f64,
+    },
+    Limited {
+        peer: &'a str,
+        limit: &'a str,
+    },
+    Drained {
+        sessions: usize,
+        cut: usize,
+        requests_cut: usize,
+        messages_unsent: usize,
+        handshakes_cut: usize,
+    },
 }
 
 impl fmt::Display for Event<'_> {
@@ -67,16 +111,22 @@ impl fmt::Display for Event<'_> {
                 Count(*sessions as u64, "session")
             ),
             Self::Limited { peer, limit } => write!(f, "{peer}: {limit} is reached"),
-            Self::Drained { sessions, cut: 0, .. } => {
-                write!(f, "drained {}, none cut", Count(*sessions as u64, "session"))
+            Self::Drained { sessions, cut, requests_cut, messages_unsent, handshakes_cut } => {
+                write!(f, "drained {}", Count(*sessions as u64, "session"))?;
+                match cut {
+                    0 => f.write_str(", none cut")?,
+                    cut => write!(
+                        f,
+                        ", {cut} of them cut, with {} and {} unsent",
+                        Count(*requests_cut as u64, "request"),
+                        Count(*messages_unsent as u64, "message")
+                    )?,
+                }
+                match handshakes_cut {
+                    0 => Ok(()),
+                    cut => write!(f, "; cut {}", Count(*cut as u64, "handshake")),
+                }
             }
-            Self::Drained { sessions, cut, requests_cut, messages_unsent } => write!(
-                f,
-                "drained {}, {cut} of them cut, with {} and {} unsent",
-                Count(*sessions as u64, "session"),
-                Count(*requests_cut as u64, "request"),
-                Count(*messages_unsent as u64, "message")
-            ),
         }
     }
 }

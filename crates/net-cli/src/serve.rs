@@ -94,6 +94,7 @@ impl Serve {
             cut: report.cut,
             requests_cut: report.requests_cut,
             messages_unsent: report.messages_unsent,
+            handshakes_cut: report.handshakes_cut,
         });
         served.map_err(Failure::start)?;
         Ok(status)

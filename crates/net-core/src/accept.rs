@@ -1,4 +1,4 @@
-//! The one accept loop of every listener: limits before handshakes, handshakes off the path.
+//! What every listener accepts by: limits before handshakes, handshakes off the path.
 
 use std::{
     collections::VecDeque,
@@ -145,7 +145,7 @@ impl<T> fmt::Debug for Handshake<T> {
 /// * Handshakes run as tasks with a deadline; when the set is full, the oldest one is dropped, and one prefix of
 ///   addresses may hold a quarter of it.
 /// * The observer is told of each raw connection either that it was rejected or that it was accepted; of one that was
-///   accepted and is not given, that its handshake failed.
+///   accepted and is not given, that its handshake failed. One that still runs when the acceptor is dropped ends with it.
 /// * A shortage of descriptors is survived: a reserved one is given up to refuse the peer that waits, and accepting
 ///   pauses for 10 ms, longer when it goes on.
 ///
@@ -188,8 +188,8 @@ pub struct Acceptor<A: Accept> {
     source: Option<A>,
     local: Address,
     admission: Arc<Admission>,
-    /// Ready for use, taken as the source was closed.
-    rest: VecDeque<A::Output>,
+    /// Ready for use, taken as the source was closed, and whose they are.
+    rest: VecDeque<(A::Output, Address)>,
     handshakes: JoinSet<Result<A::Output>>,
     /// The running handshakes, oldest first.
     running: VecDeque<Running>,
@@ -234,7 +234,7 @@ impl<A: Accept> Acceptor<A> {
     ///
     /// An error means that it is closed and nothing is left.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<A::Output>> {
-        if let Some(output) = self.rest.pop_front() {
+        if let Some((output, _)) = self.rest.pop_front() {
             return Poll::Ready(Ok(output));
         }
         for _ in 0..MAX_REFUSED_PER_POLL {
@@ -263,8 +263,8 @@ impl<A: Accept> Acceptor<A> {
         for _ in 0..self.admission.limits().max_connections {
             match self.source.as_mut().and_then(A::accept_waiting) {
                 Some(Ok((socket, peer))) => {
-                    if let Some(output) = self.admit(socket, peer) {
-                        self.rest.push_back(output);
+                    if let Some(output) = self.admit(socket, peer.clone()) {
+                        self.rest.push_back((output, peer));
                     }
                 }
                 Some(Err(error)) => {
@@ -422,6 +422,16 @@ fn is_of_one_peer(error: &io::Error) -> bool {
             | Io::HostUnreachable
             | Io::TimedOut
     ) || (cfg!(target_os = "linux") && error.raw_os_error().is_some_and(|code| LINUX.contains(&code)))
+}
+
+impl<A: Accept> Drop for Acceptor<A> {
+    fn drop(&mut self) {
+        let ended =
+            self.running.drain(..).map(|one| one.peer).chain(self.rest.drain(..).map(|(_, peer)| peer));
+        for peer in ended {
+            self.admission.cut_handshake(&peer);
+        }
+    }
 }
 
 impl<A: Accept> fmt::Debug for Acceptor<A> {

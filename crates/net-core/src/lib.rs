@@ -7,7 +7,8 @@
 //!   `std::io`.
 //! * [`memory`]: messages between tasks of one process.
 //! * [`buffer`]: buffers that are used again; [`MessageSink`], [`MessageStream`]: connections for combinators.
-//! * [`Acceptor`]: the one accept loop, with limits and handshakes off the path.
+//! * [`Acceptor`]: accepts with limits, handshakes off the path; [`Lifecycle`]: the one accept loop of every server, and
+//!   its drain.
 //! * [`Limits`]: the limits and time-outs of every server.
 //! * [`Attempts`]: every address that was tried, and why it failed.
 //! * [`Observer`]: what is told to logs and metrics.
@@ -29,6 +30,7 @@ pub mod frame;
 pub mod framed;
 mod guarantees;
 mod lend;
+mod lifecycle;
 mod limit;
 mod limits;
 pub mod memory;
@@ -51,6 +53,7 @@ pub use connection::{Connection, ConnectionId, Info};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
 pub use guarantees::Guarantees;
+pub use lifecycle::{Active, Drained, Lifecycle, Phase};
 pub use limit::Limit;
 pub use limits::{DataRate, Lifetime, Limits, OutboxConfig, Overflow};
 pub use message::{

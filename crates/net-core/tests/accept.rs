@@ -127,6 +127,24 @@ async fn a3_a_full_set_drops_its_oldest_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a36_handshakes_that_run_as_an_acceptor_is_dropped_end_with_it_and_are_counted() {
+    let mut rig = Rig::new(&limits());
+    let stalled = [1, 2].map(|name| rig.arrive(name, "127.0.0.1", Plan::Silent));
+    rig.settle().await;
+    // One that waits in the queue is ready at once, and is not taken either.
+    let _gone = rig.arrive(3, "127.0.0.1", Plan::Done);
+    rig.acceptor.close();
+    rig.notes.take();
+    drop(rig.acceptor);
+    for gone in stalled {
+        gone.await.expect_err("its socket is dropped");
+    }
+    assert_eq!(rig.admission.handshakes_cut(), 3);
+    assert_eq!(rig.notes.take(), [1, 2, 3].map(|name| format!("handshake tcp://127.0.0.1:{name} closed")));
+    assert_eq!(rig.admission.active(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a3_one_prefix_holds_a_quarter_of_the_handshakes() {
     let mut rig = Rig::new(&Limits { max_handshakes: 8, ..limits() });
     let _stalled = [1, 2].map(|name| rig.arrive(name, "10.0.0.1", Plan::Silent));

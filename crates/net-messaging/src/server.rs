@@ -3,15 +3,12 @@
 use std::{
     fmt,
     ops::{Deref, RangeInclusive},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::Duration,
 };
 
-use net_core::{Address, Admission, Error, ErrorKind, GoAway, GoAwayReason, Result};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use net_core::{Active, Address, Admission, Drained, GoAway, GoAwayReason, Lifecycle, Result};
+use tokio::sync::watch;
 
 use crate::{CloseReason, Session, Sessions};
 
@@ -22,18 +19,6 @@ mod sweep;
 mod ticks;
 
 pub use builder::ServerBuilder;
-
-/// How far a server is on its way to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Accepting,
-    /// The listeners close; sessions go on.
-    Closing,
-    /// Sessions end when what runs has finished.
-    Draining,
-    /// Sessions are cut.
-    Stopped,
-}
 
 /// A server that listens. It is a handle: clones mean the same server, and when the last one is dropped, the server
 /// stops and cuts what is active.
@@ -67,13 +52,9 @@ struct Shared {
     local: Address,
     sessions: Sessions,
     admission: Arc<Admission>,
-    phase: watch::Sender<Phase>,
+    life: Lifecycle,
     /// What a session is told that comes while the server drains.
     notice: watch::Sender<Option<GoAway>>,
-    /// Each listener holds a receiver for as long as it is open.
-    listening: watch::Sender<()>,
-    /// Why a listener failed first, where nobody had closed it.
-    failure: Arc<OnceLock<Arc<Error>>>,
     close_timeout: Duration,
 }
 
@@ -81,24 +62,28 @@ struct StopOnDrop(Arc<Shared>);
 
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
-        self.0.cut();
+        self.0.life.stop(&*self.0);
     }
 }
 
-impl Shared {
-    /// Goes on to `phase`; there is no way back.
-    fn enter(&self, phase: Phase) {
-        self.phase.send_if_modified(|present| {
-            let later = *present < phase;
-            *present = (*present).max(phase);
-            later
-        });
+impl Active for Shared {
+    type Cut = DrainReport;
+
+    fn census(&self) -> (usize, usize) {
+        self.sessions.census()
     }
 
-    /// Cuts all sessions, and reports what that cost.
+    fn go_away(&self) {
+        if let Some(notice) = *self.notice.borrow() {
+            self.sessions.list().iter().for_each(|session| session.tell_to_go(notice));
+        }
+    }
+
+    fn drain(&self) {
+        self.sessions.list().iter().for_each(Session::drain);
+    }
+
     fn cut(&self) -> DrainReport {
-        // First of all: who comes while they are cut is cut too.
-        self.enter(Phase::Stopped);
         let sessions = self.sessions.list();
         let mut report = DrainReport { cut: sessions.len(), ..DrainReport::default() };
         for session in &sessions {
@@ -107,6 +92,10 @@ impl Shared {
             session.cut(CloseReason::Drained);
         }
         report
+    }
+
+    async fn emptied(&self) {
+        self.sessions.emptied().await;
     }
 }
 
@@ -145,6 +134,8 @@ pub struct DrainReport {
     pub requests_cut: usize,
     /// Messages of sessions that were cut, which the transport had not taken.
     pub messages_unsent: usize,
+    /// Connections that were cut in their handshake: they never became sessions.
+    pub handshakes_cut: usize,
     /// How long it took.
     pub took: Duration,
 }
@@ -179,7 +170,7 @@ impl Server {
 
     /// Tells whether it accepts connections: it does not drain, and a listener is left that has not failed.
     pub fn is_accepting(&self) -> bool {
-        *self.shared.phase.borrow() == Phase::Accepting && self.shared.listening.receiver_count() > 0
+        self.shared.life.is_accepting()
     }
 
     /// Waits until it accepts no more connections, because it drains or because its listeners have failed; the
@@ -193,16 +184,7 @@ impl Server {
     ///
     /// Cancel safe.
     pub async fn closed(&self) -> Result<()> {
-        self.shared.listening.closed().await;
-        if *self.shared.phase.borrow() != Phase::Accepting {
-            return Ok(());
-        }
-        let failed = |kind| Error::new(kind, "serve").at(&self.shared.local);
-        Err(match self.shared.failure.get() {
-            Some(error) => failed(error.kind()).because(error.clone()),
-            // Its loop panicked.
-            None => failed(ErrorKind::Io),
-        })
+        self.shared.life.closed().await.map_err(|error| error.at(&self.shared.local))
     }
 
     /// Returns how it waits for the network: `epoll`, `kqueue` or `IOCP`, whichever the platform has.
@@ -239,38 +221,16 @@ impl Server {
     ///
     /// As [`drain`](Self::drain).
     pub async fn drain_with(&self, within: RangeInclusive<Duration>, notice: GoAway) -> DrainReport {
-        let sessions = &self.shared.sessions;
-        let (start, end) = within.into_inner();
-        let began = Instant::now();
-        let start = start.min(end);
-        let (present, before) = sessions.census();
         // Whoever is accepted from now on is told at once.
         self.shared.notice.send_replace(Some(notice));
-        self.shared.enter(Phase::Closing);
-        for session in sessions.list() {
-            session.tell_to_go(notice);
-        }
-        // What waits in the system's queue becomes sessions first, and the address is free again.
-        let _ = timeout(start.max(CUT_TIMEOUT).min(end), self.shared.listening.closed()).await;
-        let active = present + (sessions.census().1 - before);
-        if timeout(start.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
-            self.shared.enter(Phase::Draining);
-            for session in sessions.list() {
-                session.drain();
-            }
-        }
-        let mut report = DrainReport::default();
-        if timeout(end.saturating_sub(began.elapsed()), sessions.emptied()).await.is_err() {
-            report = self.shared.cut();
-            // A handler that blocks its runtime cannot be cut; the drain ends all the same.
-            let _ = timeout(CUT_TIMEOUT, sessions.emptied()).await;
-        }
-        // Whoever is in a handshake even now comes too late.
-        self.shared.enter(Phase::Stopped);
+        let before = self.shared.admission.handshakes_cut();
+        let Drained { active, cut, took, .. } = self.shared.life.drain(within, &*self.shared).await;
+        let handshakes_cut = self.shared.admission.handshakes_cut() - before;
+        let report = DrainReport { active, handshakes_cut, took, ..cut.unwrap_or_default() };
         if let Some(observer) = self.shared.admission.observer() {
-            observer.drained(active.saturating_sub(report.cut), report.cut);
+            observer.drained(report.finished(), report.cut);
         }
-        DrainReport { active, took: began.elapsed(), ..report }
+        report
     }
 
     /// Stops: accepts no more, and ends every session within the close time-out.
@@ -282,9 +242,6 @@ impl Server {
         self.drain(Duration::ZERO..=self.shared.close_timeout.saturating_mul(2)).await
     }
 }
-
-/// How long a drain waits for listeners that it has closed and for tasks that it has cut.
-const CUT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The operations on its sessions.
 impl Deref for Server {

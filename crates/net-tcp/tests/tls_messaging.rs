@@ -6,6 +6,10 @@ mod authority;
 #[path = "../../net-messaging/tests/over_tls/mod.rs"]
 mod over_tls;
 
+mod rig;
+
+use std::{io, time::Duration};
+
 use authority::{Authority, WithPair};
 use net_core::{
     ApiKey, Credentials, ErrorKind, Info,
@@ -13,6 +17,8 @@ use net_core::{
 };
 use net_messaging::{Authenticator, Client, Identity, Proof, Refusal, Server, Session};
 use net_tcp::Tcp;
+use rig::soon;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 #[tokio::test]
 async fn m12_messaging_over_tcps_is_unchanged_and_knows_the_client() {
@@ -78,4 +84,35 @@ async fn m13_a_certificate_and_a_token_meet_in_the_identity_of_the_session() {
     assert_eq!(ask(by_both).await, format!("alice.test by {:?}", Proof::Transport));
     let by_guess = client(without).authenticate(Credentials::new("guess")).connect(server.local()).await;
     assert_eq!(by_guess.expect_err("is turned away").kind(), ErrorKind::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a36_a_drain_cuts_the_handshakes_that_are_left_and_counts_them() {
+    let authority = Authority::new("drained");
+    let server = authority.server().build().expect("settings");
+    let server = Server::builder(Tcp::default().with_server_tls(server))
+        .on_message(|_, message| async move { Ok(message.into_reply()) })
+        .listen("tcps://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(to).await.expect("connects"));
+    }
+    soon("all three in their handshake", async {
+        while server.connections() < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let report = soon("the drain", server.drain(Duration::ZERO..=Duration::from_millis(50))).await;
+    assert_eq!((report.active, report.cut, report.handshakes_cut), (0, 0, 3));
+    for mut peer in silent {
+        match soon("the end", peer.read(&mut [0; 1])).await {
+            Ok(read) => assert_eq!(read, 0, "it has said nothing, so nothing is answered"),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+        }
+    }
+    assert_eq!(server.connections(), 0);
 }

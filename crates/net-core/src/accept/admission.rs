@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use crate::{Limit, Limits, Observer};
+use crate::{Address, Error, ErrorKind, Limit, Limits, Observer};
 
 /// Who may come in: counts the connections of all listeners that share it, and holds them to [`Limits`].
 ///
@@ -32,6 +32,7 @@ pub struct Admission {
     limits: Limits,
     observer: Option<Arc<dyn Observer>>,
     active: AtomicUsize,
+    handshakes_cut: AtomicUsize,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
     counts: Mutex<HashMap<Counted, usize>>,
 }
@@ -39,7 +40,13 @@ pub struct Admission {
 impl Admission {
     /// Creates an admission that holds connections to `limits` and tells `observer`.
     pub fn new(limits: Limits, observer: Option<Arc<dyn Observer>>) -> Self {
-        Self { limits, observer, active: AtomicUsize::new(0), counts: Mutex::default() }
+        Self {
+            limits,
+            observer,
+            active: AtomicUsize::new(0),
+            handshakes_cut: AtomicUsize::new(0),
+            counts: Mutex::default(),
+        }
     }
 
     /// Returns the limits.
@@ -50,6 +57,12 @@ impl Admission {
     /// Returns the number of connections that hold a permit.
     pub fn active(&self) -> usize {
         self.active.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many connections were accepted and lost before they were ready for use, because their listener was
+    /// dropped.
+    pub fn handshakes_cut(&self) -> usize {
+        self.handshakes_cut.load(Ordering::Relaxed)
     }
 
     /// Returns the observer, where there is one.
@@ -90,6 +103,13 @@ impl Admission {
         if let Some(observer) = &self.observer {
             tell(&**observer);
         }
+    }
+
+    /// Counts a connection whose listener was dropped before it was ready for use.
+    pub(super) fn cut_handshake(&self, peer: &Address) {
+        self.handshakes_cut.fetch_add(1, Ordering::Relaxed);
+        let error = Error::new(ErrorKind::Closed, "handshake");
+        self.observe(|observer| observer.handshake_failed(peer, &error));
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<Counted, usize>> {

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use net_core::{Address, Admission, Error, ErrorKind, Listener, Observer, Result, Transport};
+use net_core::{Address, Admission, Error, ErrorKind, Lifecycle, Listener, Observer, Result, Transport};
 use tokio::sync::watch;
 
-use super::{Phase, Server, Shared, StopOnDrop, access::access, serve};
+use super::{Server, Shared, StopOnDrop, access::access, serve};
 use crate::{
     CloseReason, Handler, HandlerResult, Limits, ServerConfig, Session, SessionConfig, Sessions,
     auth::BoxAuthenticator,
@@ -158,25 +158,22 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             listener.set_admission(admission.clone());
         }
         let local = listeners.first().map_or_else(|| address.clone(), |listener| listener.local().clone());
-        let (phase, watched) = watch::channel(Phase::Accepting);
-        let (listening, open) = watch::channel(());
+        let life = Lifecycle::new();
         let (notice, noticed) = watch::channel(None);
         let max_message_len = transport.guarantees().max_message_len;
         let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server)
             .with_access(access);
-        let failure = Arc::default();
         let serving = serve::Serving {
             sessions: sessions.clone(),
             settings: Arc::new(settings),
             handler: Arc::new(handler),
-            phase: watched,
+            life: life.clone(),
             notice: noticed,
-            failure: Arc::clone(&failure),
         };
-        serve::start(listeners, &serving, &open, threads.is_some(), config.kernel_timer)
+        serve::start(listeners, &serving, threads.is_some(), config.kernel_timer)
             .map_err(|error| Error::from_io(error, "start runtime").at(&local))?;
         let close_timeout = config.limits.close_timeout;
-        let shared = Shared { local, sessions, admission, phase, notice, listening, failure, close_timeout };
+        let shared = Shared { local, sessions, admission, life, notice, close_timeout };
         let shared = Arc::new(shared);
         Ok(Server { _stop: Arc::new(StopOnDrop(shared.clone())), shared })
     }

@@ -1,16 +1,12 @@
 //! The loops of a server that accept.
 
-use std::{
-    io,
-    sync::{Arc, OnceLock},
-    thread,
-};
+use std::{future::Future, io, sync::Arc, thread};
 
-use net_core::{Address, Connection, Error, GoAway, Listener};
+use net_core::{Address, Connection, Error, GoAway, Lifecycle, Listener, Phase};
 use tokio::{runtime, sync::watch};
 use tokio_util::task::TaskTracker;
 
-use super::{Phase, sweep::Pulse, ticks::Ticks};
+use super::{sweep::Pulse, ticks::Ticks};
 use crate::{
     CloseReason, Handler, Session, Sessions,
     driver::{Place, drive},
@@ -22,10 +18,8 @@ pub(super) struct Serving<H> {
     pub(super) sessions: Sessions,
     pub(super) settings: Arc<Settings>,
     pub(super) handler: Arc<H>,
-    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) life: Lifecycle,
     pub(super) notice: watch::Receiver<Option<GoAway>>,
-    /// Why a listener failed first.
-    pub(super) failure: Arc<OnceLock<Arc<Error>>>,
 }
 
 impl<H> Clone for Serving<H> {
@@ -34,9 +28,8 @@ impl<H> Clone for Serving<H> {
             sessions: self.sessions.clone(),
             settings: self.settings.clone(),
             handler: self.handler.clone(),
-            phase: self.phase.clone(),
+            life: self.life.clone(),
             notice: self.notice.clone(),
-            failure: self.failure.clone(),
         }
     }
 }
@@ -45,7 +38,6 @@ impl<H> Clone for Serving<H> {
 pub(super) fn start<L: Listener, H: Handler>(
     listeners: Vec<L>,
     serving: &Serving<H>,
-    open: &watch::Receiver<()>,
     own_runtimes: bool,
     kernel_timer: bool,
 ) -> io::Result<()> {
@@ -53,7 +45,7 @@ pub(super) fn start<L: Listener, H: Handler>(
     let (sweeping, alive) = watch::channel(());
     if !own_runtimes {
         for listener in listeners {
-            tokio::spawn(serving.clone().accept(listener, open.clone(), alive.clone()));
+            tokio::spawn(serving.accept(listener, alive.clone()));
         }
         let ticks = if kernel_timer { Ticks::of_kernel } else { Ticks::of_runtime };
         tokio::spawn(serving.clone().sweep(sweeping, ticks(serving.sweep_interval()), Vec::new()));
@@ -66,60 +58,43 @@ pub(super) fn start<L: Listener, H: Handler>(
         .collect::<io::Result<Vec<_>>>()?;
     serving.clone().sweep_aside(sweeping, runtimes.iter().map(Pulse::of).collect())?;
     for (number, (listener, runtime)) in listeners.into_iter().zip(runtimes).enumerate() {
-        let (serving, open, alive) = (serving.clone(), open.clone(), alive.clone());
-        thread::Builder::new()
-            .name(format!("net-io-{number}"))
-            .spawn(move || runtime.block_on(serving.accept(listener, open, alive)))?;
+        let accepting = serving.accept(listener, alive.clone());
+        thread::Builder::new().name(format!("net-io-{number}")).spawn(move || runtime.block_on(accepting))?;
     }
     Ok(())
 }
 
 impl<H: Handler> Serving<H> {
-    /// Accepts connections until the server closes, then waits for its sessions to end. Holds `open` for as long as it
-    /// may accept, `alive` for as long as it has sessions.
-    async fn accept<L: Listener>(
-        self,
-        mut listener: L,
-        open: watch::Receiver<()>,
+    /// Accepts connections until the server closes, then waits for its sessions to end. Holds `alive` for as long as it
+    /// has sessions.
+    fn accept<L: Listener>(
+        &self,
+        listener: L,
         alive: watch::Receiver<()>,
-    ) {
-        let mut phase = self.phase.clone();
+    ) -> impl Future<Output = ()> + use<L, H> {
+        let serving = self.clone();
         let tasks = TaskTracker::new();
-        let mut closing = false;
-        loop {
-            tokio::select! {
-                biased;
-                // The sender is gone only with the server.
-                _ = phase.wait_for(|phase| *phase >= Phase::Closing), if !closing => {
-                    closing = true;
-                    listener.close();
-                }
-                accepted = listener.accept() => match accepted {
-                    Ok(connection) => self.serve(connection, &tasks),
-                    Err(error) => {
-                        if !closing {
-                            self.failed(listener.local(), error);
-                        }
-                        break;
-                    }
-                },
+        let local = listener.local().clone();
+        let accepting = self.life.accept(listener, {
+            let (serving, tasks) = (self.clone(), tasks.clone());
+            move |connection| serving.serve(connection, &tasks)
+        });
+        async move {
+            if let Err(error) = accepting.await {
+                serving.failed(&local, &error);
             }
+            tasks.close();
+            tasks.wait().await;
+            drop(alive);
         }
-        drop(listener);
-        drop(open);
-        tasks.close();
-        tasks.wait().await;
-        drop(alive);
     }
 
     /// Tells that a listener has ended that nobody closed.
     #[cold]
-    fn failed(&self, at: &Address, error: Error) {
+    fn failed(&self, at: &Address, error: &Error) {
         if let Some(observer) = &self.settings.observer {
-            observer.listener_failed(at, &error);
+            observer.listener_failed(at, error);
         }
-        // The first one stays.
-        let _ = self.failure.set(Arc::new(error));
     }
 
     fn serve<S: net_core::Sender, R: net_core::Receiver>(
@@ -134,7 +109,7 @@ impl<H: Handler> Serving<H> {
         let task = tokio::spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(place)));
         session.set_task(task.abort_handle());
         // It may have come too late to be found by who drained or cut the others.
-        match *self.phase.borrow() {
+        match self.life.phase() {
             Phase::Accepting => {}
             Phase::Closing => {
                 if let Some(notice) = *self.notice.borrow() {
