@@ -91,6 +91,39 @@ pub(crate) fn run_for(command: &mut Command, bound: Duration) -> Result<()> {
     Ok(())
 }
 
+/// A command that runs aside, its outputs unseen; it is ended when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Aside(Child);
+
+impl Aside {
+    /// Shows and starts `command`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let shown = announce(command);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.spawn().map(Self).with_context(|| format!("cannot start `{shown}`"))
+    }
+
+    /// Waits for its end, whatever that is.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub(crate) fn wait(mut self) -> Result<()> {
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs `command` without showing it and gives its standard output.
 ///
 /// # Errors
@@ -226,6 +259,14 @@ mod tests {
         assert!(error.to_string().contains("did not end within 30ms"), "{error}");
         let error = run_for(Command::new("sh").args(["-c", "exit 3"]), Duration::from_mins(1)).unwrap_err();
         assert_eq!(error.to_string(), "`sh -c 'exit 3'` failed (exit status: 3)");
+    }
+
+    #[test]
+    fn what_runs_aside_is_waited_for_or_ended() {
+        let start = Instant::now();
+        Aside::start(Command::new("sh").args(["-c", "exit 3"])).unwrap().wait().unwrap();
+        drop(Aside::start(Command::new("sleep").arg("600")).unwrap());
+        assert!(start.elapsed() < Duration::from_mins(1), "the second one was not waited for");
     }
 
     #[test]
