@@ -1,9 +1,11 @@
 //! The life of a server: the loops that accept for it, and its drain.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     ops::RangeInclusive,
+    pin::pin,
     sync::{Arc, OnceLock},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -217,30 +219,16 @@ impl Lifecycle {
         let mut phase = self.0.phase.subscribe();
         let (open, failure) = (self.0.loops.subscribe(), self.0.failure.clone());
         async move {
-            let mut next = Phase::Closing;
-            let end = loop {
-                tokio::select! {
-                    biased;
-                    // The sender is gone only with the server: then all is over as well.
-                    _ = phase.wait_for(|phase| *phase >= next) => {
-                        if next == Phase::Stopped {
-                            break Ok(());
-                        }
-                        next = Phase::Stopped;
-                        listener.close();
-                    }
-                    accepted = listener.accept() => match accepted {
-                        Ok(connection) => serve(connection),
-                        Err(_) if next == Phase::Stopped => break Ok(()),
-                        Err(error) => {
-                            let error = Arc::new(error);
-                            // The first one stays.
-                            let _ = failure.set(error.clone());
-                            break Err(error);
-                        }
-                    },
-                }
-            };
+            let accepted = accept_until(Phase::Closing, &mut phase, &mut listener, &mut serve).await;
+            let end = accepted.map_err(Arc::new).inspect_err(|error| {
+                // The first one stays.
+                let _ = failure.set(error.clone());
+            });
+            if end.is_ok() {
+                listener.close();
+                // An error tells that nothing is left.
+                let _ = accept_until(Phase::Stopped, &mut phase, &mut listener, &mut serve).await;
+            }
             drop(listener);
             drop(open);
             end
@@ -292,6 +280,27 @@ impl Lifecycle {
         self.enter(Phase::Stopped);
         active.cut()
     }
+}
+
+/// Hands the connections of `listener` to `serve` until the server is in `end`.
+async fn accept_until<L: Listener>(
+    end: Phase,
+    phase: &mut watch::Receiver<Phase>,
+    listener: &mut L,
+    serve: &mut impl FnMut(Connection<L::Sender, L::Receiver>),
+) -> Result<()> {
+    let mut entered = pin!(phase.wait_for(|phase| *phase >= end));
+    let mut next = |cx: &mut Context<'_>| {
+        // The sender is gone only with the server: then all is over as well.
+        if entered.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        listener.poll_accept(cx).map(Some)
+    };
+    while let Some(accepted) = poll_fn(&mut next).await {
+        serve(accepted?);
+    }
+    Ok(())
 }
 
 impl Default for Lifecycle {
