@@ -100,7 +100,8 @@ pub struct Drained<C> {
 /// impl Active for Kept {
 ///     type Cut = usize;
 ///     fn census(&self) -> (usize, usize) {
-///         (self.list().len(), self.list().len())
+///         let kept = self.list().len();
+///         (kept, kept)
 ///     }
 ///     fn go_away(&self) {}
 ///     fn drain(&self) {}

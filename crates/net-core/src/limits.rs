@@ -141,12 +141,15 @@ pub struct Limits {
     /// * Reached: as `outbox.overflow` says
     /// * Told: `limited`, `outbox.max_messages` or `outbox.max_bytes`; `dropped` where messages are
     pub outbox: OutboxConfig,
-    /// Requests that one side has sent on a connection and that wait for their answers.
+    /// Requests that one side has sent on a connection and that wait for their answers, of each side.
+    ///
+    /// Of the peer's, as many are handled at once as the session's `max_concurrent` says, which may not be more; behind them 64
+    /// messages or 256 KiB wait for the handler, and the rest is not read.
     ///
     /// * Unit: requests
     /// * Default: 1 024
     /// * Reached: the next one waits until there is room
-    /// * Told: `limited`, `max_in_flight`
+    /// * Told: `limited`, `max_in_flight` where it is one of ours
     pub max_in_flight: usize,
     /// What all sessions of a server may hold: messages that wait to be sent, messages that wait for their handler,
     /// and read buffers with a message that has arrived in part.

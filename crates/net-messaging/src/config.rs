@@ -96,7 +96,8 @@ pub struct SessionConfig {
     /// What stands in a frame. Default: [`Format::Message`].
     pub format: Format,
     /// How many handlers of one session run at once; at 1, messages are handled strictly one after another.
-    /// [`Format::Raw`] needs 1, since its answers carry no number. Default: 1.
+    /// [`Format::Raw`] needs 1, since its answers carry no number. At most
+    /// [`max_in_flight`](crate::Limits::max_in_flight). Default: 1.
     pub max_concurrent: usize,
     /// Proof of life; `None` sends and expects none. Default: every 10 s, dead after 3.
     pub heartbeat: Option<Heartbeat>,
@@ -136,6 +137,9 @@ impl SessionConfig {
                 Err("heartbeat.interval is 0, which nobody could keep to")
             }
             Self { max_concurrent: 0, .. } => Err("max_concurrent is 0, so no message would ever be handled"),
+            Self { max_concurrent, .. } if *max_concurrent > limits.max_in_flight => {
+                Err("max_concurrent is above max_in_flight, which bounds the requests of a peer")
+            }
             Self { format: Format::Raw, max_concurrent: 2.., .. } => {
                 Err("max_concurrent above 1 needs the message format: raw answers carry no number")
             }

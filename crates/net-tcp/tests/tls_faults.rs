@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use authority::{Authority, LOCAL, WithPair};
+use authority::{Authority, LOCAL, Pair, WithPair};
 use net_core::{
     Address, Admission, Connection, Error, ErrorKind, Limits, Listener, Observer, Receiver, Sender,
     Transport,
@@ -145,10 +145,19 @@ async fn a3_the_connect_timeout_includes_the_handshake() {
     assert!(error.report().contains("TLS handshake"), "{}", error.report());
 }
 
-/// Returns a client of rustls that never verifies, to be driven by hand.
+/// Returns a client of rustls alone, to be driven by hand.
 fn by_hand(
     versions: &[&'static rustls::SupportedProtocolVersion],
     authority: &Authority,
+) -> rustls::ClientConnection {
+    by_hand_with(versions, authority, None)
+}
+
+/// Returns one that shows a certificate, whatever is wrong with it.
+fn by_hand_with(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    authority: &Authority,
+    pair: Option<&Pair>,
 ) -> rustls::ClientConnection {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("PEM")).expect("a root");
@@ -156,10 +165,19 @@ fn by_hand(
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match pair.map(der) {
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).expect("a certificate"),
+        None => config.with_no_client_auth(),
+    };
     let name = ServerName::try_from("localhost").expect("a name");
     rustls::ClientConnection::new(Arc::new(config), name).expect("a client")
+}
+
+/// Returns a pair as rustls takes it.
+fn der(pair: &Pair) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(|one| one.expect("PEM"));
+    (chain.collect(), PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM"))
 }
 
 fn client_hello(authority: &Authority) -> Vec<u8> {
@@ -346,10 +364,8 @@ async fn a6_an_expired_certificate_is_refused() {
 }
 
 /// A server of rustls alone, which shows what it is given.
-fn foreign_server(pair: &authority::Pair) -> Address {
-    let chain: Vec<_> =
-        CertificateDer::pem_slice_iter(pair.chain.as_bytes()).map(|one| one.expect("PEM")).collect();
-    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).expect("PEM");
+fn foreign_server(pair: &Pair) -> Address {
+    let (chain, key) = der(pair);
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -496,6 +512,38 @@ async fn a6_bad_certificates_of_clients_are_refused_each_for_its_reason() {
     }
     let good = authority.client().pair(&authority.numbered(&["client", "alice.test"], 8));
     try_echo(&good.build().expect("settings"), &server.to).await.expect("served");
+}
+
+#[tokio::test]
+async fn a6_clients_that_are_expired_or_beyond_the_constraints_of_their_authority_are_refused() {
+    let (authority, constrained) = (Authority::new("a6"), Authority::constrained("a6 inside", "inside.test"));
+    for (issuer, pair, reason) in [
+        (&authority, authority.expired(&["client"]), Some("expired")),
+        (&constrained, constrained.leaf(&["outside.test"]), Some("nameconstraint")),
+        (&constrained, constrained.leaf(&["a.inside.test"]), None),
+    ] {
+        let tls = authority.server().client_ca(Pem::bytes(issuer.pem.clone()));
+        let mut server = serve(&tls.build().expect("settings"), &Limits::default()).await;
+        // Our own client does not even begin with an expired one.
+        let mut client = by_hand_with(&[&rustls::version::TLS13], &authority, Some(&pair));
+        let to = socket(&server.to);
+        let talking = tokio::task::spawn_blocking(move || {
+            let mut peer = blocking(to);
+            let mut stream = rustls::Stream::new(&mut client, &mut peer);
+            // In TLS 1.3 the client is done before the server has looked at its certificate.
+            stream.write_all(&[0, 0, 0, 2, b'h', b'i'])?;
+            stream.read_exact(&mut [0; 6])
+        });
+        let outcome = soon("the answer or the alert", talking).await.expect("no panic");
+        let Some(reason) = reason else {
+            outcome.expect("served");
+            continue;
+        };
+        let failure = soon("a report", server.failures.recv()).await.expect("a failure");
+        assert_eq!(failure.kind(), ErrorKind::Untrusted, "{}", failure.report());
+        assert!(failure.report().to_lowercase().contains(reason), "{reason}: {}", failure.report());
+        outcome.expect_err("an alert, or the end");
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use net_core::{Address, Credentials, Error, ErrorKind, Message, Observer, Result, Transport};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Client, ClientState, supervisor::Supervisor};
 use crate::{
@@ -159,8 +159,9 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidAddress`] and [`ErrorKind::InvalidConfig`]; why there is no connection. The first attempt
-    /// is the only one, whether the client reconnects or not. [`ErrorKind::Unauthenticated`] where the server refuses
-    /// the credentials; one that cannot decide now is asked again if the client is to reconnect.
+    /// is the only one, whether the client reconnects or not, and a connection that breaks before the server has answered
+    /// the credentials is such an attempt. [`ErrorKind::Unauthenticated`] where the server refuses the credentials; one that
+    /// cannot decide now is asked again if the client is to reconnect.
     ///
     /// # Cancel safety
     ///
@@ -182,6 +183,7 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
         let server = Arc::new(address);
         let (state, watched) = watch::channel(ClientState::Connecting { attempt: 0 });
         let (commands, received) = mpsc::channel(8);
+        let (first, mut in_vain) = oneshot::channel();
         let max_message_len = self.transport.guarantees().max_message_len;
         let access =
             Access { source: self.source.map(|source| source.within(request_timeout)), ..Access::default() };
@@ -197,11 +199,20 @@ impl<T: Transport, H: Handler> ClientBuilder<T, H> {
             state,
             commands: received,
             disconnecting: Vec::new(),
+            first: Some(first),
         };
         tokio::spawn(supervisor.run(connection));
         let client = Client { server, state: watched, commands, request_timeout, comes_back };
-        // The handler may refuse the connection.
-        client.connected().await?;
-        Ok(client)
+        // The handler may refuse the connection, or the server; and it may break before the server has decided.
+        match client.connected().await {
+            Ok(_) => Ok(client),
+            Err(error) => Err(match in_vain.try_recv() {
+                Ok(CloseReason::Failed(why)) => {
+                    Error::new(why.kind(), "connect").at(&client.server).because(why)
+                }
+                Ok(reason) => error.because(reason.to_string()),
+                Err(_) => error,
+            }),
+        }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Supervisor<T, H> {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Those who disconnected and wait for the end of the connection.
     pub(super) disconnecting: Vec<oneshot::Sender<()>>,
+    /// Until it was let in for the first time: who waits for that, and is told why it is in vain.
+    pub(super) first: Option<oneshot::Sender<CloseReason>>,
 }
 
 /// What follows when a connection has ended or an attempt has failed.
@@ -34,6 +36,13 @@ enum Next {
     Stay(ClientState),
     /// The last handle of the client is gone.
     Quit,
+}
+
+/// Tells who waits to be let in for the first time why it is in vain.
+fn give_up(first: oneshot::Sender<CloseReason>, reason: CloseReason) -> Next {
+    // It may not wait any more; then the last handle is gone, too.
+    let _ = first.send(reason);
+    Next::Stay(ClientState::Disconnected)
 }
 
 /// Waits until all requests that are under way are answered, and returns what the server said.
@@ -105,6 +114,14 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
                 return Next::Stay(ClientState::Refused(reply.clone()));
             }
         }
+        // A server that has answered, though it cannot decide now, is asked again.
+        let answered = reason.error().is_some_and(|error| error.reply().is_some())
+            || session.go_away_received().is_some();
+        if self.settings.access.source.is_none() || session.identity().is_some() {
+            self.first = None;
+        } else if !answered && let Some(first) = self.first.take() {
+            return give_up(first, reason);
+        }
         let Some(reconnect) = &self.reconnect else { return Next::Stay(ClientState::Disconnected) };
         if matches!(reason, CloseReason::ByUs | CloseReason::Refused) {
             return Next::Stay(ClientState::Disconnected);
@@ -130,7 +147,10 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
         };
         match (connected, &self.reconnect) {
             (Ok(connection), _) => self.converse(connection, failed).await,
-            (Err(_), Some(_)) => Next::Retry(*failed + 1, Duration::ZERO),
+            (Err(error), Some(_)) => match self.first.take() {
+                Some(first) => give_up(first, CloseReason::Failed(Arc::new(error))),
+                None => Next::Retry(*failed + 1, Duration::ZERO),
+            },
             (Err(_), None) => Next::Stay(ClientState::Exhausted),
         }
     }

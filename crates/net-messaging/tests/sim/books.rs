@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
-use net_core::{Address, ConnectionId, Error, Info, Message, MessageKind, Observer};
+use net_core::{Address, ConnectionId, Error, Info, Message, MessageKind, Observer, OutboxConfig};
 use net_messaging::{CloseReason, Handler, HandlerResult, Session, SessionStats};
 use tokio::time::{Instant, sleep};
 
@@ -127,6 +127,11 @@ impl Books {
         self.pages().counted.values().map(|stats| stats.unexpected_responses).sum()
     }
 
+    /// Notes what must not be.
+    pub(crate) fn wrong(&self, what: String) {
+        self.pages().wrong.push(what);
+    }
+
     /// Notes why a session ended and what it had counted.
     pub(crate) fn closed(&self, session: &Session, reason: &CloseReason) {
         let mut pages = self.pages();
@@ -198,7 +203,10 @@ impl Observer for Books {
 impl Handler for Books {
     async fn message(&self, session: &Session, message: Message) -> HandlerResult {
         let ask = Ask::decode(message.payload());
-        let bounds = session.stats().waiting_bytes <= 2 << 20;
+        let (stats, outbox) = (session.stats(), OutboxConfig::default());
+        // One message always fits.
+        let bounds = stats.waiting_messages <= outbox.max_messages.max(1)
+            && (stats.waiting_bytes <= outbox.max_bytes || stats.waiting_messages == 1);
         {
             let mut pages = self.pages();
             if !bounds {

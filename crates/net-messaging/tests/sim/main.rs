@@ -18,11 +18,14 @@ mod explore;
 mod wire;
 mod world;
 
+mod authentication;
+mod black_hole;
 mod cut;
 mod drain;
 mod farewell;
 mod partition;
 mod push;
 mod restart;
+mod skew;
 mod slow_handler;
 mod stall;

@@ -18,7 +18,7 @@ use crate::{
 
 /// Which directions a partition takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Both,
     There,
     Back,
@@ -60,11 +60,13 @@ fn a35_partition_short() {
 
 /// A long partition in both directions or in one: each side that hears nothing gives the session up in time, and clients
 /// come back when it is over.
-async fn long(seed: u64, way: Way) -> Trace {
+///
+/// Where the clocks of the clients are `skew` times as slow, their patience is so much longer.
+pub(crate) async fn long(seed: u64, way: Way, skew: f64) -> Trace {
     const CLIENTS: u32 = 3;
     let mut rng = fastrand::Rng::with_seed(seed);
     let interval = ms(rng.u64(500..3_000));
-    let patience = interval * 3;
+    let patience = (interval * 3).mul_f64(skew.max(1.0));
     let base = Faults { delay: ms(rng.u64(0..50)), jitter: ms(rng.u64(0..50)), ..Faults::default() };
     let from = secs(10) + ms(rng.u64(0..4_000));
     let to = from + patience * 2 + secs(rng.u64(5..60));
@@ -72,6 +74,7 @@ async fn long(seed: u64, way: Way) -> Trace {
     let link = Net::new(Memory::default(), LinkConfig { seed, there, back, ..LinkConfig::default() });
     let mut world = World::new(link.clone());
     world.session.heartbeat = Some(Heartbeat { interval, missed: 3 });
+    world.skew = skew;
     let start = Instant::now();
     let server = world.serve().await;
     let clients = join_all((0..CLIENTS).map(|_| world.client())).await;
@@ -111,10 +114,10 @@ async fn long(seed: u64, way: Way) -> Trace {
 
 #[test]
 fn a35_partition() {
-    explore("partition", |seed| long(seed, Way::Both));
+    explore("partition", |seed| long(seed, Way::Both, 1.0));
 }
 
 #[test]
 fn a35_half_open() {
-    explore("half_open", |seed| long(seed, if seed.is_multiple_of(2) { Way::There } else { Way::Back }));
+    explore("half_open", |seed| long(seed, if seed.is_multiple_of(2) { Way::There } else { Way::Back }, 1.0));
 }

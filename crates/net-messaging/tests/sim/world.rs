@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use net_core::{ErrorKind, Transport, memory::Memory, testing::Link};
-use net_messaging::{Client, Limits, Reconnect, Server, SessionConfig};
+use net_core::{Credentials, ErrorKind, Result, Transport, memory::Memory, testing::Link};
+use net_messaging::{Client, Heartbeat, Limits, Reconnect, Server, ServerBuilder, SessionConfig};
 use tokio::time::{Instant, sleep};
 
 use crate::books::{Ask, Books};
@@ -26,6 +26,8 @@ pub(crate) struct World<T> {
     pub(crate) transport: T,
     pub(crate) session: SessionConfig,
     pub(crate) limits: Limits,
+    /// How much longer a second of the clients is than one of the server.
+    pub(crate) skew: f64,
     pub(crate) reconnect: Reconnect,
     pub(crate) request_timeout: Duration,
     pub(crate) server_books: Books,
@@ -45,6 +47,7 @@ impl<T: Transport + Clone> World<T> {
             transport,
             session: SessionConfig::default(),
             limits: Limits::default(),
+            skew: 1.0,
             // Quicker than usual, so that a scenario sees many connections.
             reconnect: Reconnect {
                 interval: ms(200),
@@ -58,30 +61,45 @@ impl<T: Transport + Clone> World<T> {
         }
     }
 
-    pub(crate) async fn serve(&self) -> Server {
-        let server = Server::builder(self.transport.clone())
+    pub(crate) fn server(&self) -> ServerBuilder<T, Books> {
+        Server::builder(self.transport.clone())
             .session(self.session)
             .limits(self.limits)
             .observer(self.server_books.clone())
             .handler(self.server_books.clone())
-            .listen("mem://server")
-            .await;
-        server.expect("listens")
+    }
+
+    pub(crate) async fn serve(&self) -> Server {
+        self.server().listen("mem://server").await.expect("listens")
+    }
+
+    /// Connects a client once, with its credentials where it has any.
+    pub(crate) async fn connect(&self, credentials: Option<Credentials>) -> Result<Client> {
+        let books = self.client_books.clone();
+        let slower = |beat: Heartbeat| Heartbeat { interval: beat.interval.mul_f64(self.skew), ..beat };
+        let session = SessionConfig { heartbeat: self.session.heartbeat.map(slower), ..self.session };
+        let mut client = Client::builder(self.transport.clone())
+            .session(session)
+            .limits(self.limits)
+            .reconnect(self.reconnect)
+            .request_timeout(self.request_timeout)
+            .observer(self.client_books.clone())
+            .on_disconnected(move |session, reason| books.closed(session, reason));
+        if let Some(credentials) = credentials {
+            client = client.authenticate(credentials);
+        }
+        client.connect("mem://server").await
     }
 
     /// Connects a client; the network may break its first connections.
     pub(crate) async fn client(&self) -> Client {
+        self.client_with(|| None).await
+    }
+
+    /// Connects a client that shows credentials; the network may break its first connections.
+    pub(crate) async fn client_with(&self, credentials: impl Fn() -> Option<Credentials>) -> Client {
         for _ in 0..50 {
-            let books = self.client_books.clone();
-            let connecting = Client::builder(self.transport.clone())
-                .session(self.session)
-                .limits(self.limits)
-                .reconnect(self.reconnect)
-                .request_timeout(self.request_timeout)
-                .observer(self.client_books.clone())
-                .on_disconnected(move |session, reason| books.closed(session, reason))
-                .connect("mem://server");
-            match connecting.await {
+            match self.connect(credentials()).await {
                 Ok(client) => return client,
                 Err(error) => assert!(
                     matches!(error.kind(), ErrorKind::Refused | ErrorKind::Reset | ErrorKind::Closed),
@@ -122,7 +140,7 @@ impl<T: Transport + Clone> World<T> {
         asked
     }
 
-    async fn ask(&self, client: &Client, ask: Ask, padding: usize) -> Asked {
+    pub(crate) async fn ask(&self, client: &Client, ask: Ask, padding: usize) -> Asked {
         let payload = ask.encode(padding);
         let began = Instant::now();
         let outcome = client.request(payload.clone()).await;

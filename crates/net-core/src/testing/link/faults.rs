@@ -8,6 +8,8 @@ use std::{ops::Range, time::Duration};
 const RETRY: Duration = Duration::from_millis(200);
 /// How often a message of a reliable link is lost at the most.
 const MAX_LOSSES: u32 = 6;
+/// When that arrives which is sent again and again in vain, counted from the link's first use: a century later.
+const NEVER: Duration = Duration::from_hours(100 * 365 * 24);
 /// How much later than others a message arrives at least that they are to overtake.
 const OVERTAKEN: Duration = Duration::from_millis(10);
 
@@ -52,7 +54,8 @@ pub struct Faults {
     pub stall: f64,
     /// How long a stall lasts. Default: no time.
     pub stall_time: Duration,
-    /// Messages longer than this vanish where the link is unreliable, as in a path-MTU black hole. Default: none.
+    /// Messages longer than this never arrive, as in a path-MTU black hole: an unreliable link loses them, on a reliable one
+    /// all that is behind them waits for ever, too. Default: none.
     pub black_hole: Option<usize>,
     /// When nothing gets through, counted from the link's first use: a reliable link holds it back, another loses
     /// it. Both directions together make a partition, one alone a half-open connection. Default: never.
@@ -83,6 +86,11 @@ impl Faults {
         at
     }
 
+    /// Tells whether a message of `len` bytes falls into the black hole.
+    fn falls(&self, len: usize) -> bool {
+        self.black_hole.is_some_and(|longest| len > longest)
+    }
+
     /// Draws what becomes of a message of `len` bytes that is sent at `now`.
     pub(in crate::testing) fn fate(
         &self,
@@ -100,7 +108,7 @@ impl Faults {
         let second = passes + travel();
         let stall = if stalled { self.stall_time } else { Duration::ZERO };
         if unreliable {
-            let gone = lost || passes > now || self.black_hole.is_some_and(|longest| len > longest);
+            let gone = lost || passes > now || self.falls(len);
             let late = if late { OVERTAKEN.max(2 * (self.delay + self.jitter)) } else { Duration::ZERO };
             return Fate {
                 due: [(!gone).then_some(first + stall + late), (!gone && twice).then_some(second + stall)],
@@ -115,6 +123,9 @@ impl Faults {
             due += RETRY.max(2 * self.delay) * 2_u32.pow(losses);
             losses += 1;
             again = rng.f64() < self.loss;
+        }
+        if self.falls(len) {
+            due = NEVER;
         }
         Fate { due: [Some(due), None], losses, holds: true }
     }
@@ -150,6 +161,16 @@ mod tests {
         let certain = Faults { loss: 1.0, ..Faults::default() };
         let fate = certain.fate(&mut fastrand::Rng::with_seed(0), 1, ms(0), false);
         assert_eq!((fate.losses, fate.due[0]), (6, Some(ms(200 * 63))));
+    }
+
+    #[test]
+    fn a_black_hole_takes_what_is_too_long_and_on_a_reliable_link_what_is_behind_it() {
+        let faults = Faults { black_hole: Some(100), ..Faults::default() };
+        let rng = &mut fastrand::Rng::with_seed(0);
+        let mut due = |len, unreliable| faults.fate(rng, len, ms(0), unreliable).due[0];
+        assert_eq!([due(100, true), due(101, true)], [Some(ms(0)), None]);
+        assert_eq!([due(100, false), due(101, false)], [Some(ms(0)), Some(NEVER)]);
+        assert!(faults.fate(rng, 101, ms(0), false).holds);
     }
 
     #[test]
