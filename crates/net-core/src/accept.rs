@@ -14,7 +14,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinSet, unconstrained},
-    time::{Instant, Sleep, sleep, sleep_until},
+    time::{Sleep, sleep, timeout},
 };
 
 use crate::{Address, Error, ErrorKind, Limit, Result};
@@ -29,8 +29,6 @@ use reserve::Reserve;
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause, after many failures in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// A deadline that no clock reaches is as far as this.
-const FAR: Duration = Duration::from_hours(30 * 365 * 24);
 /// How many refused connections one poll disposes of before other tasks have their turn.
 const MAX_REFUSED_PER_POLL: usize = 64;
 
@@ -195,9 +193,6 @@ pub struct Acceptor<A: Accept> {
     handshakes: JoinSet<Result<A::Output>>,
     /// The running handshakes, oldest first.
     running: VecDeque<Running>,
-    /// Set for the first deadline of those that run, or earlier. One for all: a timer for each costs a fiftieth of a TLS
-    /// handshake.
-    deadline: Option<Pin<Box<Sleep>>>,
     reserve: Reserve,
     pause: Option<Pin<Box<Sleep>>>,
     next_pause: Duration,
@@ -207,7 +202,6 @@ struct Running {
     task: AbortHandle,
     peer: Address,
     prefix: Option<Prefix>,
-    until: Instant,
 }
 
 impl<A: Accept> Acceptor<A> {
@@ -220,7 +214,6 @@ impl<A: Accept> Acceptor<A> {
             rest: VecDeque::new(),
             handshakes: JoinSet::new(),
             running: VecDeque::new(),
-            deadline: None,
             reserve: Reserve::new(),
             pause: None,
             next_pause: MIN_PAUSE,
@@ -248,7 +241,6 @@ impl<A: Accept> Acceptor<A> {
             if let Poll::Ready(Some(output)) = self.poll_handshakes(cx) {
                 return Poll::Ready(Ok(output));
             }
-            self.poll_deadline(cx);
             match self.poll_source(cx) {
                 Poll::Ready(Some(output)) => return Poll::Ready(Ok(output)),
                 Poll::Ready(None) => {}
@@ -344,42 +336,19 @@ impl<A: Accept> Acceptor<A> {
         if self.running.len() >= limits.max_handshakes {
             self.drop_oldest();
         }
+        let within_deadline = async move {
+            timeout(limits.handshake_timeout, handshake)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "handshake")))
+        };
         // A listener may be closed where no runtime is any more.
         let Ok(runtime) = Handle::try_current() else {
             let error = Error::new(ErrorKind::Closed, "handshake");
             self.admission.observe(|observer| observer.handshake_failed(&peer, &error));
             return;
         };
-        let task = self.handshakes.spawn_on(handshake, &runtime);
-        let now = Instant::now();
-        let until = now.checked_add(limits.handshake_timeout).unwrap_or_else(|| now + FAR);
-        self.running.push_back(Running { task, peer, prefix, until });
-    }
-
-    /// Drops the handshakes whose time is over, and waits for the next deadline.
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) {
-        loop {
-            // Those that are over wait to be taken, however late.
-            let unfinished = self.running.iter().filter(|one| !one.task.is_finished());
-            let deadline = match &mut self.deadline {
-                Some(deadline) => deadline,
-                None => match unfinished.map(|one| one.until).min() {
-                    Some(first) => self.deadline.insert(Box::pin(sleep_until(first))),
-                    None => return,
-                },
-            };
-            if deadline.as_mut().poll(cx).is_pending() {
-                return;
-            }
-            self.deadline = None;
-            let now = Instant::now();
-            let due = |one: &Running| one.until <= now && !one.task.is_finished();
-            while let Some(late) = self.running.iter().position(due).and_then(|at| self.running.remove(at)) {
-                late.task.abort();
-                let error = Error::new(ErrorKind::TimedOut, "handshake");
-                self.admission.observe(|observer| observer.handshake_failed(&late.peer, &error));
-            }
-        }
+        let task = self.handshakes.spawn_on(within_deadline, &runtime);
+        self.running.push_back(Running { task, peer, prefix });
     }
 
     /// Drops the oldest handshake, but none that is over and waits to be taken.

@@ -237,8 +237,7 @@ impl Lifecycle {
     }
 
     /// Drains: accepts no more, serves on for the start of `within`, then lets what runs finish and cuts what is left
-    /// at its end. It returns within that end, plus half a second where
-    /// something blocks its thread.
+    /// at its end. It returns within that end, plus half a second where something blocks its thread.
     ///
     /// First the loops take what waits in the system's queue, and close. Then the peers are asked to go away, and have
     /// the start of `within` for that. After it nothing new is taken from them. At the end of `within` whatever is left is
