@@ -141,7 +141,9 @@ async fn m12_certificates_swap_back_and_forth_and_no_handshake_fails() {
 async fn m12_certificates_that_a_watcher_swaps_fail_no_handshake_either() {
     no_handshake_fails(10, |tls| {
         let (tell, told) = unbounded_channel();
-        let config = WatchConfig { settle: Duration::from_millis(1), ..WatchConfig::default() };
+        // Where the system tells of no change, it looks by itself.
+        let config =
+            WatchConfig { poll_interval: Duration::from_millis(100), settle: Duration::from_millis(1) };
         let watch = tls.watch(config, move |outcome| tell.send(outcome).expect("the test waits"));
         (Reloading::ByWatcher(told), Some(watch.expect("a thread")))
     })
