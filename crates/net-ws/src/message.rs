@@ -4,6 +4,15 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 /// What a message is.
+///
+/// # Examples
+///
+/// ```
+/// use net_ws::{Kind, WsMessage};
+///
+/// assert_eq!(WsMessage::from("hello").kind(), Kind::Text);
+/// assert_eq!(WsMessage::from(vec![0xff]).kind(), Kind::Binary);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Kind {
@@ -15,6 +24,26 @@ pub enum Kind {
 }
 
 /// What messages are sent as that come without a kind, through [`Sender`](net_core::Sender).
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport};
+/// use net_ws::{Kind, SendAs, Ws, WsConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// let text = Ws::new(WsConfig { send_as: SendAs::Text, ..WsConfig::default() });
+/// let mut listener = text.listen(&"ws://127.0.0.1:0".parse()?).await?;
+/// let to = listener.local().clone();
+/// let (near, far) = tokio::join!(text.connect(&to), listener.accept());
+/// let (mut near, mut far) = (near?, far?);
+/// near.send("hello").await?;
+/// let message = far.rx.recv_message().await?.expect("the message");
+/// assert_eq!(message.kind(), Kind::Text);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum SendAs {
@@ -126,6 +155,25 @@ pub struct Fragment {
 }
 
 /// What arrives on a connection, for those who look at more than messages.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport};
+/// use net_ws::{Ws, WsEvent};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let ws = Ws::default();
+/// # let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
+/// # let to = listener.local().clone();
+/// # let (near, far) = tokio::join!(ws.connect(&to), listener.accept());
+/// # let (mut near, mut far) = (near?, far?);
+/// near.tx.ping(b"still there?").await?;
+/// assert_eq!(far.rx.recv_event().await?, Some(WsEvent::Ping("still there?".into())));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WsEvent {

@@ -40,6 +40,17 @@ pub struct DeflateConfig {
 ///
 /// The figures are for windows of 15 bits, measured by `tests/deflate_memory.rs`; a connection that has neither sent nor
 /// received anything compressed holds nothing.
+///
+/// # Examples
+///
+/// ```
+/// use net_ws::{DeflateConfig, DeflateMemory};
+///
+/// assert_eq!(DeflateConfig::default().memory, DeflateMemory::Shared);
+/// // A few clients that send much of the same.
+/// let dedicated = DeflateConfig { memory: DeflateMemory::Dedicated, ..DeflateConfig::default() };
+/// # let _ = dedicated;
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum DeflateMemory {

@@ -10,6 +10,27 @@ pub(crate) const NAME: &str = "permessage-deflate";
 const MAX_BITS: u8 = 15;
 
 /// What was agreed on, seen from this side.
+///
+/// # Examples
+///
+/// ```
+/// use net_core::{Listener, Transport};
+/// use net_ws::{DeflateInfo, Ws, WsInfo};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> net_core::Result<()> {
+/// # let ws = Ws::default();
+/// # let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
+/// # let to = listener.local().clone();
+/// # let (near, _far) = tokio::join!(ws.connect(&to), listener.accept());
+/// # let near = near?;
+/// let agreed: &DeflateInfo = near.info.details::<WsInfo>().and_then(WsInfo::deflate).expect("both can");
+/// // Of its own accord, neither side builds on what it sent before.
+/// assert!(!agreed.send_takeover && !agreed.recv_takeover);
+/// assert_eq!(agreed.send_window_bits, 15);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DeflateInfo {

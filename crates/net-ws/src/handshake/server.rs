@@ -48,6 +48,34 @@ impl fmt::Debug for Answers {
 /// A request that was accepted: the response, and what was agreed on.
 ///
 /// It is what [`Ws::upgrade`](crate::Ws::upgrade) gives to an HTTP server, which has parsed the request already.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::BytesMut;
+/// use http::Request;
+/// use net_core::Info;
+/// use net_ws::{Upgrade, Ws, WsInfo};
+///
+/// # fn main() -> net_core::Result<()> {
+/// let request = Request::get("/feed?from=7")
+///     .header("host", "example.org")
+///     .header("connection", "upgrade")
+///     .header("upgrade", "websocket")
+///     .header("sec-websocket-version", "13")
+///     .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+///     .body(())
+///     .expect("a request");
+/// let upgrade: Upgrade = Ws::default().upgrade(&request).expect("a handshake");
+/// assert_eq!((upgrade.info().path(), upgrade.info().query()), ("/feed", Some("from=7")));
+/// // Once `upgrade.response()` is sent, the byte stream is what the HTTP server had.
+/// let (stream, _client) = tokio::io::duplex(1024);
+/// let info = Info::new("ws://example.org/feed".parse()?, "ws://192.0.2.1:4711".parse()?);
+/// let connection = upgrade.into_connection(tokio::io::split(stream), info, BytesMut::new(), drop);
+/// assert_eq!(connection.info.details::<WsInfo>().map(WsInfo::path), Some("/feed"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Upgrade {
     response: Response<()>,
