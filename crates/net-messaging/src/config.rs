@@ -216,5 +216,10 @@ mod tests {
         assert!(error.starts_with("idle_timeout is 0"), "{error}");
         let limits = Limits { max_in_flight: 0, ..Limits::default() };
         assert!(SessionConfig::default().check(&limits).is_err());
+        let limits = Limits { max_in_flight: 4, ..Limits::default() };
+        let at_once = |max_concurrent| SessionConfig { max_concurrent, ..SessionConfig::default() };
+        assert!(at_once(4).check(&limits).is_ok());
+        let error = at_once(5).check(&limits).expect_err("the peer may not have as many in flight");
+        assert!(error.starts_with("max_concurrent is above max_in_flight"), "{error}");
     }
 }

@@ -6,18 +6,14 @@ use std::sync::{
 };
 
 use futures_util::future::join_all;
-use net_core::{
-    Credentials, ErrorKind, Message,
-    memory::Memory,
-    testing::{Faults, LinkConfig},
-};
+use net_core::{Credentials, ErrorKind, Message, testing::LinkConfig};
 use net_messaging::{Authenticator, CloseReason, Handler, HandlerResult, Identity, Refusal, Server, Session};
 use tokio::time::sleep;
 
 use crate::{
     books::{Ask, Books},
     explore::{Trace, explore},
-    world::{Net, World, ms, secs},
+    world::{Net, World, delayed, ms, secs},
 };
 
 const CLIENTS: u32 = 3;
@@ -86,10 +82,6 @@ async fn serve(world: &World<Net>, keys: Keys) -> (Server, Known) {
     (server.expect("listens"), known)
 }
 
-fn delayed(rng: &mut fastrand::Rng) -> Faults {
-    Faults { delay: ms(rng.u64(1..80)), jitter: ms(rng.u64(0..40)), ..Faults::default() }
-}
-
 /// Connections break, or nothing gets through for a while, at any moment of their first messages and later.
 async fn broken(seed: u64) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -105,8 +97,7 @@ async fn broken(seed: u64) -> Trace {
             way.partitions = vec![during];
         }
     }
-    let link = Net::new(Memory::default(), config);
-    let world = World::new(link.clone());
+    let (link, world) = World::over(config);
     let keys = Keys { thinks: rng.u64(0..300), ..Keys::default() };
     let (server, known) = serve(&world, keys.clone()).await;
     let talking = (0..CLIENTS).map(|me| {
@@ -160,8 +151,7 @@ async fn cut(seed: u64) -> Trace {
     let there = rng.bool();
     let way = if there { &mut config.there } else { &mut config.back };
     way.cut_after = Some(0);
-    let link = Net::new(Memory::default(), config);
-    let world = World::new(link.clone());
+    let (link, world) = World::over(config);
     let (server, known) = serve(&world, Keys { thinks: rng.u64(0..300), ..Keys::default() }).await;
     for client in 0..CLIENTS {
         let error = world.connect(Some(key(client))).await.expect_err("no verdict arrives");

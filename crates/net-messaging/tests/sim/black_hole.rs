@@ -1,17 +1,14 @@
 //! Paths on which long messages vanish: who meets one is given up in time, and short messages go on elsewhere.
 
 use futures_util::future::join_all;
-use net_core::{
-    memory::Memory,
-    testing::{Faults, LinkConfig},
-};
+use net_core::testing::{Faults, LinkConfig};
 use net_messaging::Heartbeat;
 use tokio::time::{sleep, timeout};
 
 use crate::{
     books::Ask,
     explore::{Trace, explore},
-    world::{Net, World, ms, secs},
+    world::{World, ms, secs},
 };
 
 const CLIENTS: u32 = 3;
@@ -27,8 +24,7 @@ async fn black_hole(seed: u64) -> Trace {
     let way = rng.u8(1..4);
     config.there.black_hole = (way & 1 > 0).then_some(longest);
     config.back.black_hole = (way & 2 > 0).then_some(longest);
-    let link = Net::new(Memory::default(), config);
-    let mut world = World::new(link.clone());
+    let (link, mut world) = World::over(config);
     world.session.heartbeat = Some(Heartbeat { interval, missed: 3 });
     let server = world.serve().await;
     let clients = join_all((0..CLIENTS).map(|_| world.client())).await;

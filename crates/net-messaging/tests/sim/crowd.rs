@@ -1,7 +1,7 @@
 //! A few clients that talk to one server at once over a link: what most scenarios are made of.
 
 use futures_util::future::join_all;
-use net_core::{memory::Memory, testing::LinkConfig};
+use net_core::testing::LinkConfig;
 
 use crate::{
     explore::Trace,
@@ -24,8 +24,7 @@ pub(crate) async fn talk(
     talk: Talk,
     adapt: impl FnOnce(&mut World<Net>),
 ) -> (Trace, World<Net>, Vec<Asked>) {
-    let link = Net::new(Memory::default(), config);
-    let mut world = World::new(link.clone());
+    let (link, mut world) = World::over(config);
     adapt(&mut world);
     let server = world.serve().await;
     let talking = (0..talk.clients).map(|me| {

@@ -1,20 +1,16 @@
 //! Connections that are cut in each phase: connecting, first message, request, reply, and inside a frame.
 
 use futures_util::future::join_all;
-use net_core::testing::{Faults, LinkConfig};
+use net_core::testing::LinkConfig;
 
 use crate::{
     crowd::{Talk, talk},
     explore::{Trace, explore},
     wire::Wire,
-    world::{World, ms, secs},
+    world::{World, delayed, ms, secs},
 };
 
 const TALK: Talk = Talk { clients: 3, requests: 12, work: 200 };
-
-fn delayed(rng: &mut fastrand::Rng) -> Faults {
-    Faults { delay: ms(rng.u64(1..80)), jitter: ms(rng.u64(0..40)), ..Faults::default() }
-}
 
 /// All connections that are open at one moment are cut, which is while they are made or soon after.
 async fn connect(seed: u64) -> Trace {

@@ -1,15 +1,12 @@
 //! Servers that drain while requests are in flight, over links that hold and links that are cut.
 
 use futures_util::future::join_all;
-use net_core::{
-    memory::Memory,
-    testing::{Faults, LinkConfig},
-};
+use net_core::testing::{Faults, LinkConfig};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     explore::{Trace, explore},
-    world::{Net, World, ms, secs},
+    world::{World, ms, secs},
 };
 
 async fn drain(seed: u64, cut: bool) -> Trace {
@@ -18,8 +15,7 @@ async fn drain(seed: u64, cut: bool) -> Trace {
     let faults = Faults { delay: ms(rng.u64(0..60)), jitter: ms(rng.u64(0..60)), ..Faults::default() };
     let at = ms(rng.u64(0..3_000));
     let cut_at = cut.then(|| at + ms(rng.u64(0..2_000)));
-    let link = Net::new(Memory::default(), LinkConfig { cut_at, ..LinkConfig::both(seed, faults) });
-    let mut world = World::new(link.clone());
+    let (link, mut world) = World::over(LinkConfig { cut_at, ..LinkConfig::both(seed, faults) });
     world.session.max_concurrent = rng.usize(1..=3);
     world.request_timeout = secs(60);
     // Who is told to go stays away: what is in flight is looked at, not what comes back.

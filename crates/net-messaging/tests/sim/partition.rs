@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use net_core::{
-    memory::Memory,
-    testing::{Faults, LinkConfig},
-};
+use net_core::testing::{Faults, LinkConfig};
 use net_messaging::Heartbeat;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     crowd::{Talk, talk},
     explore::{Trace, explore},
-    world::{Net, World, ms, secs},
+    world::{World, ms, secs},
 };
 
 /// Which directions a partition takes.
@@ -71,8 +68,7 @@ pub(crate) async fn long(seed: u64, way: Way, skew: f64) -> Trace {
     let from = secs(10) + ms(rng.u64(0..4_000));
     let to = from + patience * 2 + secs(rng.u64(5..60));
     let (there, back) = faults(way, from, to, &base);
-    let link = Net::new(Memory::default(), LinkConfig { seed, there, back, ..LinkConfig::default() });
-    let mut world = World::new(link.clone());
+    let (link, mut world) = World::over(LinkConfig { seed, there, back, ..LinkConfig::default() });
     world.session.heartbeat = Some(Heartbeat { interval, missed: 3 });
     world.skew = skew;
     let start = Instant::now();

@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use net_core::{
-    memory::Memory,
-    testing::{Faults, LinkConfig},
-};
+use net_core::testing::{Faults, LinkConfig};
 use net_messaging::{Client, Reconnect, Server};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -36,8 +33,7 @@ async fn restart(seed: u64) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
     let crowd: u32 = if seed == 0 || seed % LARGE == 1 { 1_000 } else { 30 };
     let faults = Faults { delay: ms(rng.u64(0..30)), jitter: ms(rng.u64(0..10)), ..Faults::default() };
-    let link = Net::new(Memory::default(), LinkConfig::both(seed, faults));
-    let mut world = World::new(link.clone());
+    let (link, mut world) = World::over(LinkConfig::both(seed, faults));
     world.reconnect = Reconnect {
         interval: secs(2),
         multiplier: 2.0,

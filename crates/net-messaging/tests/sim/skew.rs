@@ -1,17 +1,14 @@
 //! Clocks that run at different speeds: neither side takes the other for dead, and each keeps its own deadlines.
 
 use futures_util::future::join_all;
-use net_core::{
-    memory::Memory,
-    testing::{Faults, LinkConfig},
-};
+use net_core::testing::{Faults, LinkConfig};
 use net_messaging::Heartbeat;
 use tokio::time::sleep;
 
 use crate::{
     explore::{Trace, explore},
     partition::{Way, long},
-    world::{Net, World, ms, secs},
+    world::{World, ms, secs},
 };
 
 /// How much slower the clocks of the clients are; a side gives up after three intervals of its own.
@@ -25,8 +22,7 @@ async fn silence(seed: u64) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
     let interval = ms(rng.u64(1_000..5_000));
     let faults = Faults { delay: ms(rng.u64(0..50)), jitter: ms(rng.u64(0..50)), ..Faults::default() };
-    let link = Net::new(Memory::default(), LinkConfig::both(seed, faults));
-    let mut world = World::new(link.clone());
+    let (link, mut world) = World::over(LinkConfig::both(seed, faults));
     world.session.heartbeat = Some(Heartbeat { interval, missed: 3 });
     world.skew = skew(seed);
     let server = world.serve().await;

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use net_core::{Credentials, ErrorKind, Result, Transport, memory::Memory, testing::Link};
+use net_core::{
+    Credentials, ErrorKind, Result, Transport,
+    memory::Memory,
+    testing::{Faults, Link, LinkConfig},
+};
 use net_messaging::{Client, Heartbeat, Limits, Reconnect, Server, ServerBuilder, SessionConfig};
 use tokio::time::{Instant, sleep};
 
@@ -18,6 +22,11 @@ pub(crate) fn ms(millis: u64) -> Duration {
 
 pub(crate) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
+}
+
+/// A link on which nothing is lost, and everything takes its time: another one for each seed.
+pub(crate) fn delayed(rng: &mut fastrand::Rng) -> Faults {
+    Faults { delay: ms(rng.u64(1..80)), jitter: ms(rng.u64(0..40)), ..Faults::default() }
 }
 
 /// Both sides of a scenario.
@@ -39,6 +48,14 @@ pub(crate) struct World<T> {
 pub(crate) struct Asked {
     pub(crate) ask: Ask,
     pub(crate) outcome: Result<(), ErrorKind>,
+}
+
+impl World<Net> {
+    /// A world on a link of its own.
+    pub(crate) fn over(config: LinkConfig) -> (Net, Self) {
+        let link = Net::new(Memory::default(), config);
+        (link.clone(), Self::new(link))
+    }
 }
 
 impl<T: Transport + Clone> World<T> {
