@@ -147,6 +147,31 @@ async fn m13_credentials_that_cannot_be_had_or_are_not_answered_are_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn m13_a_connection_that_breaks_before_the_answer_ends_connect_though_the_client_reconnects() {
+    let memory = Memory::default();
+    let mut listener = memory.listen(&"mem://server".parse().expect("an address")).await.expect("listens");
+    let connecting = || {
+        let client = Client::builder(memory.clone()).authenticate(right("ann")).reconnect(steady());
+        soon("an answer", client.connect("mem://server"))
+    };
+    let (client, ()) = tokio::join!(connecting(), async { drop(Peer::accept(&mut listener).await) });
+    let error = client.expect_err("nobody has answered");
+    assert!(matches!(error.kind(), ErrorKind::Closed | ErrorKind::Reset), "{}", error.report());
+
+    // A server that cannot decide now is asked again; where it is gone by then, that is the reason.
+    let (client, ()) = tokio::join!(connecting(), async {
+        let mut peer = Peer::accept(&mut listener).await;
+        let shown = peer.recv().await;
+        let later = ErrorReply::new(ErrorCode::Overloaded, "the directory is down");
+        peer.send(Message::new(MessageKind::Error, shown.id(), later.encode())).await;
+        drop(listener);
+        peer.expect_end().await;
+    });
+    let error = client.expect_err("nobody listens any more");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
+}
+
+#[tokio::test(start_paused = true)]
 async fn m13_credentials_that_nobody_asked_for_are_answered_and_harm_nobody() {
     let memory = Memory::default();
     let heard = Heard::default();
