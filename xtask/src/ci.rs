@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     autobahn::Autobahn,
     run, scan,
+    sim::Sim,
     test::{MEMBERS, Test},
     tidy::Tidy,
     tools::{DENY, HACK},
@@ -45,6 +46,7 @@ enum Step {
     Demo,
     Scan,
     Autobahn,
+    Sim,
     Test,
 }
 
@@ -120,6 +122,7 @@ impl Step {
             Self::Autobahn => {
                 "Autobahn|Testsuite finds nothing against our WebSocket server and client; of compression every group, in part"
             }
+            Self::Sim => "the scenarios on a bad network hold for 200 seeds each",
             Self::Test => "all tests and documentation examples",
         }
     }
@@ -166,6 +169,7 @@ impl Step {
             Self::Demo => run::run(&mut run::cargo(["run", "--release", "-p", "net-cli", "--", "demo"]))?,
             Self::Scan => scan::scan()?,
             Self::Autobahn => Autobahn::brief().run()?,
+            Self::Sim => Sim::of(200).run()?,
             Self::Test => return Test { arguments: Vec::new() }.run_for_summary().map(Some),
         }
         Ok(None)

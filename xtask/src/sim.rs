@@ -1,7 +1,7 @@
 //! `cargo xtask sim`: explores the scenarios on a bad network for as many seeds as asked.
 //!
-//! They are the tests of `crates/net-messaging/tests/sim`, named by the first argument of `explore`; with the other tests they
-//! run for 200 seeds each.
+//! They are the tests of `crates/net-messaging/tests/sim`, named by the first argument of `explore` or `explore_few`; with the
+//! other tests they run for 200 seeds each, the large ones for a few. CI runs all of them for 200.
 
 use std::{fs, path::Path, process::Command};
 
@@ -48,6 +48,11 @@ struct Scenario {
 }
 
 impl Sim {
+    /// Every scenario for so many seeds.
+    pub(crate) fn of(seeds: u64) -> Self {
+        Self { seeds, scenario: None, seed: None, threads: None, list: false }
+    }
+
     /// Builds the scenarios in release and explores them.
     ///
     /// # Errors
@@ -93,7 +98,7 @@ impl Sim {
     }
 }
 
-/// Finds the scenarios: each test whose body is `explore("name", …)`.
+/// Finds the scenarios: each test whose body is `explore("name", …)` or `explore_few("name", …)`.
 fn scenarios(folder: &Path) -> Result<Vec<Scenario>> {
     let mut found = Vec::new();
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
@@ -112,7 +117,8 @@ fn named(module: &str, text: &str) -> Vec<Scenario> {
     tests
         .filter_map(|test| {
             let function = test.split_once("fn ")?.1.split('(').next()?;
-            let name = test.split_once("explore(\"")?.1.split('"').next()?;
+            let explored = test.split_once("explore(\"").or_else(|| test.split_once("explore_few(\""));
+            let name = explored?.1.split('"').next()?;
             Some(Scenario { name: name.to_owned(), test: format!("{module}::{function}") })
         })
         .collect()
@@ -127,7 +133,7 @@ mod tests {
         let found = scenarios(&run::root().join(FOLDER)).unwrap();
         let names: Vec<_> = found.iter().map(|scenario| &*scenario.name).collect();
         for name in
-            ["cut_drain", "cut_mid_frame", "half_open", "partition", "restart", "slow_handler", "stall"]
+            ["cut_drain", "cut_mid_frame", "half_open", "partition", "restart", "restart_crowd", "stall"]
         {
             assert!(names.contains(&name), "{name} is not among {names:?}");
         }
@@ -141,7 +147,7 @@ mod tests {
         let text = "#[test]\nfn a35_cut() {\n    explore(\"cut\", cut);\n}\n";
         let found = named("phases", text);
         assert_eq!(found, [Scenario { name: "cut".to_owned(), test: "phases::a35_cut".to_owned() }]);
-        let sim = Sim { seeds: 7, scenario: None, seed: Some(19), threads: Some(1), list: false };
+        let sim = Sim { seed: Some(19), threads: Some(1), ..Sim::of(7) };
         let command = sim.command(&found);
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
         assert!(arguments.ends_with(&["--test-threads=1".into(), "phases::a35_cut".into()]), "{arguments:?}");

@@ -1,7 +1,7 @@
 //! Scenarios on a seeded bad network under paused time: whatever happens, the invariants hold for every seed.
 //!
-//! `cargo xtask sim` explores them; as tests they run for 200 seeds each. A failure prints the seed and the command that
-//! replays it. What each scenario checks besides its own law:
+//! `cargo xtask sim` explores them, in CI for 200 seeds each; as tests they run for as many, the large ones for a few. A
+//! failure prints the seed and the command that replays it. What each scenario checks besides its own law:
 //!
 //! - what was answered was handled, exactly once, and the answer is that of its request;
 //! - what failed was handled at most once, and each request ends within its time-out;

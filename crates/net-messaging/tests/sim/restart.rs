@@ -9,12 +9,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     books::Books,
-    explore::{Trace, explore},
+    explore::{Trace, explore, explore_few},
     world::{Asked, Net, World, ms, secs},
 };
 
-/// One of so many seeds has a crowd of a thousand clients, and so has the first; else it is small.
-const LARGE: u64 = 50;
+/// How many clients are connecting at a time when a crowd begins.
+const AT_ONCE: u32 = 50;
 /// The time in which a crowd must not come at once.
 const MOMENT: Duration = Duration::from_millis(100);
 
@@ -29,9 +29,8 @@ fn assert_spread(what: &str, times: impl IntoIterator<Item = Instant>, crowd: us
     }
 }
 
-async fn restart(seed: u64) -> Trace {
+async fn restart(seed: u64, crowd: u32) -> Trace {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let crowd: u32 = if seed == 0 || seed % LARGE == 1 { 1_000 } else { 30 };
     let faults = Faults { delay: ms(rng.u64(0..30)), jitter: ms(rng.u64(0..10)), ..Faults::default() };
     let (link, mut world) = World::over(LinkConfig::both(seed, faults));
     world.reconnect = Reconnect {
@@ -46,9 +45,12 @@ async fn restart(seed: u64) -> Trace {
     let mut server = world.serve().await;
     // Each has books of its own, since its attempts are counted.
     let mut clients = Vec::new();
-    for _ in 0..crowd {
-        let books = Books::default();
-        clients.push((client(&world, books.clone()).await, books));
+    for group in 0..crowd.div_ceil(AT_ONCE) {
+        let connecting = (group * AT_ONCE..crowd.min((group + 1) * AT_ONCE)).map(|_| async {
+            let books = Books::default();
+            (client(&world, books.clone()).await, books)
+        });
+        clients.extend(join_all(connecting).await);
     }
     let mut asked = Vec::new();
     let mut next = 0;
@@ -171,5 +173,10 @@ async fn come_back(world: &World<Net>, clients: &[(Client, Books)], server: &Ser
 
 #[test]
 fn a35_a32_restart() {
-    explore("restart", restart);
+    explore("restart", |seed| restart(seed, 30));
+}
+
+#[test]
+fn a35_a32_restart_of_a_crowd() {
+    explore_few("restart_crowd", |seed| restart(seed, 1_000));
 }
