@@ -40,8 +40,8 @@ pub(crate) struct Activity {
     started: AtomicBool,
     /// Since when a message has been arriving.
     incomplete: AtomicU64,
-    /// How much of it has arrived.
-    arrived: AtomicU64,
+    /// How much of it has arrived, as far as 32 bits tell: an idle session is smaller by it.
+    arrived: AtomicU32,
     /// Since when the handler that runs has been running.
     handling: AtomicU64,
     /// Since when the peer has taken nothing of what waits.
@@ -100,7 +100,7 @@ impl Activity {
     #[inline]
     pub(crate) fn incomplete(&self, now: u64, arrived: usize) {
         self.begun(now);
-        self.arrived.store(arrived as u64, Ordering::Relaxed);
+        self.arrived.store(u32::try_from(arrived).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
     /// Notes that a handler waits for something, and how many requests are unfinished.
@@ -216,8 +216,9 @@ impl Activity {
                 return Due::Close(CloseReason::MessageTimeout);
             }
             let began = at(&self.incomplete);
-            if let Some(rate) = limits.min_data_rate.filter(|_| began != 0)
-                && !rate.is_kept(at(&self.arrived), Duration::from_millis(now.saturating_sub(began)))
+            let arrived = self.arrived.load(Ordering::Relaxed);
+            if let Some(rate) = limits.min_data_rate.filter(|_| began != 0 && arrived != u32::MAX)
+                && !rate.is_kept(arrived.into(), Duration::from_millis(now.saturating_sub(began)))
             {
                 return Due::Close(CloseReason::TooSlow);
             }

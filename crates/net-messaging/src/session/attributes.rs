@@ -11,15 +11,14 @@ use net_core::{Error, ErrorKind, Result};
 type Value = Arc<dyn Any + Send + Sync>;
 type Values = HashMap<Box<str>, Value>;
 
-/// Values under names; nothing is allocated until the first is set.
+/// Values under names.
 #[derive(Debug, Default)]
-#[allow(clippy::box_collection, reason = "an idle session without any is smaller by the map")]
-pub(super) struct Attributes(Mutex<Option<Box<Values>>>);
+pub(super) struct Attributes(Mutex<Values>);
 
 impl Attributes {
     pub(super) fn set<T: Any + Send + Sync>(&self, name: &str, value: T) {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = values.get_or_insert_default().insert(name.into(), Arc::new(value));
+        let before = values.insert(name.into(), Arc::new(value));
         // What a value does when it is dropped may need the session.
         drop(values);
         drop(before);
@@ -27,7 +26,7 @@ impl Attributes {
 
     pub(super) fn get<T: Any + Send + Sync>(&self, name: &str) -> Result<Option<Arc<T>>> {
         let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(value) = values.as_ref().and_then(|values| values.get(name)).cloned() else {
+        let Some(value) = values.get(name).cloned() else {
             return Ok(None);
         };
         drop(values);
@@ -40,7 +39,7 @@ impl Attributes {
 
     pub(super) fn remove(&self, name: &str) -> bool {
         let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let removed = values.as_mut().and_then(|values| values.remove(name));
+        let removed = values.remove(name);
         drop(values);
         removed.is_some()
     }

@@ -67,7 +67,7 @@ impl Session {
 
     /// Notes that the peer asks to leave; what it says first counts.
     pub(crate) fn note_go_away(&self, go_away: GoAway) {
-        let _ = self.0.go_away.set(Box::new(go_away));
+        let _ = self.0.rare.make().go_away.set(go_away);
         self.0.requests.take_no_more();
         self.0.changed.notify_waiters();
     }

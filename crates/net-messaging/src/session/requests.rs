@@ -21,14 +21,18 @@ pub(crate) struct Requests {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Nothing is allocated until the first request.
-    #[allow(clippy::box_collection, reason = "an idle session without any is smaller by the map")]
-    waiting: Option<Box<HashMap<u64, Waiter>>>,
-    next_id: u64,
+    /// Nothing is allocated until the first request: an idle session is smaller by it.
+    entered: Option<Box<Entered>>,
     /// Nobody gets a turn any more.
     ended: bool,
     /// Nobody waits any more.
     closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Entered {
+    waiting: HashMap<u64, Waiter>,
+    next_id: u64,
 }
 
 #[derive(Debug)]
@@ -44,7 +48,7 @@ fn closed() -> Error {
 
 impl State {
     fn remove(&mut self, id: u64) -> Option<Waiter> {
-        self.waiting.as_mut()?.remove(&id)
+        self.entered.as_mut()?.waiting.remove(&id)
     }
 }
 
@@ -85,8 +89,7 @@ impl Requests {
         if state.closed {
             return Err(closed());
         }
-        let State { waiting, next_id, .. } = &mut *state;
-        let waiting = waiting.get_or_insert_default();
+        let Entered { waiting, next_id } = &mut **state.entered.get_or_insert_default();
         let (answer, receiver) = oneshot::channel();
         loop {
             let id = *next_id;
@@ -127,8 +130,8 @@ impl Requests {
     /// Fails those requests that a handler may have made, since its session can read no further.
     pub(crate) fn fail_inside(&self) {
         let mut state = self.lock();
-        let Some(waiting) = &mut state.waiting else { return };
-        let inside: Vec<_> = waiting.extract_if(|_, waiter| waiter.inside).collect();
+        let Some(entered) = &mut state.entered else { return };
+        let inside: Vec<_> = entered.waiting.extract_if(|_, waiter| waiter.inside).collect();
         drop(state);
         for (_, waiter) in inside {
             let _ = waiter.answer.send(Err(Error::new(ErrorKind::Overloaded, "request")));
@@ -140,16 +143,16 @@ impl Requests {
         self.take_no_more();
         let mut state = self.lock();
         state.closed = true;
-        let waiting = state.waiting.take().unwrap_or_default();
+        let entered = state.entered.take();
         drop(state);
-        for waiter in waiting.into_values() {
+        for waiter in entered.into_iter().flat_map(|entered| entered.waiting.into_values()) {
             let _ = waiter.answer.send(Err(Error::new(ErrorKind::Closed, "request")));
         }
     }
 
     /// Returns how many wait.
     pub(crate) fn len(&self) -> usize {
-        self.lock().waiting.as_ref().map_or(0, |waiting| waiting.len())
+        self.lock().entered.as_ref().map_or(0, |entered| entered.waiting.len())
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
         fn seeded<K, V>(_: &HashMap<K, V, RandomState>) {}
         let requests = Requests::default();
         let (_, _waits) = requests.enter(false).expect("open");
-        seeded(requests.lock().waiting.as_deref().expect("one waits"));
+        seeded(&requests.lock().entered.as_ref().expect("one waits").waiting);
         // A peer chooses what is looked up, never what is kept.
         for id in 1..10_000 {
             assert!(!requests.answer(Message::new(MessageKind::Response, id << 40, "")));
@@ -176,7 +179,7 @@ mod tests {
     fn ids_begin_at_0_and_skip_those_that_still_wait() {
         let requests = Requests::default();
         let (first, _waits) = requests.enter(false).expect("open");
-        requests.lock().next_id = u64::MAX;
+        requests.lock().entered.as_mut().expect("one has been entered").next_id = u64::MAX;
         let (last, _waits) = requests.enter(false).expect("open");
         let (next, _waits) = requests.enter(false).expect("open");
         assert_eq!((first, last, next), (0, u64::MAX, 1));
