@@ -227,10 +227,15 @@ impl fmt::Debug for Sessions {
 
 #[cfg(test)]
 mod tests {
-    use net_core::{Address, Info};
+    use std::time::Duration;
+
+    use net_core::{Address, DataRate, Info, Limits};
 
     use super::*;
-    use crate::session::Settings;
+    use crate::{
+        SessionConfig,
+        session::{Role, Settings},
+    };
 
     #[test]
     fn an_outbox_that_was_full_and_is_empty_ends_no_session() {
@@ -244,5 +249,20 @@ mod tests {
         session.activity().full(1);
         session.sweep(1 + 10_000);
         assert!(matches!(session.close_reason(), Some(CloseReason::Stalled)));
+    }
+
+    #[test]
+    fn a_message_longer_than_32_bits_count_is_not_too_slow() {
+        let min_data_rate = Some(DataRate { bytes_per_second: u32::MAX, grace: Duration::ZERO });
+        let limits = Limits { min_data_rate, message_timeout: None, ..Limits::default() };
+        let settings = Settings::new(SessionConfig::default(), &limits, None, 1 << 20, Role::Server);
+        let at: Address = "mem://long".parse().expect("an address");
+        let session = Session::new(Info::new(at.clone(), at), Arc::new(settings));
+        session.activity().incomplete(1, usize::MAX);
+        session.sweep(1 + 3_000);
+        assert!(session.close_reason().is_none(), "{:?}", session.close_reason());
+        session.activity().incomplete(1, 1 << 20);
+        session.sweep(1 + 3_000);
+        assert!(matches!(session.close_reason(), Some(CloseReason::TooSlow)), "{:?}", session.close_reason());
     }
 }
