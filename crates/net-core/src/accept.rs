@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fmt,
     future::{Future, poll_fn},
-    io,
+    io, iter,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker, ready},
@@ -13,24 +13,29 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    task::{AbortHandle, JoinSet, unconstrained},
-    time::{Sleep, sleep, timeout},
+    sync::mpsc,
+    task::unconstrained,
+    time::{Sleep, sleep},
 };
 
 use crate::{Address, Error, ErrorKind, Limit, Result};
 
 mod admission;
+mod handshakes;
+mod incoming;
 mod reserve;
 
 pub use admission::{Admission, Permit, Prefix};
+use handshakes::Handshakes;
+pub use incoming::{Handshaking, Incoming, IncomingConnection};
 use reserve::Reserve;
 
 /// The shortest pause after the system could give no connection.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// The longest pause, after many failures in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
-/// How many refused connections one poll disposes of before other tasks have their turn.
-const MAX_REFUSED_PER_POLL: usize = 64;
+/// How many connections one poll refuses, or begins the handshakes of, before other tasks have their turn.
+const MAX_TURNS_PER_POLL: usize = 64;
 
 /// Where raw connections come from, and what makes a usable one of them.
 ///
@@ -125,7 +130,7 @@ pub trait Accept: Send + Unpin + 'static {
 pub enum Handshake<T> {
     /// Nothing had to be exchanged with the peer.
     Done(Result<T>),
-    /// The peer has its part in it: it runs as a task of its own, with a deadline.
+    /// The peer has its part in it: it runs beside accepting, with a deadline.
     Running(Pin<Box<dyn Future<Output = Result<T>> + Send>>),
 }
 
@@ -142,8 +147,8 @@ impl<T> fmt::Debug for Handshake<T> {
 /// Accepts connections under limits, and survives what peers and the system do.
 ///
 /// * A connection over a limit is refused before its handshake and told to the observer.
-/// * Handshakes run as tasks with a deadline; when the set is full, the oldest one is dropped, and one prefix of
-///   addresses may hold a quarter of it.
+/// * Handshakes have a deadline; when the set is full, the oldest one is dropped, and one prefix of addresses may hold a
+///   quarter of it. They run in the tasks of those who [ask for them](Self::poll_incoming), or in tasks of their own.
 /// * The observer is told of each raw connection either that it was rejected or that it was accepted; of one that was
 ///   accepted and is not given, that its handshake failed. One that still runs when the acceptor is dropped ends with it.
 /// * A shortage of descriptors is survived: a reserved one is given up to refuse the peer that waits, and accepting
@@ -188,36 +193,39 @@ pub struct Acceptor<A: Accept> {
     source: Option<A>,
     local: Address,
     admission: Arc<Admission>,
-    /// Ready for use, taken as the source was closed, and whose they are.
-    rest: VecDeque<(A::Output, Address)>,
-    handshakes: JoinSet<Result<A::Output>>,
-    /// The running handshakes, oldest first.
-    running: VecDeque<Running>,
+    /// Taken as the source was closed, and whose they are.
+    rest: VecDeque<(Incoming<A::Output>, Address)>,
+    handshakes: Arc<Handshakes>,
+    /// What became ready in tasks of their own; none may run at all.
+    ready: Option<Ready<A::Output>>,
     reserve: Reserve,
     pause: Option<Pin<Box<Sleep>>>,
     next_pause: Duration,
 }
 
-struct Running {
-    task: AbortHandle,
-    peer: Address,
-    prefix: Option<Prefix>,
+/// Connections whose handshakes have succeeded in tasks of their own, and whose they are.
+struct Ready<T> {
+    tell: mpsc::UnboundedSender<(T, Address)>,
+    /// Bounded by the connections that are let in: each holds its permit.
+    told: mpsc::UnboundedReceiver<(T, Address)>,
 }
 
 impl<A: Accept> Acceptor<A> {
     /// Accepts from `source`, which listens at `local`, under the default limits.
     pub fn new(source: A, local: Address) -> Self {
-        Self {
+        let mut acceptor = Self {
             source: Some(source),
             local,
             admission: Arc::default(),
             rest: VecDeque::new(),
-            handshakes: JoinSet::new(),
-            running: VecDeque::new(),
+            handshakes: Arc::default(),
+            ready: None,
             reserve: Reserve::new(),
             pause: None,
             next_pause: MIN_PAUSE,
-        }
+        };
+        acceptor.set_admission(Arc::default());
+        acceptor
     }
 
     /// Returns the address it listens at.
@@ -227,45 +235,80 @@ impl<A: Accept> Acceptor<A> {
 
     /// Puts it under the limits of `admission`.
     pub fn set_admission(&mut self, admission: Arc<Admission>) {
+        admission.see_to(&self.handshakes);
         self.admission = admission;
     }
 
-    /// Polls for the next connection that is ready for use.
+    /// Polls for the next connection that is ready for use; handshakes run in tasks of their own.
     ///
     /// An error means that it is closed and nothing is left.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<A::Output>> {
-        if let Some((output, _)) = self.rest.pop_front() {
-            return Poll::Ready(Ok(output));
+        let mut turns = MAX_TURNS_PER_POLL;
+        loop {
+            match ready!(self.poll_next(cx, &mut turns))? {
+                (Incoming::Ready(output), _) => return Poll::Ready(Ok(output)),
+                (Incoming::Handshaking(handshaking), peer) => self.start(handshaking, peer),
+            }
         }
-        for _ in 0..MAX_REFUSED_PER_POLL {
-            if let Poll::Ready(Some(output)) = self.poll_handshakes(cx) {
-                return Poll::Ready(Ok(output));
+    }
+
+    /// Polls for the next connection, with the handshake that may come first.
+    ///
+    /// An error means that it is closed and nothing is left.
+    pub fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming<A::Output>>> {
+        self.poll_next(cx, &mut { MAX_TURNS_PER_POLL }).map_ok(|(incoming, _)| incoming)
+    }
+
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        turns: &mut usize,
+    ) -> Poll<Result<(Incoming<A::Output>, Address)>> {
+        while *turns > 0 {
+            *turns -= 1;
+            if let Some(taken) = self.rest.pop_front() {
+                return Poll::Ready(Ok(taken));
+            }
+            if let Poll::Ready(ready) = self.poll_ready(cx) {
+                return Poll::Ready(Ok(ready));
             }
             match self.poll_source(cx) {
-                Poll::Ready(Some(output)) => return Poll::Ready(Ok(output)),
+                Poll::Ready(Some(taken)) => return Poll::Ready(Ok(taken)),
                 Poll::Ready(None) => {}
-                Poll::Pending if self.source.is_none() && self.handshakes.is_empty() => {
-                    return Poll::Ready(Err(Error::new(ErrorKind::Closed, "accept").at(&self.local)));
+                Poll::Pending if self.source.is_some() => return Poll::Pending,
+                Poll::Pending => {
+                    ready!(self.handshakes.poll_none(cx));
+                    // The last one may have succeeded since.
+                    let last = self.poll_ready(cx).map(Ok);
+                    let closed = || Err(Error::new(ErrorKind::Closed, "accept").at(&self.local));
+                    return if last.is_ready() { last } else { Poll::Ready(closed()) };
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
+    /// Takes what became ready in a task of its own.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<(Incoming<A::Output>, Address)> {
+        let Some(ready) = &mut self.ready else { return Poll::Pending };
+        match ready.told.poll_recv(cx) {
+            Poll::Ready(Some((output, peer))) => Poll::Ready((Incoming::Ready(output), peer)),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
     /// Stops listening: what waits in the system's queue is taken, then the source is dropped.
     ///
-    /// [`poll_accept`](Self::poll_accept) gives what was taken and what the handshakes make of it.
+    /// [`poll_accept`](Self::poll_accept) gives what was taken and what the handshakes make of it, and ends after the last
+    /// of them, wherever they run.
     pub fn close(&mut self) {
         self.pause = None;
         // Bounded: a peer that connects without end must not keep a server from closing.
         for _ in 0..self.admission.limits().max_connections {
             match self.source.as_mut().and_then(A::accept_waiting) {
                 Some(Ok((socket, peer))) => {
-                    if let Some(output) = self.admit(socket, peer.clone()) {
-                        self.rest.push_back((output, peer));
-                    }
+                    self.rest.extend(self.admit(socket, peer));
                 }
                 Some(Err(error)) => {
                     self.admission.observe(|observer| observer.accept_failed(&error));
@@ -279,8 +322,8 @@ impl<A: Accept> Acceptor<A> {
         self.source = None;
     }
 
-    /// Takes one raw connection. `Ready(None)`: it was disposed of, or its handshake runs.
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
+    /// Takes one raw connection, and tells whose it is. `Ready(None)`: it was disposed of.
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Incoming<A::Output>, Address)>> {
         if let Some(pause) = &mut self.pause {
             ready!(pause.as_mut().poll(cx));
             self.pause = None;
@@ -298,8 +341,8 @@ impl<A: Accept> Acceptor<A> {
         }
     }
 
-    /// Refuses one raw connection, or begins its handshake. Gives it where it is ready for use at once.
-    fn admit(&mut self, socket: A::Socket, peer: Address) -> Option<A::Output> {
+    /// Refuses one raw connection, or begins its handshake.
+    fn admit(&self, socket: A::Socket, peer: Address) -> Option<(Incoming<A::Output>, Address)> {
         let source = self.source.as_ref()?;
         let permit = match self.admission.admit(peer.ip()) {
             Ok(permit) => permit,
@@ -308,78 +351,36 @@ impl<A: Accept> Acceptor<A> {
                 return None;
             }
         };
-        match source.handshake(socket, peer.clone(), permit) {
+        let incoming = match source.handshake(socket, peer.clone(), permit) {
             Handshake::Done(output) => {
                 self.admission.observe(|observer| observer.accepted(&peer));
-                output
-                    .inspect_err(|error| {
-                        self.admission.observe(|observer| observer.handshake_failed(&peer, error));
-                    })
-                    .ok()
+                let told = output.inspect_err(|error| {
+                    self.admission.observe(|observer| observer.handshake_failed(&peer, error));
+                });
+                Incoming::Ready(told.ok()?)
             }
-            Handshake::Running(handshake) => {
-                self.start(handshake, peer);
-                None
+            Handshake::Running(running) => {
+                let place = self.handshakes.begin(&self.admission, &peer)?;
+                Incoming::Handshaking(Handshaking::new(running, place))
             }
-        }
-    }
-
-    fn start(&mut self, handshake: Pin<Box<dyn Future<Output = Result<A::Output>> + Send>>, peer: Address) {
-        let limits = *self.admission.limits();
-        let prefix = peer.ip().and_then(Prefix::of);
-        let held = self.running.iter().filter(|one| prefix.is_some() && one.prefix == prefix).count();
-        if held >= (limits.max_handshakes / 4).max(1) {
-            self.admission.observe(|observer| observer.rejected(&peer, Limit::HandshakesPerPrefix));
-            return;
-        }
-        self.admission.observe(|observer| observer.accepted(&peer));
-        if self.running.len() >= limits.max_handshakes {
-            self.drop_oldest();
-        }
-        let within_deadline = async move {
-            timeout(limits.handshake_timeout, handshake)
-                .await
-                .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "handshake")))
         };
-        // A listener may be closed where no runtime is any more.
-        let Ok(runtime) = Handle::try_current() else {
-            let error = Error::new(ErrorKind::Closed, "handshake");
-            self.admission.observe(|observer| observer.handshake_failed(&peer, &error));
-            return;
-        };
-        let task = self.handshakes.spawn_on(within_deadline, &runtime);
-        self.running.push_back(Running { task, peer, prefix });
+        Some((incoming, peer))
     }
 
-    /// Drops the oldest handshake, but none that is over and waits to be taken.
-    fn drop_oldest(&mut self) {
-        let oldest = self.running.iter().position(|one| !one.task.is_finished());
-        if let Some(oldest) = oldest.and_then(|oldest| self.running.remove(oldest)) {
-            oldest.task.abort();
-            let error = Error::new(ErrorKind::LimitReached, "handshake").because(Limit::Handshakes.as_str());
-            self.admission.observe(|observer| observer.handshake_failed(&oldest.peer, &error));
-        }
-    }
-
-    /// Takes the next finished handshake; failed ones are told and skipped.
-    fn poll_handshakes(&mut self, cx: &mut Context<'_>) -> Poll<Option<A::Output>> {
-        while let Some(joined) = ready!(self.handshakes.poll_join_next_with_id(cx)) {
-            let id = match &joined {
-                Ok((id, _)) => *id,
-                Err(error) => error.id(),
-            };
-            let place = self.running.iter().position(|one| one.task.id() == id);
-            let finished = place.and_then(|place| self.running.remove(place));
-            // Dropped in favour of a newer one, which was told when it happened, though it may have ended since.
-            let Some(finished) = finished else { continue };
-            let error = match joined {
-                Ok((_, Ok(output))) => return Poll::Ready(Some(output)),
-                Ok((_, Err(error))) => error,
-                Err(stopped) => Error::new(ErrorKind::Io, "handshake").because(stopped),
-            };
-            self.admission.observe(|observer| observer.handshake_failed(&finished.peer, &error));
-        }
-        Poll::Ready(None)
+    /// Runs a handshake in a task of its own.
+    fn start(&mut self, handshaking: Handshaking<A::Output>, peer: Address) {
+        // A listener may be closed where no runtime is any more; then the handshake is cut here.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let ready = self.ready.get_or_insert_with(|| {
+            let (tell, told) = mpsc::unbounded_channel();
+            Ready { tell, told }
+        });
+        let (tell, admission) = (ready.tell.clone(), self.admission.clone());
+        runtime.spawn(handshaking.run(move |output| {
+            if let Err(mpsc::error::SendError((_, peer))) = tell.send((output, peer)) {
+                admission.cut_handshake(&peer);
+            }
+        }));
     }
 
     /// Deals with an error of the system: the peer's fault is skipped, a shortage makes a pause.
@@ -426,10 +427,19 @@ fn is_of_one_peer(error: &io::Error) -> bool {
 
 impl<A: Accept> Drop for Acceptor<A> {
     fn drop(&mut self) {
-        let ended =
-            self.running.drain(..).map(|one| one.peer).chain(self.rest.drain(..).map(|(_, peer)| peer));
-        for peer in ended {
+        self.handshakes.cut(&self.admission);
+        let ready = self.ready.iter_mut().flat_map(|ready| {
+            ready.told.close();
+            iter::from_fn(|| ready.told.try_recv().ok())
+        });
+        for (_, peer) in ready {
             self.admission.cut_handshake(&peer);
+        }
+        // Those among them that have yet to begin were cut above.
+        for (incoming, peer) in self.rest.drain(..) {
+            if let Incoming::Ready(_) = incoming {
+                self.admission.cut_handshake(&peer);
+            }
         }
     }
 }
@@ -438,7 +448,7 @@ impl<A: Accept> fmt::Debug for Acceptor<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor")
             .field("local", &self.local)
-            .field("handshakes", &self.running.len())
+            .field("handshakes", &self.handshakes.len())
             .field("closed", &self.source.is_none())
             .finish_non_exhaustive()
     }

@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::{Address, Admission, Connection, Guarantees, Listener, Receiver, Result, Sender, Transport};
+use crate::{
+    Address, Admission, Connection, Guarantees, IncomingConnection, Listener, Receiver, Result, Sender,
+    Transport,
+};
 
 /// A sending half chosen at run time.
 pub type BoxSender = Box<dyn Sender>;
@@ -113,6 +116,10 @@ impl<L: Listener> Listener for Erased<L> {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection>> {
         self.0.poll_accept(cx).map_ok(Connection::boxed)
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<IncomingConnection>> {
+        self.0.poll_incoming(cx).map_ok(|incoming| incoming.map(Connection::boxed))
     }
 
     fn close(&mut self) {

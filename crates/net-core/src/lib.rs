@@ -45,7 +45,9 @@ pub mod testing;
 pub mod tls;
 mod transport;
 
-pub use accept::{Accept, Acceptor, Admission, Handshake, Permit, Prefix};
+pub use accept::{
+    Accept, Acceptor, Admission, Handshake, Handshaking, Incoming, IncomingConnection, Permit, Prefix,
+};
 pub use address::{Address, AddressError, Host, Scheme};
 pub use attempts::{Attempt, Attempts};
 pub use batch::Batch;

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{Connection, Error, ErrorKind, Listener, Result};
+use crate::{Error, ErrorKind, IncomingConnection, Listener, Result};
 
 /// How long a drain waits for loops that it has closed, and for what it has cut.
 const CUT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -84,7 +84,7 @@ pub struct Drained<C> {
 ///
 /// ```
 /// use std::{sync::{Mutex, MutexGuard}, time::Duration};
-/// use net_core::{Active, Connection, Lifecycle, Listener, Phase, Transport, memory::Memory};
+/// use net_core::{Active, Connection, Incoming, Lifecycle, Listener, Phase, Transport, memory::Memory};
 /// use net_core::memory::{MemoryReceiver, MemorySender};
 ///
 /// /// Connections that are kept, and nothing else is done with them.
@@ -123,7 +123,10 @@ pub struct Drained<C> {
 /// let peer = memory.connect(&local).await?;
 ///
 /// let (life, kept) = (Lifecycle::new(), Kept::default());
-/// let accepting = life.accept(listener, |connection| kept.list().push(connection));
+/// let accepting = life.accept(listener, |incoming| match incoming {
+///     Incoming::Ready(connection) => kept.list().push(connection),
+///     Incoming::Handshaking(_) => unreachable!("memory has no handshakes"),
+/// });
 /// let within = Duration::ZERO..=Duration::from_millis(20);
 /// let (accepted, drained) = tokio::join!(accepting, life.drain(within, &kept));
 /// accepted.expect("the server closed the listener");
@@ -195,8 +198,8 @@ impl Lifecycle {
         })
     }
 
-    /// Accepts from `listener` and hands every connection to `serve`, until the server closes. It counts as a loop of
-    /// the server from this call on, polled or not.
+    /// Accepts from `listener` and hands every connection to `serve`, which runs the handshake that may come first, until the
+    /// server closes. It counts as a loop of the server from this call on, polled or not.
     ///
     /// When the server closes, the listener takes what waits in the system's queue and closes; the loop goes on until
     /// the handshakes that run are over. When the server stops, the listener is dropped, and its handshakes with it.
@@ -215,7 +218,7 @@ impl Lifecycle {
     ) -> impl Future<Output = Result<(), Arc<Error>>> + use<L, F>
     where
         L: Listener,
-        F: FnMut(Connection<L::Sender, L::Receiver>),
+        F: FnMut(IncomingConnection<L::Sender, L::Receiver>),
     {
         let mut phase = self.0.phase.subscribe();
         let (open, failure) = (self.0.loops.subscribe(), self.0.failure.clone());
@@ -287,7 +290,7 @@ async fn accept_until<L: Listener>(
     end: Phase,
     phase: &mut watch::Receiver<Phase>,
     listener: &mut L,
-    serve: &mut impl FnMut(Connection<L::Sender, L::Receiver>),
+    serve: &mut impl FnMut(IncomingConnection<L::Sender, L::Receiver>),
 ) -> Result<()> {
     let mut entered = pin!(phase.wait_for(|phase| *phase >= end));
     let mut next = |cx: &mut Context<'_>| {
@@ -295,7 +298,7 @@ async fn accept_until<L: Listener>(
         if entered.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        listener.poll_accept(cx).map(Some)
+        listener.poll_incoming(cx).map(Some)
     };
     while let Some(accepted) = poll_fn(&mut next).await {
         serve(accepted?);

@@ -8,7 +8,10 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 
-use crate::{Address, Admission, Batch, BoxTransport, Connection, GoAwayReason, Guarantees, Result, erased};
+use crate::{
+    Address, Admission, Batch, BoxTransport, Connection, GoAwayReason, Guarantees, Incoming,
+    IncomingConnection, Result, erased,
+};
 
 mod boxed;
 
@@ -163,10 +166,21 @@ pub trait Listener: Send + Unpin + 'static {
     fn poll_accept(&mut self, cx: &mut Context<'_>)
     -> Poll<Result<Connection<Self::Sender, Self::Receiver>>>;
 
+    /// Polls for the next connection as [`poll_accept`](Self::poll_accept) does, with the handshake that may come first: a
+    /// server runs it in the task that serves the connection after it.
+    ///
+    /// A listener without handshakes need not override this.
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<Self::Sender, Self::Receiver>>> {
+        self.poll_accept(cx).map_ok(Incoming::Ready)
+    }
+
     /// Stops listening.
     ///
     /// Connections that wait in the system's queue and handshakes that run are still given by
-    /// [`poll_accept`](Self::poll_accept); after the last of them it fails with
+    /// [`poll_accept`](Self::poll_accept); after the last of them, wherever it runs, it fails with
     /// [`ErrorKind::Closed`](crate::ErrorKind::Closed).
     fn close(&mut self);
 

@@ -10,6 +10,8 @@ use net_core::{Admission, ErrorKind, Limits};
 use proptest::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
 
+#[path = "accept/incoming.rs"]
+mod incoming;
 #[path = "accept/rig.rs"]
 mod rig;
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use net_core::{
-    Active, Connection, ErrorKind, Lifecycle, Listener, Phase, Receiver, Sender, Transport,
+    Active, Connection, ErrorKind, Incoming, IncomingConnection, Lifecycle, Listener, Phase, Receiver,
+    Sender, Transport,
     memory::{Memory, MemoryListener, MemoryReceiver, MemorySender},
 };
 use proptest::prelude::*;
@@ -59,7 +60,8 @@ impl Kept {
         self.state.lock().expect("no panic while it is locked")
     }
 
-    fn keep(&self, connection: Connection<MemorySender, MemoryReceiver>) {
+    fn keep(&self, incoming: IncomingConnection<MemorySender, MemoryReceiver>) {
+        let Incoming::Ready(connection) = incoming else { panic!("memory has no handshakes") };
         let mut state = self.state();
         let behaviour = self.behaviours.get(state.entered).copied().unwrap_or(Behaviour::Stays);
         state.entered += 1;
@@ -140,7 +142,7 @@ async fn a36_who_waits_is_accepted_first_and_each_phase_has_its_time() {
     let life = Lifecycle::new();
     assert!(!life.is_accepting(), "nothing listens yet");
     let kept = Kept::new(&[Behaviour::Finishes, Behaviour::Leaves(2_000)]);
-    let accepting = life.accept(listener, |connection| kept.keep(connection));
+    let accepting = life.accept(listener, |incoming| kept.keep(incoming));
     assert!(life.is_accepting(), "before the first poll");
     // Nobody has accepted these.
     let mut peers = Vec::new();
@@ -164,7 +166,7 @@ async fn it_is_over_as_soon_as_none_is_left_and_may_drain_again() {
     let listener = listening(&memory).await;
     let to = listener.local().clone();
     let (life, kept) = (Lifecycle::new(), Kept::new(&[Behaviour::Heeds]));
-    let accepting = life.accept(listener, |connection| kept.keep(connection));
+    let accepting = life.accept(listener, |incoming| kept.keep(incoming));
     tokio::pin!(accepting);
     let mut peer = memory.connect(&to).await.expect("connects");
     peer.tx.send("hello").await.expect("sent");
@@ -186,7 +188,7 @@ async fn a_loop_that_stops_drops_its_listener_and_a_server_goes_on_without_one()
     let (life, kept) = (Lifecycle::new(), Kept::new(&[]));
     let listener = listening(&memory).await;
     let to = listener.local().clone();
-    let first = life.accept(listener, |connection| kept.keep(connection));
+    let first = life.accept(listener, |incoming| kept.keep(incoming));
     let other = memory.listen(&"mem://other".parse().expect("an address")).await.expect("listens");
     let second = life.accept(other, |_| ());
     drop(second);
@@ -234,7 +236,7 @@ async fn drained(behaviours: &[Behaviour], start: u64, end: u64) {
     for _ in 0..count {
         peers.push(memory.connect(&to).await.expect("connects"));
     }
-    let accepting = life.accept(listener, |connection| kept.keep(connection));
+    let accepting = life.accept(listener, |incoming| kept.keep(incoming));
     let within = Duration::from_millis(start)..=Duration::from_millis(end);
     let (_, drained) = tokio::join!(accepting, life.drain(within, &kept));
     let stays = |behaviour: &Behaviour| match behaviour {

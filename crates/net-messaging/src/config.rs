@@ -115,6 +115,7 @@ impl SessionConfig {
     pub(crate) fn sweep_interval(&self, limits: &Limits) -> Duration {
         let deadlines = [
             self.heartbeat.map(|heartbeat| heartbeat.interval),
+            Some(limits.handshake_timeout),
             limits.idle_timeout,
             limits.first_message_timeout,
             limits.message_timeout,

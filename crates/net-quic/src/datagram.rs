@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{
-    Acceptor, Address, Admission, Connection, Error, ErrorKind, Guarantees, Info, Listener, Receiver, Result,
-    Sender, Transport,
+    Acceptor, Address, Admission, Connection, Error, ErrorKind, Guarantees, IncomingConnection, Info,
+    Listener, Receiver, Result, Sender, Transport,
     tls::{ClientTls, ServerTls},
 };
 use tokio_util::sync::ReusableBoxFuture;
@@ -147,6 +147,13 @@ impl Listener for DatagramListener {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<DatagramSender, DatagramReceiver>>> {
         self.0.poll_accept(cx).map_ok(connection)
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<DatagramSender, DatagramReceiver>>> {
+        self.0.poll_incoming(cx).map_ok(|incoming| incoming.map(connection))
     }
 
     fn close(&mut self) {

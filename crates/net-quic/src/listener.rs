@@ -8,7 +8,7 @@ use std::{
 };
 
 use net_core::{
-    Acceptor, Address, Admission, Connection, Info, Listener, Result,
+    Acceptor, Address, Admission, Connection, IncomingConnection, Info, Listener, Result,
     frame::{Framing, LengthPrefix},
 };
 
@@ -68,6 +68,16 @@ impl<F: Framing> Listener for QuicListener<F> {
         self.acceptor
             .poll_accept(cx)
             .map_ok(|(tx, rx, info)| frame(tx, rx, info, &self.framing, self.max_buffered))
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<Self::Sender, Self::Receiver>>> {
+        self.acceptor.poll_incoming(cx).map_ok(|incoming| {
+            let (framing, max_buffered) = (self.framing.clone(), self.max_buffered);
+            incoming.map(move |(tx, rx, info)| frame(tx, rx, info, &framing, max_buffered))
+        })
     }
 
     fn close(&mut self) {

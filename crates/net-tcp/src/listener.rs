@@ -6,7 +6,7 @@ use std::{
 };
 
 use net_core::{
-    Address, Admission, Connection, Guarantees, Listener, Result,
+    Address, Admission, Connection, Guarantees, IncomingConnection, Listener, Result,
     frame::Framing,
     framed::{FrameReceiver, FrameSender},
 };
@@ -56,6 +56,16 @@ impl<F: Framing> Listener for FrameListener<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<Self::Sender, Self::Receiver>>> {
         self.streams.poll_accept(cx).map_ok(|stream| frame(stream, &self.framing, self.max_buffered))
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<Self::Sender, Self::Receiver>>> {
+        self.streams.poll_incoming(cx).map_ok(|incoming| {
+            let (framing, max_buffered) = (self.framing.clone(), self.max_buffered);
+            incoming.map(move |stream| frame(stream, &framing, max_buffered))
+        })
     }
 
     fn close(&mut self) {

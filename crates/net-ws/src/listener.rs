@@ -6,7 +6,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use net_core::{Accept, Acceptor, Address, Admission, Connection, Handshake, Listener, Permit, Result};
+use net_core::{
+    Accept, Acceptor, Address, Admission, Connection, Handshake, IncomingConnection, Listener, Permit, Result,
+};
 use net_tcp::stream::{Accepted, StreamSource};
 
 use crate::{
@@ -49,6 +51,13 @@ impl Listener for WsListener {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection<WsSender, WsReceiver>>> {
         self.0.poll_accept(cx)
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<WsSender, WsReceiver>>> {
+        self.0.poll_incoming(cx)
     }
 
     fn close(&mut self) {

@@ -11,7 +11,10 @@ use std::{
 
 use tokio::time::sleep_until;
 
-use crate::{Address, Admission, Connection, Guarantees, Listener, Receiver, Result, Sender, Transport};
+use crate::{
+    Address, Admission, Connection, Guarantees, IncomingConnection, Listener, Receiver, Result, Sender,
+    Transport,
+};
 
 mod cut;
 mod faults;
@@ -257,6 +260,15 @@ impl<L: Listener> Listener for LinkListener<L> {
     ) -> Poll<Result<Connection<Self::Sender, Self::Receiver>>> {
         let connection = ready!(self.inner.poll_accept(cx))?;
         Poll::Ready(Ok(self.shared.wrap(connection, Direction::Back)))
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<Self::Sender, Self::Receiver>>> {
+        let shared = self.shared.clone();
+        let wrap = move |connection| shared.wrap(connection, Direction::Back);
+        self.inner.poll_incoming(cx).map_ok(|incoming| incoming.map(wrap))
     }
 
     fn close(&mut self) {

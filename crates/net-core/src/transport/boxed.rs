@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Listener, Receiver, Sender};
-use crate::{Address, Admission, Batch, Connection, GoAwayReason, Result};
+use crate::{Address, Admission, Batch, Connection, GoAwayReason, IncomingConnection, Result};
 
 impl<S: Sender + ?Sized> Sender for Box<S> {
     fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Bytes) -> Poll<Result<()>> {
@@ -100,6 +100,13 @@ impl<L: Listener + ?Sized> Listener for Box<L> {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connection<L::Sender, L::Receiver>>> {
         (**self).poll_accept(cx)
+    }
+
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<IncomingConnection<L::Sender, L::Receiver>>> {
+        (**self).poll_incoming(cx)
     }
 
     fn close(&mut self) {

@@ -153,7 +153,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             Some(threads) => transport.listen_many(&address, threads).await?,
             None => vec![transport.listen(&address).await?],
         };
-        let admission = Arc::new(Admission::new(config.limits, observer.clone()));
+        let admission = Arc::new(Admission::new(config.limits, observer.clone()).with_sweep());
         for listener in &mut listeners {
             listener.set_admission(admission.clone());
         }
@@ -165,6 +165,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             .with_access(access);
         let serving = serve::Serving {
             sessions: sessions.clone(),
+            admission: admission.clone(),
             settings: Arc::new(settings),
             handler: Arc::new(handler),
             life: life.clone(),

@@ -2,11 +2,18 @@
 
 use std::{future::Future, io, sync::Arc, thread};
 
-use net_core::{Address, Connection, Error, GoAway, Lifecycle, Listener, Phase};
-use tokio::{runtime, sync::watch};
-use tokio_util::task::TaskTracker;
+use futures_util::{FutureExt, future::OptionFuture};
+use net_core::{
+    Address, Admission, Connection, Error, GoAway, Incoming, IncomingConnection, Lifecycle, Listener, Phase,
+};
+use tokio::{runtime, sync::watch, task::AbortHandle};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
-use super::{sweep::Pulse, ticks::Ticks};
+use super::{
+    pairing::{Half, Pairing},
+    sweep::Pulse,
+    ticks::Ticks,
+};
 use crate::{
     CloseReason, Handler, Session, Sessions,
     driver::{Place, drive},
@@ -16,6 +23,7 @@ use crate::{
 /// What every loop of a server needs.
 pub(super) struct Serving<H> {
     pub(super) sessions: Sessions,
+    pub(super) admission: Arc<Admission>,
     pub(super) settings: Arc<Settings>,
     pub(super) handler: Arc<H>,
     pub(super) life: Lifecycle,
@@ -26,6 +34,7 @@ impl<H> Clone for Serving<H> {
     fn clone(&self) -> Self {
         Self {
             sessions: self.sessions.clone(),
+            admission: self.admission.clone(),
             settings: self.settings.clone(),
             handler: self.handler.clone(),
             life: self.life.clone(),
@@ -76,8 +85,8 @@ impl<H: Handler> Serving<H> {
         let tasks = TaskTracker::new();
         let local = listener.local().clone();
         let accepting = self.life.accept(listener, {
-            let (serving, tasks) = (self.clone(), tasks.clone());
-            move |connection| serving.serve(connection, &tasks)
+            let (serving, tasks) = (Arc::new(self.clone()), tasks.clone());
+            move |incoming| serving.serve(incoming, &tasks)
         });
         async move {
             if let Err(error) = accepting.await {
@@ -98,16 +107,54 @@ impl<H: Handler> Serving<H> {
     }
 
     fn serve<S: net_core::Sender, R: net_core::Receiver>(
-        &self,
-        connection: Connection<S, R>,
+        self: &Arc<Self>,
+        incoming: IncomingConnection<S, R>,
         tasks: &TaskTracker,
     ) {
+        match incoming {
+            Incoming::Ready(connection) => {
+                let (session, driving) = self.open(connection, tasks.token());
+                let task = tokio::spawn(driving);
+                self.join(&session, task.abort_handle());
+            }
+            Incoming::Handshaking(handshaking) => {
+                let (pairing, token) = (Arc::new(Pairing::default()), tasks.token());
+                let driving = handshaking.run({
+                    let (serving, pairing) = (self.clone(), pairing.clone());
+                    move |connection| {
+                        let (session, driving) = serving.open(connection, token);
+                        if let Some((session, task)) = pairing.bring(Half::Session(session)) {
+                            serving.join(&session, task);
+                        }
+                        driving
+                    }
+                });
+                // One after the other in the same place, and nothing around what drives the session.
+                let task = tokio::spawn(driving.map(OptionFuture::from).flatten());
+                if let Some((session, task)) = pairing.bring(Half::Task(task.abort_handle())) {
+                    self.join(&session, task);
+                }
+            }
+        }
+    }
+
+    /// Opens a session over a connection that is ready for use; `token` tells that it has not ended.
+    fn open<S: net_core::Sender, R: net_core::Receiver>(
+        &self,
+        connection: Connection<S, R>,
+        token: TaskTrackerToken,
+    ) -> (Session, impl Future<Output = CloseReason> + Send + use<S, R, H>) {
         let Connection { tx, rx, info, .. } = connection;
         let session = Session::new(info, self.settings.clone());
         self.sessions.enter(&session);
-        let place = Place { sessions: self.sessions.clone(), _counted: tasks.token() };
-        let task = tokio::spawn(drive((tx, rx), session.clone(), self.handler.clone(), Some(place)));
-        session.set_task(task.abort_handle());
+        let place = Place { sessions: self.sessions.clone(), _counted: token };
+        let driving = drive((tx, rx), session.clone(), self.handler.clone(), Some(place));
+        (session, driving)
+    }
+
+    /// Tells the session its task, and how far the server is.
+    fn join(&self, session: &Session, task: AbortHandle) {
+        session.set_task(task);
         // It may have come too late to be found by who drained or cut the others.
         match self.life.phase() {
             Phase::Accepting => {}

@@ -73,6 +73,7 @@ impl<H: Handler> Serving<H> {
                     pulse.ask(observer);
                 }
             }
+            self.admission.sweep();
             self.sessions.sweep(&self.settings).await;
             self.settings.access.prune();
             last = Instant::now();

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use net_core::{Acceptor, Address, Admission, Result};
+use net_core::{Acceptor, Address, Admission, Incoming, Result};
 
 use super::{bytes::ByteStream, source::StreamSource};
 
@@ -45,6 +45,11 @@ impl StreamListener {
     /// Polls for the next stream; an error means that it accepts no more.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<ByteStream>> {
         self.0.poll_accept(cx)
+    }
+
+    /// Polls for the next stream, with the handshake that may come first.
+    pub fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming<ByteStream>>> {
+        self.0.poll_incoming(cx)
     }
 
     /// Waits for the next stream.

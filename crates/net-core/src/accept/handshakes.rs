@@ -1,0 +1,217 @@
+//! The handshakes that run for one listener: who may begin one, who gives way to it, and which take too long.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{Admission, Prefix};
+use crate::{Address, Error, ErrorKind, Limit, Result};
+
+/// The handshakes that run for one listener.
+///
+/// Who runs one asks before each step whether it is still among them: to take it out, and to wake its task, ends it.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes(Mutex<Running>);
+
+#[derive(Debug, Default)]
+struct Running {
+    /// Oldest first, and so by their numbers.
+    entries: VecDeque<Entry>,
+    begun: u64,
+    /// Who waits until there is none.
+    waiting: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    began: Instant,
+    peer: Address,
+    prefix: Option<Prefix>,
+    /// It has succeeded, and its connection is being given.
+    succeeded: bool,
+    /// The task that runs it, once it has waited.
+    task: Option<Waker>,
+}
+
+/// The place of one handshake among those that run; dropped before it has succeeded, it is a handshake that was cut.
+#[derive(Debug)]
+pub(super) struct Place {
+    handshakes: Arc<Handshakes>,
+    admission: Arc<Admission>,
+    number: u64,
+}
+
+impl Handshakes {
+    /// Returns how many run.
+    pub(super) fn len(&self) -> usize {
+        self.running().entries.len()
+    }
+
+    /// Begins one with `peer`; `None` where the prefix of its address has its share already.
+    pub(super) fn begin(self: &Arc<Self>, admission: &Arc<Admission>, peer: &Address) -> Option<Place> {
+        let max = admission.limits().max_handshakes;
+        let prefix = peer.ip().and_then(Prefix::of);
+        let mut running = self.running();
+        let held = running.entries.iter().filter(|one| prefix.is_some() && one.prefix == prefix).count();
+        if held >= (max / 4).max(1) {
+            drop(running);
+            admission.observe(|observer| observer.rejected(peer, Limit::HandshakesPerPrefix));
+            return None;
+        }
+        let oldest = if running.entries.len() >= max { running.take_oldest(|_| true) } else { None };
+        let number = running.begun;
+        running.begun += 1;
+        let began = Instant::now();
+        running.entries.push_back(Entry {
+            number,
+            began,
+            peer: peer.clone(),
+            prefix,
+            succeeded: false,
+            task: None,
+        });
+        drop(running);
+        admission.observe(|observer| observer.accepted(peer));
+        if let Some(oldest) = oldest {
+            let error = Error::new(ErrorKind::LimitReached, "handshake").because(Limit::Handshakes.as_str());
+            oldest.end(admission, &error);
+        }
+        Some(Place { handshakes: self.clone(), admission: admission.clone(), number })
+    }
+
+    /// Ends those that have taken longer than they may.
+    pub(super) fn expire(&self, admission: &Admission) {
+        let Some(begun_by) = Instant::now().checked_sub(admission.limits().handshake_timeout) else { return };
+        // Each is told with the lock free.
+        let next = || self.running().take_oldest(|entry| entry.began <= begun_by);
+        while let Some(late) = next() {
+            late.end(admission, &Error::new(ErrorKind::TimedOut, "handshake"));
+        }
+    }
+
+    /// Ends all of them, since their listener is dropped.
+    pub(super) fn cut(&self, admission: &Admission) {
+        let next = || self.running().take_oldest(|_| true);
+        while let Some(entry) = next() {
+            admission.cut_handshake(&entry.peer);
+            entry.wake();
+        }
+    }
+
+    /// Waits until there is none.
+    pub(super) fn poll_none(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut running = self.running();
+        if running.entries.is_empty() {
+            return Poll::Ready(());
+        }
+        running.waiting = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Running {
+    fn position(&self, number: u64) -> Option<usize> {
+        self.entries.binary_search_by_key(&number, |entry| entry.number).ok()
+    }
+
+    fn get(&mut self, number: u64) -> Option<&mut Entry> {
+        let position = self.position(number)?;
+        self.entries.get_mut(position)
+    }
+
+    fn take(&mut self, number: u64) -> Option<Entry> {
+        let taken = self.entries.remove(self.position(number)?);
+        self.wake_if_none();
+        taken
+    }
+
+    /// Takes the oldest one that runs yet, where `matches` says so.
+    fn take_oldest(&mut self, matches: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
+        let oldest = self.entries.iter().position(|entry| !entry.succeeded)?;
+        let taken = if matches(self.entries.get(oldest)?) { self.entries.remove(oldest) } else { None };
+        self.wake_if_none();
+        taken
+    }
+
+    fn wake_if_none(&mut self) {
+        if self.entries.is_empty()
+            && let Some(waiting) = self.waiting.take()
+        {
+            waiting.wake();
+        }
+    }
+}
+
+impl Entry {
+    fn end(self, admission: &Admission, error: &Error) {
+        admission.observe(|observer| observer.handshake_failed(&self.peer, error));
+        self.wake();
+    }
+
+    fn wake(self) {
+        if let Some(task) = self.task {
+            task.wake();
+        }
+    }
+}
+
+impl Place {
+    /// Returns how long the handshake may take by a timer of its own; `None` where a sweep sees to it.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        (!self.admission.is_swept()).then_some(self.admission.limits().handshake_timeout)
+    }
+
+    /// Tells whether the handshake still has its place; the task is woken when it loses it.
+    pub(super) fn is_held(&self, cx: &mut Context<'_>) -> bool {
+        let mut running = self.handshakes.running();
+        let Some(entry) = running.get(self.number) else { return false };
+        match &mut entry.task {
+            Some(task) => task.clone_from(cx.waker()),
+            task => *task = Some(cx.waker().clone()),
+        }
+        true
+    }
+
+    /// Ends the handshake; `None`: it has failed, or lost its place meanwhile, and the observer knows.
+    ///
+    /// One that has succeeded keeps its place until this is dropped, so that a listener which closes waits for it.
+    pub(super) fn end<T>(&self, ended: Result<T>) -> Option<T> {
+        let mut running = self.handshakes.running();
+        match ended {
+            Ok(output) => {
+                running.get(self.number)?.succeeded = true;
+                Some(output)
+            }
+            Err(error) => {
+                let entry = running.take(self.number)?;
+                drop(running);
+                entry.end(&self.admission, &error);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let entry = self.handshakes.running().take(self.number);
+        let Some(entry) = entry.filter(|entry| !entry.succeeded) else { return };
+        if thread::panicking() {
+            let error = Error::new(ErrorKind::Io, "handshake").because("it panicked");
+            entry.end(&self.admission, &error);
+        } else {
+            self.admission.cut_handshake(&entry.peer);
+        }
+    }
+}
