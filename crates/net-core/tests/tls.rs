@@ -14,7 +14,10 @@ use std::{
 use authority::{Authority, LOCAL, Pair, WithPair};
 use net_core::{
     Error, ErrorKind,
-    tls::{ClientCertificates, ClientTls, Pem, ServerTls, TlsVersion, WatchConfig, rustls},
+    tls::{
+        ClientCertificates, ClientTls, Pem, ServerSide, ServerTls, TlsBuilder, TlsVersion, WatchConfig,
+        rustls,
+    },
 };
 
 /// Fails the test unless these settings are refused, with all of `says` in the report.
@@ -92,6 +95,20 @@ fn m12_the_servers_first_suite_is_agreed_on() {
         let suites = [first].into_iter().chain(listed);
         assert_eq!(agreed(server().cipher_suites(suites).build().expect("settings")), first);
     }
+}
+
+#[test]
+fn m12_a_client_is_given_as_many_tickets_as_the_server_was_told() {
+    let authority = Authority::new("tickets");
+    let client = authority.client().build().expect("settings");
+    let given = |server: TlsBuilder<ServerSide>| {
+        shaken(&client, &server.build().expect("settings")).0.tls13_tickets_received()
+    };
+    let server = || authority.server();
+    assert_eq!(given(server()), 1);
+    assert_eq!(given(server().tickets(4)), 4);
+    assert_eq!(given(server().tickets(0)), 0);
+    assert_eq!(given(server().max_sessions(0).tickets(2)), 0, "nothing is kept that one could resume");
 }
 
 #[test]
