@@ -54,8 +54,8 @@ Examples:
   bench tls --quick                        half a minute to see that everything works
   bench tls --list                         names of servers and loads
 
-Every server has the same certificate (P-256), TLS 1.2 and 1.3, aws-lc-rs and two tickets a handshake; the load is rustls
-by itself, which agrees on TLS 1.3 with X25519MLKEM768. Handshakes are one at a time: read their cost pinned, and take the
+Every server has the same certificate (P-256), TLS 1.2 and 1.3 and aws-lc-rs, and gives the tickets that it gives by
+default: ours one a handshake, rustls alone two. The load is rustls by itself, which agrees on TLS 1.3 with X25519MLKEM768. Handshakes are one at a time: read their cost pinned, and take the
 rate for what one client at a time gets.
 Tables, JSON and a plot are written to target/bench/tls-pinned.* or tls-unpinned.*.")]
     Tls(RunOptions),

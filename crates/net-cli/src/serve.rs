@@ -199,7 +199,9 @@ impl With for Listen {
 
     fn with<T: Transport + Clone>(self, transport: T) -> Self::Output {
         let Self { address, config, echo } = self;
-        let builder = Server::builder(transport).config(config).observer(echo.log.clone()).handler(echo);
-        Box::pin(builder.listen(address))
+        let builder = Server::builder(transport).config(config);
+        // What is told to nobody costs nothing.
+        let builder = if echo.log.is_silent() { builder } else { builder.observer(echo.log.clone()) };
+        Box::pin(builder.handler(echo).listen(address))
     }
 }
