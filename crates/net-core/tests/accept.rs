@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::poll_immediate;
 use net_core::{Admission, ErrorKind, Limits};
 use proptest::prelude::*;
 use tokio::{sync::oneshot, time::Instant};
@@ -310,6 +311,25 @@ async fn close_gives_what_waits_then_closed() {
     assert_eq!((closed.kind(), closed.operation()), (ErrorKind::Closed, "accept"));
     assert_eq!(start.elapsed(), Duration::from_secs(10), "the stalled one is waited for until its deadline");
     assert_eq!(rig.accept().await.expect_err("it is final").kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_gives_what_became_ready_to_a_task_whose_budget_is_used_up() {
+    let mut rig = Rig::new(&limits());
+    let (tell, told) = oneshot::channel();
+    let _gone = rig.arrive(1, "127.0.0.1", Plan::When(told));
+    rig.settle().await;
+    rig.acceptor.close();
+    rig.settle().await;
+    tell.send(()).expect("it runs");
+    // The handshake's task has its turn.
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    // The budget is that of one poll, so that nothing may wait between these.
+    while poll_immediate(tokio::task::consume_budget()).await.is_some() {}
+    let ready = poll_immediate(rig.accept()).await;
+    assert_eq!(ready.expect("it is there").expect("and no end").name, 1);
 }
 
 #[tokio::test(start_paused = true)]

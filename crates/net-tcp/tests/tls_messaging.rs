@@ -8,14 +8,21 @@ mod over_tls;
 
 mod rig;
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use authority::{Authority, WithPair};
 use net_core::{
-    ApiKey, Credentials, ErrorKind, Info,
+    Address, ApiKey, Credentials, Error, ErrorKind, Info, Limits, Observer,
     tls::{ClientCertificates, ClientTls, Pem, TlsInfo},
 };
-use net_messaging::{Authenticator, Client, Identity, Proof, Refusal, Server, Session};
+use net_messaging::{Authenticator, Client, Identity, Proof, Refusal, Server, ServerConfig, Session};
 use net_tcp::Tcp;
 use rig::soon;
 use tokio::{io::AsyncReadExt, net::TcpStream};
@@ -115,4 +122,108 @@ async fn a36_a_drain_cuts_the_handshakes_that_are_left_and_counts_them() {
         }
     }
     assert_eq!(server.connections(), 0);
+}
+
+/// Counts what it is told of.
+#[derive(Debug, Default)]
+struct Counts {
+    accepted: AtomicUsize,
+    failed: AtomicUsize,
+    late: AtomicUsize,
+    opened: AtomicUsize,
+    closed: AtomicUsize,
+}
+
+impl Observer for Counts {
+    fn accepted(&self, _: &Address) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn handshake_failed(&self, _: &Address, error: &Error) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.late.fetch_add(usize::from(error.kind() == ErrorKind::TimedOut), Ordering::Relaxed);
+    }
+
+    fn opened(&self, _: &Info) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn closed(&self, _: &Info, _: Option<&Error>) {
+        self.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn a3_a_server_ends_handshakes_that_stall_and_serves_others_meanwhile() {
+    let authority = Authority::new("stalled");
+    let counts = Arc::new(Counts::default());
+    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
+    for io_threads in [None, Some(1)] {
+        let server = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+        let server = Server::builder(server)
+            .config(ServerConfig { limits, io_threads, ..ServerConfig::default() })
+            .observer(counts.clone())
+            .on_message(|_, message| async move { Ok(message.into_reply()) })
+            .listen("tcps://127.0.0.1:0")
+            .await
+            .expect("listens");
+        let before = counts.late.load(Ordering::Relaxed);
+        let to = server.local().socket().expect("an IP address");
+        let mut silent = TcpStream::connect(to).await.expect("connects");
+        let client = Tcp::default().with_client_tls(authority.client().build().expect("settings"));
+        let client = Client::builder(client).connect(server.local()).await.expect("connects");
+        assert_eq!(client.request("hello").await.expect("an answer").payload(), "hello");
+        match soon("the end of the silent one", silent.read(&mut [0; 1])).await {
+            Ok(read) => assert_eq!(read, 0),
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
+        }
+        assert_eq!(counts.late.load(Ordering::Relaxed), before + 1);
+        assert_eq!(client.request("still here").await.expect("an answer").payload(), "still here");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a36_each_connection_is_a_session_or_a_failed_handshake_whenever_the_server_drains() {
+    let authority = Authority::new("amid");
+    let client = Tcp::default().with_client_tls(authority.client().build().expect("settings"));
+    // Clients leave when they are asked to, so that nothing waits for this.
+    let limit = Duration::from_secs(60);
+    for before_the_drain in [0, 1, 4, 9, 16] {
+        let counts = Arc::new(Counts::default());
+        let server = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+        let server = Server::builder(server)
+            .observer(counts.clone())
+            .on_message(|_, message| async move { Ok(message.into_reply()) })
+            .listen("tcps://127.0.0.1:0")
+            .await
+            .expect("listens");
+        let clients: Vec<_> = (0..16)
+            .map(|_| {
+                let (client, to) = (client.clone(), server.local().clone());
+                // Whether it comes in time is what differs.
+                tokio::spawn(async move { Client::builder(client).connect(&to).await.ok() })
+            })
+            .collect();
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        soon("so many sessions", async {
+            while read(&counts.opened) < before_the_drain {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let report = soon("the drain", server.drain(limit..=limit)).await;
+        soon("the end of each", async {
+            while read(&counts.accepted) > read(&counts.closed) + read(&counts.failed) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(read(&counts.opened), read(&counts.closed));
+        assert_eq!(read(&counts.accepted), read(&counts.opened) + read(&counts.failed));
+        assert_eq!(report.active, read(&counts.opened), "each session is one of the report");
+        assert_eq!((report.cut, server.connections()), (0, 0));
+        for client in clients {
+            drop(client.await.expect("no panic"));
+        }
+    }
 }

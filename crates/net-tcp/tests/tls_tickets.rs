@@ -23,8 +23,8 @@ use rig::{at, socket, soon};
 use rustls::{ClientConnection, pki_types::ServerName};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// How many a server sends after a handshake (rustls).
-const TICKETS: u32 = 2;
+/// How many a server sends after a handshake here: more than one, so that they must leave together.
+const TICKETS: u8 = 2;
 /// A message and its frame.
 const HI: &[u8; 6] = b"\0\0\0\x02hi";
 
@@ -67,12 +67,12 @@ impl Client {
         len
     }
 
-    fn tickets(&self) -> u32 {
-        self.tls.tls13_tickets_received()
+    fn tickets(&self) -> u8 {
+        self.tls.tls13_tickets_received().try_into().expect("a few")
     }
 
     /// Reads once, and returns how many tickets came with the answer: what was written by one call comes by one read.
-    fn in_one_read(mut self) -> (u32, [u8; 6]) {
+    fn in_one_read(mut self) -> (u8, [u8; 6]) {
         self.read();
         let mut answer = [0; 6];
         self.tls.reader().read_exact(&mut answer).expect("it is there");
@@ -81,7 +81,7 @@ impl Client {
 }
 
 async fn listen(authority: &Authority) -> TcpListener {
-    let tcp = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
+    let tcp = Tcp::default().with_server_tls(authority.server().tickets(TICKETS).build().expect("settings"));
     tcp.listen(&at("tcps://127.0.0.1:0")).await.expect("listening")
 }
 
