@@ -213,7 +213,7 @@ struct Ready<T> {
 impl<A: Accept> Acceptor<A> {
     /// Accepts from `source`, which listens at `local`, under the default limits.
     pub fn new(source: A, local: Address) -> Self {
-        let mut acceptor = Self {
+        Self {
             source: Some(source),
             local,
             admission: Arc::default(),
@@ -223,9 +223,7 @@ impl<A: Accept> Acceptor<A> {
             reserve: Reserve::new(),
             pause: None,
             next_pause: MIN_PAUSE,
-        };
-        acceptor.set_admission(Arc::default());
-        acceptor
+        }
     }
 
     /// Returns the address it listens at.

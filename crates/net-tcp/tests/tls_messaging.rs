@@ -187,7 +187,7 @@ async fn a36_each_connection_is_a_session_or_a_failed_handshake_whenever_the_ser
     let authority = Authority::new("amid");
     let client = Tcp::default().with_client_tls(authority.client().build().expect("settings"));
     // Clients leave when they are asked to, so that nothing waits for this.
-    let limit = Duration::from_secs(60);
+    let limit = Duration::from_mins(1);
     for before_the_drain in [0, 1, 4, 9, 16] {
         let counts = Arc::new(Counts::default());
         let server = Tcp::default().with_server_tls(authority.server().build().expect("settings"));

@@ -65,7 +65,7 @@ impl Handshakes {
             admission.observe(|observer| observer.rejected(peer, Limit::HandshakesPerPrefix));
             return None;
         }
-        let oldest = if running.entries.len() >= max { running.take_oldest(|_| true) } else { None };
+        let oldest = if running.entries.len() >= max { running.remove_oldest(|_| true) } else { None };
         let number = running.begun;
         running.begun += 1;
         let began = Instant::now();
@@ -89,17 +89,14 @@ impl Handshakes {
     /// Ends those that have taken longer than they may.
     pub(super) fn expire(&self, admission: &Admission) {
         let Some(begun_by) = Instant::now().checked_sub(admission.limits().handshake_timeout) else { return };
-        // Each is told with the lock free.
-        let next = || self.running().take_oldest(|entry| entry.began <= begun_by);
-        while let Some(late) = next() {
+        while let Some(late) = self.take(|running| running.remove_oldest(|entry| entry.began <= begun_by)) {
             late.end(admission, &Error::new(ErrorKind::TimedOut, "handshake"));
         }
     }
 
     /// Ends all of them, since their listener is dropped.
     pub(super) fn cut(&self, admission: &Admission) {
-        let next = || self.running().take_oldest(|_| true);
-        while let Some(entry) = next() {
+        while let Some(entry) = self.take(|running| running.remove_oldest(|_| true)) {
             admission.cut_handshake(&entry.peer);
             entry.wake();
         }
@@ -113,6 +110,18 @@ impl Handshakes {
         }
         running.waiting = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// Takes one out, and wakes who waits where none is left; nobody is woken or told anything while it is locked.
+    fn take(&self, remove: impl FnOnce(&mut Running) -> Option<Entry>) -> Option<Entry> {
+        let mut running = self.running();
+        let taken = remove(&mut running);
+        let waiting = if running.entries.is_empty() { running.waiting.take() } else { None };
+        drop(running);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+        taken
     }
 
     fn running(&self) -> MutexGuard<'_, Running> {
@@ -130,26 +139,14 @@ impl Running {
         self.entries.get_mut(position)
     }
 
-    fn take(&mut self, number: u64) -> Option<Entry> {
-        let taken = self.entries.remove(self.position(number)?);
-        self.wake_if_none();
-        taken
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        self.entries.remove(self.position(number)?)
     }
 
-    /// Takes the oldest one that runs yet, where `matches` says so.
-    fn take_oldest(&mut self, matches: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
+    /// Removes the oldest one that runs yet, where `matches` says so.
+    fn remove_oldest(&mut self, matches: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
         let oldest = self.entries.iter().position(|entry| !entry.succeeded)?;
-        let taken = if matches(self.entries.get(oldest)?) { self.entries.remove(oldest) } else { None };
-        self.wake_if_none();
-        taken
-    }
-
-    fn wake_if_none(&mut self) {
-        if self.entries.is_empty()
-            && let Some(waiting) = self.waiting.take()
-        {
-            waiting.wake();
-        }
+        if matches(self.entries.get(oldest)?) { self.entries.remove(oldest) } else { None }
     }
 }
 
@@ -187,15 +184,13 @@ impl Place {
     ///
     /// One that has succeeded keeps its place until this is dropped, so that a listener which closes waits for it.
     pub(super) fn end<T>(&self, ended: Result<T>) -> Option<T> {
-        let mut running = self.handshakes.running();
         match ended {
             Ok(output) => {
-                running.get(self.number)?.succeeded = true;
+                self.handshakes.running().get(self.number)?.succeeded = true;
                 Some(output)
             }
             Err(error) => {
-                let entry = running.take(self.number)?;
-                drop(running);
+                let entry = self.handshakes.take(|running| running.remove(self.number))?;
                 entry.end(&self.admission, &error);
                 None
             }
@@ -205,7 +200,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let entry = self.handshakes.running().take(self.number);
+        let entry = self.handshakes.take(|running| running.remove(self.number));
         let Some(entry) = entry.filter(|entry| !entry.succeeded) else { return };
         if thread::panicking() {
             let error = Error::new(ErrorKind::Io, "handshake").because("it panicked");

@@ -129,7 +129,7 @@ impl<H: Handler> Serving<H> {
                         driving
                     }
                 });
-                // One after the other in the same place, and nothing around what drives the session.
+                // One after the other in the same memory.
                 let task = tokio::spawn(driving.map(OptionFuture::from).flatten());
                 if let Some((session, task)) = pairing.bring(Half::Task(task.abort_handle())) {
                     self.join(&session, task);
