@@ -421,17 +421,10 @@ async fn churn(steps: Vec<Step>) {
     for step in steps {
         match step {
             Step::Arrive { ip, plan } => {
-                let plan = match plan {
-                    0 => Plan::Done,
-                    1 => Plan::Answered,
-                    2 => Plan::Silent,
-                    3 => Plan::Panics,
-                    _ => Plan::Refused,
-                };
                 arrived += 1;
                 // 127.0.0.1 for 0, which is no prefix.
                 let ip = if ip == 0 { "127.0.0.1".to_owned() } else { format!("10.0.0.{ip}") };
-                let _gone = rig.arrive(arrived, &ip, plan);
+                let _gone = rig.arrive(arrived, &ip, Plan::numbered(plan));
             }
             Step::Drop { .. } if open.is_empty() => {}
             Step::Drop { which } => drop(open.swap_remove(which.index(open.len()))),
@@ -459,11 +452,7 @@ async fn churn(steps: Vec<Step>) {
     assert_eq!(rig.admission.active(), open.len(), "what is open is what is counted");
     drop(open);
     assert_eq!(rig.admission.active(), 0);
-    let notes = rig.notes.take();
-    let count = |of: &str| notes.iter().filter(|note| note.starts_with(of)).count();
-    let (accepted, rejected, failed) = (count("accepted"), count("rejected"), count("handshake"));
-    assert_eq!(accepted + rejected, rig.given.load(Ordering::Relaxed), "each is told once");
-    assert_eq!(accepted, given + failed, "and what became of it");
+    rig.assert_each_was_told_once(given);
 }
 
 proptest! {

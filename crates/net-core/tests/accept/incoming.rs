@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Waker},
     time::Duration,
 };
@@ -207,42 +207,35 @@ async fn churn(mut rig: Rig, arrivals: Vec<(u8, Fate, u16)>) {
             }
         }
     };
+    let mut count = |given: &mut usize| *given += std::iter::from_fn(|| told.try_recv().ok()).count();
     for (name, (plan, fate, pause)) in (1..).zip(arrivals) {
-        let plan = match plan {
-            0 => Plan::Done,
-            1 => Plan::Answered,
-            2 => Plan::Silent,
-            3 => Plan::Panics,
-            _ => Plan::Refused,
-        };
-        let _gone = rig.arrive(name, "127.0.0.1", plan);
+        let _gone = rig.arrive(name, "127.0.0.1", Plan::numbered(plan));
         while let Some(incoming) = poll_immediate(poll_fn(|cx| rig.acceptor.poll_incoming(cx))).await {
             take(incoming.expect("it is open"), fate);
         }
-        tokio::time::sleep(Duration::from_millis(pause.into())).await;
+        advance(Duration::from_millis(pause.into())).await;
         rig.admission.sweep();
-        given += std::iter::from_fn(|| told.try_recv().ok()).count();
+        // Those that are over give their places free.
+        turns().await;
+        count(&mut given);
     }
     rig.acceptor.close();
-    let admission = rig.admission.clone();
-    let sweeping = async {
-        tokio::time::sleep(Duration::from_secs(11)).await;
-        admission.sweep();
-        std::future::pending::<()>().await;
-    };
-    let closing = async { poll_fn(|cx| rig.acceptor.poll_incoming(cx)).await.expect_err("closed") };
-    tokio::select! {
-        _ = closing => {}
-        () = sweeping => {}
-    }
+    advance(rig.admission.limits().handshake_timeout).await;
+    rig.admission.sweep();
+    let closed = poll_fn(|cx| rig.acceptor.poll_incoming(cx)).await;
+    assert_eq!(closed.expect_err("none is left").kind(), ErrorKind::Closed);
     // Tasks that were aborted, or lost their place, come to their end.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    given += std::iter::from_fn(|| told.try_recv().ok()).count();
+    turns().await;
+    count(&mut given);
     assert_eq!(rig.admission.active(), 0, "none is left");
-    let notes = rig.notes.take();
-    let count = |of: &str| notes.iter().filter(|note| note.starts_with(of)).count();
-    assert_eq!(count("accepted") + count("rejected"), rig.given.load(Ordering::Relaxed), "each is told once");
-    assert_eq!(count("accepted"), given + count("handshake"), "and what became of it");
+    rig.assert_each_was_told_once(given);
+}
+
+/// Lets all tasks have their turns.
+async fn turns() {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
 }
 
 proptest! {

@@ -26,6 +26,19 @@ pub(crate) enum Plan {
     When(oneshot::Receiver<()>),
 }
 
+impl Plan {
+    /// One of those that need no word from the test.
+    pub(crate) fn numbered(number: u8) -> Self {
+        match number {
+            0 => Self::Done,
+            1 => Self::Answered,
+            2 => Self::Silent,
+            3 => Self::Panics,
+            _ => Self::Refused,
+        }
+    }
+}
+
 /// A connection as the system gives it; its guard tells when it is dropped.
 pub(crate) struct Socket {
     name: u32,
@@ -159,6 +172,16 @@ impl Rig {
 
     pub(crate) async fn accept_name(&mut self) -> u32 {
         self.accept().await.expect("a connection").name
+    }
+
+    /// Fails the test unless the observer was told once of each connection that came, and of each that was let in and is none
+    /// of the `given` ones that its handshake failed.
+    pub(crate) fn assert_each_was_told_once(&self, given: usize) {
+        let notes = self.notes.take();
+        let count = |of: &str| notes.iter().filter(|note| note.starts_with(of)).count();
+        let (accepted, rejected, failed) = (count("accepted"), count("rejected"), count("handshake"));
+        assert_eq!(accepted + rejected, self.given.load(Ordering::Relaxed), "each is told once");
+        assert_eq!(accepted, given + failed, "and what became of it");
     }
 
     /// Lets the acceptor do what it can without a new arrival and without time; nothing is ready then.
