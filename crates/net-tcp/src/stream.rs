@@ -29,6 +29,11 @@ mod binder;
 mod bytes;
 mod connect;
 mod half;
+#[cfg(unix)]
+mod listening;
+#[cfg(not(unix))]
+#[path = "stream/listening_by_tokio.rs"]
+mod listening;
 mod race;
 mod resolve;
 #[cfg(feature = "tls")]

@@ -7,13 +7,10 @@ use std::{
 
 use net_core::{Accept, Address, Handshake, Info, Permit, Scheme};
 use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
-#[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
 
 #[cfg(unix)]
 use super::unix::SocketFile;
-use super::{ServerSettings, bytes::ByteStream, half::Socket};
+use super::{ServerSettings, bytes::ByteStream, half::Socket, listening::Listening};
 use crate::TcpConfig;
 
 /// Where raw connections come from: what a protocol with a handshake of its own puts under its
@@ -76,13 +73,13 @@ pub struct StreamSource {
 #[derive(Debug)]
 enum Kind {
     Tcp {
-        listener: Registered<std::net::TcpListener, TcpListener>,
+        listener: Listening<std::net::TcpListener>,
         config: TcpConfig,
         tls: ServerSettings,
     },
     #[cfg(unix)]
     Unix {
-        listener: Registered<std::os::unix::net::UnixListener, UnixListener>,
+        listener: Listening<std::os::unix::net::UnixListener>,
         send_buffer_len: Option<usize>,
         _file: SocketFile,
     },
@@ -126,7 +123,7 @@ impl StreamSource {
         config: TcpConfig,
         tls: ServerSettings,
     ) -> Self {
-        Self { kind: Kind::Tcp { listener: Registered::new(listener), config, tls }, local }
+        Self { kind: Kind::Tcp { listener: Listening::new(listener), config, tls }, local }
     }
 
     #[cfg(unix)]
@@ -136,7 +133,7 @@ impl StreamSource {
         local: Address,
         send_buffer_len: Option<usize>,
     ) -> Self {
-        let listener = Registered::new(listener);
+        let listener = Listening::new(listener);
         Self { kind: Kind::Unix { listener, send_buffer_len, _file: file }, local }
     }
 
@@ -183,40 +180,21 @@ impl Accept for StreamSource {
     type Output = ByteStream;
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Accepted, Address)>> {
-        let (socket, peer) = match &mut self.kind {
-            Kind::Tcp { listener, .. } => {
-                let listener = listener.get(TcpListener::from_std)?;
-                let (stream, peer) = ready!(listener.poll_accept(cx))?;
-                (Socket::Tcp(stream), Some(peer))
-            }
+        let (socket, peer) = ready!(match &mut self.kind {
+            Kind::Tcp { listener, .. } => listener.poll_accept(cx),
             #[cfg(unix)]
-            Kind::Unix { listener, .. } => {
-                let listener = listener.get(UnixListener::from_std)?;
-                let (stream, _) = ready!(listener.poll_accept(cx))?;
-                (Socket::Unix(stream), None)
-            }
-        };
+            Kind::Unix { listener, .. } => listener.poll_accept(cx),
+        })?;
         Poll::Ready(self.accepted(socket, peer))
     }
 
     fn accept_waiting(&mut self) -> Option<io::Result<(Accepted, Address)>> {
-        // The runtime knows what events have told; the system knows what waits.
         let waiting = match &self.kind {
-            Kind::Tcp { listener, .. } => listener.socket()?.accept(),
+            Kind::Tcp { listener, .. } => listener.accept_waiting(),
             #[cfg(unix)]
-            Kind::Unix { listener, .. } => listener.socket()?.accept(),
+            Kind::Unix { listener, .. } => listener.accept_waiting(),
         };
-        let (socket, peer) = match waiting {
-            Ok(accepted) => accepted,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Err(error) => return Some(Err(error)),
-        };
-        let registered = socket.set_nonblocking(true).and_then(|()| match &self.kind {
-            Kind::Tcp { .. } => TcpStream::from_std(socket.into()).map(Socket::Tcp),
-            #[cfg(unix)]
-            Kind::Unix { .. } => UnixStream::from_std(socket.into()).map(Socket::Unix),
-        });
-        Some(registered.and_then(|socket| self.accepted(socket, peer.as_socket())))
+        Some(waiting?.and_then(|(socket, peer)| self.accepted(socket, peer)))
     }
 
     fn handshake(&self, accepted: Accepted, peer: Address, permit: Permit) -> Handshake<ByteStream> {
@@ -226,43 +204,6 @@ impl Accept for StreamSource {
                 tls.secure(stream, info, permit)
             }
             (socket, _) => Handshake::Done(Ok(ByteStream::new(socket, info, Some(permit)))),
-        }
-    }
-}
-
-/// A listening socket that becomes known to the runtime in which it is polled first: the listeners of a server are made
-/// by one runtime and each served by another, which must not wait for the first one's events.
-#[derive(Debug)]
-enum Registered<S, L> {
-    NotYet(Option<S>),
-    Now(L),
-}
-
-impl<S, L> Registered<S, L>
-where
-    for<'a> SockRef<'a>: From<&'a S> + From<&'a L>,
-{
-    fn new(socket: S) -> Self {
-        Self::NotYet(Some(socket))
-    }
-
-    #[inline]
-    fn get(&mut self, register: fn(S) -> io::Result<L>) -> io::Result<&mut L> {
-        if let Self::NotYet(socket) = self {
-            // Gone only where an earlier attempt failed.
-            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
-            *self = Self::Now(register(socket)?);
-        }
-        match self {
-            Self::Now(listener) => Ok(listener),
-            Self::NotYet(_) => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-
-    fn socket(&self) -> Option<SockRef<'_>> {
-        match self {
-            Self::NotYet(socket) => socket.as_ref().map(SockRef::from),
-            Self::Now(listener) => Some(SockRef::from(listener)),
         }
     }
 }
