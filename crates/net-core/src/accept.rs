@@ -26,7 +26,7 @@ mod incoming;
 mod reserve;
 
 pub use admission::{Admission, Permit, Prefix};
-use handshakes::Handshakes;
+use handshakes::{Handshakes, ListenerNumber};
 pub use incoming::{Handshaking, Incoming, IncomingConnection};
 use reserve::Reserve;
 
@@ -195,7 +195,8 @@ pub struct Acceptor<A: Accept> {
     admission: Arc<Admission>,
     /// Taken as the source was closed, and whose they are.
     rest: VecDeque<(Incoming<A::Output>, Address)>,
-    handshakes: Arc<Handshakes>,
+    /// Whose the handshakes are that run, among those of the admission.
+    number: ListenerNumber,
     /// What became ready in tasks of their own; none may run at all.
     ready: Option<Ready<A::Output>>,
     reserve: Reserve,
@@ -213,12 +214,13 @@ struct Ready<T> {
 impl<A: Accept> Acceptor<A> {
     /// Accepts from `source`, which listens at `local`, under the default limits.
     pub fn new(source: A, local: Address) -> Self {
+        let admission = Arc::<Admission>::default();
         Self {
             source: Some(source),
             local,
-            admission: Arc::default(),
+            number: admission.handshakes().join(),
+            admission,
             rest: VecDeque::new(),
-            handshakes: Arc::default(),
             ready: None,
             reserve: Reserve::new(),
             pause: None,
@@ -231,10 +233,15 @@ impl<A: Accept> Acceptor<A> {
         &self.local
     }
 
-    /// Puts it under the limits of `admission`.
+    /// Puts it under the limits of `admission`, before it is asked for connections: handshakes that run by then are cut.
     pub fn set_admission(&mut self, admission: Arc<Admission>) {
-        admission.see_to(&self.handshakes);
+        self.cut_handshakes();
+        self.number = admission.handshakes().join();
         self.admission = admission;
+    }
+
+    fn cut_handshakes(&self) {
+        self.admission.handshakes().cut(&self.admission, self.number);
     }
 
     /// Polls for the next connection that is ready for use; handshakes run in tasks of their own.
@@ -275,7 +282,7 @@ impl<A: Accept> Acceptor<A> {
                 Poll::Ready(None) => {}
                 Poll::Pending if self.source.is_some() => return Poll::Pending,
                 Poll::Pending => {
-                    ready!(self.handshakes.poll_none(cx));
+                    ready!(self.admission.handshakes().poll_none(self.number, cx));
                     // The last one may have succeeded since, or be there though a task's used-up budget hid it.
                     let last = self.ready.as_mut().and_then(|ready| ready.told.try_recv().ok());
                     let closed = || Error::new(ErrorKind::Closed, "accept").at(&self.local);
@@ -360,7 +367,7 @@ impl<A: Accept> Acceptor<A> {
                 Incoming::Ready(told.ok()?)
             }
             Handshake::Running(running) => {
-                let place = self.handshakes.begin(&self.admission, &peer)?;
+                let place = Handshakes::begin(&self.admission, self.number, &peer)?;
                 Incoming::Handshaking(Handshaking::new(running, place))
             }
         };
@@ -427,7 +434,7 @@ fn is_of_one_peer(error: &io::Error) -> bool {
 
 impl<A: Accept> Drop for Acceptor<A> {
     fn drop(&mut self) {
-        self.handshakes.cut(&self.admission);
+        self.cut_handshakes();
         let ready = self.ready.iter_mut().flat_map(|ready| {
             ready.told.close();
             iter::from_fn(|| ready.told.try_recv().ok())
@@ -448,7 +455,7 @@ impl<A: Accept> fmt::Debug for Acceptor<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Acceptor")
             .field("local", &self.local)
-            .field("handshakes", &self.handshakes.len())
+            .field("handshakes", &self.admission.handshakes().len(self.number))
             .field("closed", &self.source.is_none())
             .finish_non_exhaustive()
     }

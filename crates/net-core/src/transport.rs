@@ -186,7 +186,8 @@ pub trait Listener: Send + Unpin + 'static {
 
     /// Puts this listener under the limits of `admission`, which several listeners may share.
     ///
-    /// Until then it has limits of its own, the default ones.
+    /// Until then it has limits of its own, the default ones. It is called before connections are asked for: handshakes that
+    /// run by then are cut.
     fn set_admission(&mut self, admission: Arc<Admission>);
 
     /// Waits for the next connection.

@@ -174,6 +174,45 @@ async fn a3_one_prefix_holds_a_quarter_of_the_handshakes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a3_listeners_share_the_handshakes_of_their_admission() {
+    let mut one = Rig::new(&Limits { max_handshakes: 4, ..limits() });
+    let mut other = Rig::under(one.admission.clone(), one.notes.clone());
+    let [first, _second] = [1, 2].map(|name| one.arrive(name, "127.0.0.1", Plan::Silent));
+    one.settle().await;
+    let _stalled = [3, 4].map(|name| other.arrive(name, "127.0.0.1", Plan::Silent));
+    other.settle().await;
+    one.notes.take();
+    let _gone = other.arrive(5, "127.0.0.1", Plan::Answered);
+    assert_eq!(other.accept_name().await, 5, "newcomers are served");
+    first.await.expect_err("the oldest is dropped, whichever listener it is of");
+    assert_eq!(one.notes.take(), ["accepted tcp://127.0.0.1:5", "handshake tcp://127.0.0.1:1 limit reached"]);
+    // One closes while the other's run on, and waits for its own alone.
+    one.acceptor.close();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    other.arrive(6, "127.0.0.1", Plan::Silent);
+    other.settle().await;
+    let start = Instant::now();
+    assert_eq!(one.accept().await.expect_err("the last one ends").kind(), ErrorKind::Closed);
+    assert_eq!(start.elapsed(), Duration::from_secs(9), "its own deadline, not the other's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a3_one_prefix_holds_a_quarter_of_the_handshakes_of_all_listeners() {
+    let mut one = Rig::new(&Limits { max_handshakes: 8, ..limits() });
+    let mut other = Rig::under(one.admission.clone(), one.notes.clone());
+    let _stalled = [1, 2].map(|name| one.arrive(name, "10.0.0.1", Plan::Silent));
+    one.settle().await;
+    let over = other.arrive(3, "10.0.0.1", Plan::Answered);
+    other.settle().await;
+    over.await.expect_err("its socket is dropped");
+    let rejected = "rejected tcp://10.0.0.1:3 max_handshakes_per_prefix".to_owned();
+    assert_eq!(one.notes.take().pop(), Some(rejected));
+    drop(one);
+    let _served = other.arrive(4, "10.0.0.1", Plan::Answered);
+    assert_eq!(other.accept_name().await, 4, "what a dropped listener held is free again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a1_d5_a_shortage_of_descriptors_is_survived_with_a_pause() {
     for code in SHORTAGES {
         let mut rig = Rig::new(&limits());
@@ -279,7 +318,7 @@ async fn a2_a_flood_of_refused_connections_leaves_others_their_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn close_gives_what_waits_then_closed() {
-    let mut rig = Rig::new(&limits());
+    let mut rig = Rig::new(&Limits { max_handshakes: 2_000, ..limits() });
     let (tell, told) = oneshot::channel();
     let _running = rig.arrive(0, "127.0.0.1", Plan::When(told));
     let _stalled = rig.arrive(1, "127.0.0.1", Plan::Silent);
@@ -292,8 +331,6 @@ async fn close_gives_what_waits_then_closed() {
             rig.fail(103);
         }
     }
-    rig.admission = Arc::new(Admission::new(Limits { max_handshakes: 2_000, ..limits() }, None));
-    rig.acceptor.set_admission(rig.admission.clone());
     rig.acceptor.close();
     assert!(rig.arrivals.is_closed(), "nobody can connect any more");
     rig.acceptor.close();

@@ -5,7 +5,7 @@ use std::{
     fmt,
     net::{IpAddr, Ipv4Addr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use std::{
 use super::handshakes::Handshakes;
 use crate::{Address, Error, ErrorKind, Limit, Limits, Observer};
 
-/// Who may come in: counts the connections of all listeners that share it, and holds them to [`Limits`].
+/// Who may come in: counts the connections and handshakes of all listeners that share it, and holds them to [`Limits`].
 ///
 /// # Examples
 ///
@@ -36,8 +36,9 @@ pub struct Admission {
     handshakes_cut: AtomicUsize,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
     counts: Mutex<HashMap<Counted, usize>>,
-    /// The handshakes of each listener, where [`sweep`](Self::sweep) looks at their deadlines.
-    swept: Option<Mutex<Vec<Weak<Handshakes>>>>,
+    handshakes: Handshakes,
+    /// Whether [`sweep`](Self::sweep) looks at the deadlines of handshakes.
+    swept: bool,
 }
 
 impl Admission {
@@ -49,7 +50,8 @@ impl Admission {
             active: AtomicUsize::new(0),
             handshakes_cut: AtomicUsize::new(0),
             counts: Mutex::default(),
-            swept: None,
+            handshakes: Handshakes::default(),
+            swept: false,
         }
     }
 
@@ -57,35 +59,24 @@ impl Admission {
     /// has a timer.
     #[must_use]
     pub fn with_sweep(mut self) -> Self {
-        self.swept = Some(Mutex::default());
+        self.swept = true;
         self
     }
 
     /// Ends the handshakes that have taken longer than they may.
     pub fn sweep(&self) {
-        let Some(swept) = &self.swept else { return };
-        let mut listeners = Vec::new();
-        swept.lock().unwrap_or_else(PoisonError::into_inner).retain(|handshakes| {
-            let handshakes = handshakes.upgrade();
-            let is_left = handshakes.is_some();
-            listeners.extend(handshakes);
-            is_left
-        });
-        for handshakes in listeners {
-            handshakes.expire(self);
+        if self.swept {
+            self.handshakes.expire(self);
         }
     }
 
     /// Tells whether a sweep looks at the deadlines of handshakes.
     pub(super) fn is_swept(&self) -> bool {
-        self.swept.is_some()
+        self.swept
     }
 
-    /// Has a sweep look at the deadlines of `handshakes`, too.
-    pub(super) fn see_to(&self, handshakes: &Arc<Handshakes>) {
-        if let Some(swept) = &self.swept {
-            swept.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(handshakes));
-        }
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
     }
 
     /// Returns the limits.

@@ -1,4 +1,4 @@
-//! The handshakes that run for one listener: who may begin one, who gives way to it, and which take too long.
+//! The handshakes that run for the listeners of a server: who may begin one, who gives way to it, and which take too long.
 
 use std::{
     collections::VecDeque,
@@ -13,24 +13,30 @@ use tokio::time::Instant;
 use super::{Admission, Prefix};
 use crate::{Address, Error, ErrorKind, Limit, Result};
 
-/// The handshakes that run for one listener.
+/// The handshakes that run for all listeners under one admission.
 ///
 /// Who runs one asks before each step whether it is still among them: to take it out, and to wake its task, ends it.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes(Mutex<Running>);
+
+/// One listener among those that share their handshakes' limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListenerNumber(u64);
 
 #[derive(Debug, Default)]
 struct Running {
     /// Oldest first, and so by their numbers.
     entries: VecDeque<Entry>,
     begun: u64,
-    /// Who waits until there is none.
-    waiting: Option<Waker>,
+    listeners: u64,
+    /// Who waits until a listener has none.
+    waiting: Vec<(ListenerNumber, Waker)>,
 }
 
 #[derive(Debug)]
 struct Entry {
     number: u64,
+    listener: ListenerNumber,
     began: Instant,
     peer: Address,
     prefix: Option<Prefix>,
@@ -43,34 +49,42 @@ struct Entry {
 /// The place of one handshake among those that run; dropped before it has succeeded, it is a handshake that was cut.
 #[derive(Debug)]
 pub(super) struct Place {
-    handshakes: Arc<Handshakes>,
     admission: Arc<Admission>,
     number: u64,
 }
 
 impl Handshakes {
-    /// Returns how many run.
-    pub(super) fn len(&self) -> usize {
-        self.running().entries.len()
+    /// Returns the number of a listener that joins in.
+    pub(super) fn join(&self) -> ListenerNumber {
+        let mut running = self.running();
+        running.listeners += 1;
+        ListenerNumber(running.listeners)
     }
 
-    /// Begins one with `peer`; `None` where the prefix of its address has its share already.
-    pub(super) fn begin(self: &Arc<Self>, admission: &Arc<Admission>, peer: &Address) -> Option<Place> {
+    /// Returns how many run for `listener`.
+    pub(super) fn len(&self, listener: ListenerNumber) -> usize {
+        self.running().entries.iter().filter(|entry| entry.listener == listener).count()
+    }
+
+    /// Begins one of `listener` with `peer`; `None` where the prefix of its address has its share already.
+    pub(super) fn begin(admission: &Arc<Admission>, listener: ListenerNumber, peer: &Address) -> Option<Place> {
         let max = admission.limits().max_handshakes;
         let prefix = peer.ip().and_then(Prefix::of);
-        let mut running = self.running();
+        let mut running = admission.handshakes().running();
         let held = running.entries.iter().filter(|one| prefix.is_some() && one.prefix == prefix).count();
         if held >= (max / 4).max(1) {
             drop(running);
             admission.observe(|observer| observer.rejected(peer, Limit::HandshakesPerPrefix));
             return None;
         }
-        let oldest = if running.entries.len() >= max { running.remove_oldest(|_| true) } else { None };
+        let is_full = running.entries.len() >= max;
+        let (oldest, waiting) = if is_full { running.remove_oldest(|_| true) } else { (None, None) };
         let number = running.begun;
         running.begun += 1;
         let began = Instant::now();
         running.entries.push_back(Entry {
             number,
+            listener,
             began,
             peer: peer.clone(),
             prefix,
@@ -78,12 +92,13 @@ impl Handshakes {
             task: None,
         });
         drop(running);
+        waiting.into_iter().for_each(Waker::wake);
         admission.observe(|observer| observer.accepted(peer));
         if let Some(oldest) = oldest {
             let error = Error::new(ErrorKind::LimitReached, "handshake").because(Limit::Handshakes.as_str());
             oldest.end(admission, &error);
         }
-        Some(Place { handshakes: self.clone(), admission: admission.clone(), number })
+        Some(Place { admission: admission.clone(), number })
     }
 
     /// Ends those that have taken longer than they may.
@@ -94,33 +109,30 @@ impl Handshakes {
         }
     }
 
-    /// Ends all of them, since their listener is dropped.
-    pub(super) fn cut(&self, admission: &Admission) {
-        while let Some(entry) = self.take(|running| running.remove_oldest(|_| true)) {
+    /// Ends all of `listener`, since it is dropped.
+    pub(super) fn cut(&self, admission: &Admission, listener: ListenerNumber) {
+        while let Some(entry) = self.take(|running| running.remove_of(listener)) {
             admission.cut_handshake(&entry.peer);
             entry.wake();
         }
     }
 
-    /// Waits until there is none.
-    pub(super) fn poll_none(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Waits until `listener` has none.
+    pub(super) fn poll_none(&self, listener: ListenerNumber, cx: &mut Context<'_>) -> Poll<()> {
         let mut running = self.running();
-        if running.entries.is_empty() {
+        running.waiting.retain(|(waiting, _)| *waiting != listener);
+        if !running.has_any(listener) {
             return Poll::Ready(());
         }
-        running.waiting = Some(cx.waker().clone());
+        running.waiting.push((listener, cx.waker().clone()));
         Poll::Pending
     }
 
-    /// Takes one out, and wakes who waits where none is left; nobody is woken or told anything while it is locked.
-    fn take(&self, remove: impl FnOnce(&mut Running) -> Option<Entry>) -> Option<Entry> {
-        let mut running = self.running();
-        let taken = remove(&mut running);
-        let waiting = if running.entries.is_empty() { running.waiting.take() } else { None };
-        drop(running);
-        if let Some(waiting) = waiting {
-            waiting.wake();
-        }
+    /// Takes one out, and wakes who waits where its listener has none left; nobody is woken or told anything while it is
+    /// locked.
+    fn take(&self, remove: impl FnOnce(&mut Running) -> (Option<Entry>, Option<Waker>)) -> Option<Entry> {
+        let (taken, waiting) = remove(&mut self.running());
+        waiting.into_iter().for_each(Waker::wake);
         taken
     }
 
@@ -139,14 +151,34 @@ impl Running {
         self.entries.get_mut(position)
     }
 
-    fn remove(&mut self, number: u64) -> Option<Entry> {
-        self.entries.remove(self.position(number)?)
+    fn has_any(&self, listener: ListenerNumber) -> bool {
+        self.entries.iter().any(|entry| entry.listener == listener)
+    }
+
+    fn remove(&mut self, number: u64) -> (Option<Entry>, Option<Waker>) {
+        self.remove_at(self.position(number))
     }
 
     /// Removes the oldest one that runs yet, where `matches` says so.
-    fn remove_oldest(&mut self, matches: impl FnOnce(&Entry) -> bool) -> Option<Entry> {
-        let oldest = self.entries.iter().position(|entry| !entry.succeeded)?;
-        if matches(self.entries.get(oldest)?) { self.entries.remove(oldest) } else { None }
+    fn remove_oldest(&mut self, matches: impl FnOnce(&Entry) -> bool) -> (Option<Entry>, Option<Waker>) {
+        let oldest = self.entries.iter().position(|entry| !entry.succeeded);
+        self.remove_at(oldest.filter(|&at| self.entries.get(at).is_some_and(matches)))
+    }
+
+    /// Removes the oldest one of `listener` that runs yet.
+    fn remove_of(&mut self, listener: ListenerNumber) -> (Option<Entry>, Option<Waker>) {
+        self.remove_at(self.entries.iter().position(|entry| entry.listener == listener && !entry.succeeded))
+    }
+
+    /// Removes the one at `position`, and gives who waits where its listener has none left.
+    fn remove_at(&mut self, position: Option<usize>) -> (Option<Entry>, Option<Waker>) {
+        let Some(entry) = position.and_then(|position| self.entries.remove(position)) else {
+            return (None, None);
+        };
+        let waiting = self.waiting.iter().position(|(listener, _)| *listener == entry.listener);
+        let waiting = waiting.filter(|_| !self.has_any(entry.listener));
+        let waiting = waiting.map(|position| self.waiting.swap_remove(position).1);
+        (Some(entry), waiting)
     }
 }
 
@@ -171,7 +203,7 @@ impl Place {
 
     /// Tells whether the handshake still has its place; the task is woken when it loses it.
     pub(super) fn is_held(&self, cx: &mut Context<'_>) -> bool {
-        let mut running = self.handshakes.running();
+        let mut running = self.admission.handshakes().running();
         let Some(entry) = running.get(self.number) else { return false };
         match &mut entry.task {
             Some(task) => task.clone_from(cx.waker()),
@@ -186,11 +218,11 @@ impl Place {
     pub(super) fn end<T>(&self, ended: Result<T>) -> Option<T> {
         match ended {
             Ok(output) => {
-                self.handshakes.running().get(self.number)?.succeeded = true;
+                self.admission.handshakes().running().get(self.number)?.succeeded = true;
                 Some(output)
             }
             Err(error) => {
-                let entry = self.handshakes.take(|running| running.remove(self.number))?;
+                let entry = self.admission.handshakes().take(|running| running.remove(self.number))?;
                 entry.end(&self.admission, &error);
                 None
             }
@@ -200,7 +232,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let entry = self.handshakes.take(|running| running.remove(self.number));
+        let entry = self.admission.handshakes().take(|running| running.remove(self.number));
         let Some(entry) = entry.filter(|entry| !entry.succeeded) else { return };
         if thread::panicking() {
             let error = Error::new(ErrorKind::Io, "handshake").because("it panicked");
