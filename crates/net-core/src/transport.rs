@@ -276,6 +276,14 @@ pub trait Sender: Send + Unpin + 'static {
         0
     }
 
+    /// Returns how many bytes of memory are held for what is accepted and not yet with the network: at least what
+    /// [`unsent_len`](Self::unsent_len) tells.
+    ///
+    /// A server counts it into its [memory budget](crate::Limits::memory_budget) while the peer does not read.
+    fn held_len(&self) -> usize {
+        self.unsent_len()
+    }
+
     /// Notes why this side is about to finish, for transports that can tell the peer with their end.
     fn leave(&mut self, reason: GoAwayReason) {
         let _ = reason;

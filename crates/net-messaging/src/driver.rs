@@ -348,7 +348,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         }
     }
 
-    /// Holds what has arrived and is not handled to the server's memory budget and to the longest message.
+    /// Holds what has arrived and is not handled, and what the peer does not take, to the server's memory budget; and what
+    /// has arrived to the longest message.
     #[inline]
     fn account(&mut self) {
         let incomplete = self.rx.incomplete_len();
@@ -364,9 +365,11 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         }
     }
 
-    /// Returns how much memory is held of what has arrived and is not handled.
+    /// Returns how much memory is held of what has arrived and is not handled, and of what the sender took and the peer does
+    /// not.
     fn held(&self) -> usize {
-        let held = self.rx.held_len() + self.backlog.pinned();
+        let unsent = self.watched.as_deref().map_or(0, output::Watched::held);
+        let held = self.rx.held_len() + self.backlog.pinned() + unsent;
         if self.replies.is_empty() { held } else { held + self.replies.iter().map(cost).sum::<usize>() }
     }
 

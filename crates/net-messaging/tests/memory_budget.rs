@@ -1,4 +1,4 @@
-//! The memory budget against the allocator's own count: what a thousand peers begin on real sockets.
+//! The memory budget against the allocator's own count: what a thousand peers begin, or do not read, on real sockets.
 
 use std::{
     alloc::System,
@@ -9,9 +9,10 @@ use std::{
     time::Duration,
 };
 
-use net_core::{Info, Limit, Observer, framed::ReadBuffer};
+use net_core::{Info, Limit, Message, MessageKind, Observer, framed::ReadBuffer};
 use net_messaging::{Format, HandlerResult, Limits, Server, ServerConfig, SessionConfig};
-use net_tcp::Tcp;
+use net_tcp::{Tcp, TcpConfig};
+use socket2::{Domain, Socket, Type};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use tokio::{sync::watch, time::timeout};
 
@@ -153,5 +154,51 @@ async fn measured_a10_what_a_thousand_peers_begin_stays_within_the_budget() {
         server.len()
     );
     assert!(highest > BUDGET / 2, "{highest}: the peers did reach the server");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn measured_a9_what_waits_for_peers_that_do_not_read_stays_within_the_budget() {
+    const PEERS: usize = 300;
+    const BUDGET: usize = 16 << 20;
+    let limits = Limits { memory_budget: Some(BUDGET), ..Limits::default() };
+    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
+    let highest = Arc::new(Highest::default());
+    let tcp = TcpConfig { send_buffer_len: Some(16 * 1024), ..TcpConfig::default() };
+    let server = Server::builder(Tcp::new(tcp))
+        .config(ServerConfig { limits, session, io_threads: Some(1), ..ServerConfig::default() })
+        .observer(highest.clone())
+        .on_message(|_, _| async { Ok(Some(Message::new(MessageKind::Request, 0, vec![7; 40_000]))) })
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to: SocketAddr = server.local().to_string()["tcp://".len()..].parse().expect("an address");
+    let mut peers = Vec::with_capacity(PEERS);
+    for _ in 0..PEERS {
+        let peer = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // So that nearly all that it does not read waits at the server.
+        peer.set_recv_buffer_size(4 * 1024).expect("a length");
+        peer.connect(&to.into()).expect("connects");
+        peers.push(TcpStream::from(peer));
+    }
+    reach("sessions", &highest.opened, PEERS).await;
+    let before = allocated();
+    // Ten answers of 40 KB each: 120 MB for all, of which the senders would take 300 KB each.
+    for peer in &mut peers {
+        // One that was cut takes nothing any more.
+        let _ = peer.write_all(&b"\0\0\0\x04more".repeat(10));
+    }
+    reach("cuts", &highest.cut, PEERS / 2).await;
+    highest.look();
+    let highest = highest.allocated.load(Ordering::Relaxed).saturating_sub(before);
+    // What is not counted is small change of each session, and what one of them takes in a wake-up.
+    let bound = BUDGET + PEERS * 4 * 1024 + (1 << 20);
+    assert!(
+        highest <= bound,
+        "{highest} bytes were taken, and {bound} are allowed; {} sessions are left",
+        server.len()
+    );
+    assert!(highest > BUDGET / 2, "{highest}: the answers did wait");
+    assert!(!server.is_empty(), "what fits is left in peace");
     server.stop().await;
 }

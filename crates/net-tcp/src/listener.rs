@@ -84,8 +84,10 @@ pub(crate) fn frame<F: Framing>(
     max_buffered: usize,
 ) -> Connection<FrameSender<WriteHalf, F>, FrameReceiver<ReadHalf, F>> {
     let (read, write, info) = stream.into_split();
-    let tx =
-        FrameSender::new(write, framing.clone()).with_max_buffered(max_buffered).with_abort(WriteHalf::cut);
+    let tx = FrameSender::new(write, framing.clone())
+        .with_max_buffered(max_buffered)
+        .with_abort(WriteHalf::cut)
+        .with_unsent_below(WriteHalf::unsent_len);
     Connection::new(tx, FrameReceiver::new(read, framing.clone()), info)
 }
 

@@ -225,6 +225,21 @@ async fn a4_garbage_and_broken_hellos_are_clean_errors() {
 }
 
 #[tokio::test]
+async fn a4_a_peer_whose_hello_is_refused_reads_the_alert_and_then_the_end() {
+    let authority = Authority::new("a4");
+    let mut server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
+    let mut peer = TcpStream::connect(socket(&server.to)).await.expect("connecting");
+    // More than one read takes, so that something is left when the server ends the connection.
+    peer.write_all(&[0xff; 60_000]).await.expect("written");
+    let mut alert = Vec::new();
+    soon("the server's end", peer.read_to_end(&mut alert)).await.expect("an end, not a reset");
+    // A fatal alert: its head, and two bytes (RFC 8446 §6).
+    assert_eq!((alert.len(), alert[0], alert[5]), (7, 21, 2), "{alert:?}");
+    let error = soon("a report", server.failures.recv()).await.expect("a failure");
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{}", error.report());
+}
+
+#[tokio::test]
 async fn a4_a_hello_in_fragments_of_one_byte_is_served() {
     let authority = Authority::new("a4");
     let server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
@@ -269,7 +284,10 @@ proptest! {
             }
             bytes.truncate(kept);
             bytes.extend_from_slice(&garbage);
-            is_refused(&mut server, &bytes).await;
+            let error = is_refused(&mut server, &bytes).await;
+            // A handshake that panics would be told as `Io`.
+            let expected = [ErrorKind::Protocol, ErrorKind::Rejected, ErrorKind::UnexpectedEnd];
+            assert!(expected.contains(&error.kind()), "{}", error.report());
         });
     }
 }

@@ -67,7 +67,11 @@ impl Handshakes {
     }
 
     /// Begins one of `listener` with `peer`; `None` where the prefix of its address has its share already.
-    pub(super) fn begin(admission: &Arc<Admission>, listener: ListenerNumber, peer: &Address) -> Option<Place> {
+    pub(super) fn begin(
+        admission: &Arc<Admission>,
+        listener: ListenerNumber,
+        peer: &Address,
+    ) -> Option<Place> {
         let max = admission.limits().max_handshakes;
         let prefix = peer.ip().and_then(Prefix::of);
         let mut running = admission.handshakes().running();

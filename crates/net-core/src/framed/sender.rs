@@ -39,18 +39,21 @@ pub struct FrameSender<W, F> {
     io: W,
     framing: F,
     queue: WriteQueue,
-    max_buffered: usize,
+    /// In 32 bits: each idle session has one.
+    max_buffered: u32,
     /// Something is accepted that the byte stream below has not been asked to flush.
     dirty: bool,
     finished: bool,
     /// Boxed, since nearly every sender never has one.
     failure: Option<Box<Failure>>,
     on_abort: fn(&mut W, &[IoSlice<'_>]),
+    unsent_below: fn(&W) -> usize,
 }
 
 impl<W, F> FrameSender<W, F> {
     /// How many bytes are gathered before a message waits, unless set: 256 KiB.
-    pub const DEFAULT_MAX_BUFFERED: usize = 256 * 1024;
+    pub const DEFAULT_MAX_BUFFERED: usize = Self::DEFAULT_MAX as usize;
+    const DEFAULT_MAX: u32 = 256 * 1024;
 
     /// Sends to `io` what `framing` makes of messages.
     pub fn new(io: W, framing: F) -> Self {
@@ -58,18 +61,19 @@ impl<W, F> FrameSender<W, F> {
             io,
             framing,
             queue: WriteQueue::default(),
-            max_buffered: Self::DEFAULT_MAX_BUFFERED,
+            max_buffered: Self::DEFAULT_MAX,
             dirty: false,
             finished: false,
             failure: None,
             on_abort: |_, _| {},
+            unsent_below: |_| 0,
         }
     }
 
-    /// Sets how many bytes are gathered before a message waits; one message always fits an empty buffer.
+    /// Sets how many bytes are gathered before a message waits, at most 4 GiB; one message always fits an empty buffer.
     #[must_use]
     pub fn with_max_buffered(mut self, bytes: usize) -> Self {
-        self.max_buffered = bytes.max(1);
+        self.max_buffered = u32::try_from(bytes).unwrap_or(u32::MAX).max(1);
         self
     }
 
@@ -84,6 +88,14 @@ impl<W, F> FrameSender<W, F> {
         self
     }
 
+    /// Sets what tells how many bytes the stream below has taken and keeps: one that encrypts has what it wrote ahead of the
+    /// network. Unless set, none.
+    #[must_use]
+    pub fn with_unsent_below(mut self, unsent_below: fn(&W) -> usize) -> Self {
+        self.unsent_below = unsent_below;
+        self
+    }
+
     /// Returns the byte stream.
     pub fn get_ref(&self) -> &W {
         &self.io
@@ -92,6 +104,11 @@ impl<W, F> FrameSender<W, F> {
     /// Returns how many bytes are accepted and not yet written.
     pub fn buffered(&self) -> usize {
         self.queue.len()
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.buffered() >= self.max_buffered as usize
     }
 
     #[cold]
@@ -164,14 +181,14 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
         if self.finished || self.failure.is_some() {
             return Poll::Ready(Err(self.error()));
         }
-        if self.buffered() >= self.max_buffered { self.poll_less(cx) } else { Poll::Ready(Ok(())) }
+        if self.is_full() { self.poll_less(cx) } else { Poll::Ready(Ok(())) }
     }
 
     /// Waits until less is gathered than may be.
     #[inline(never)]
     fn poll_less(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let written = self.poll_write_all(cx)?;
-        if written.is_pending() && self.buffered() >= self.max_buffered {
+        if written.is_pending() && self.is_full() {
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -222,7 +239,11 @@ where
     }
 
     fn unsent_len(&self) -> usize {
-        self.buffered()
+        self.buffered() + (self.unsent_below)(&self.io)
+    }
+
+    fn held_len(&self) -> usize {
+        self.queue.held_len() + (self.unsent_below)(&self.io)
     }
 
     /// It becomes part of the caller, so that few calls lie between the write and the runtime: where a write wakes a peer

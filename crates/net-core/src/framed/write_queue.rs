@@ -104,9 +104,9 @@ impl WriteQueue {
         self.len() == 0
     }
 
-    /// Returns how much memory the buffer of small pieces holds, in bytes.
+    /// Returns how much memory is held, in bytes: the buffer of small pieces, and the large pieces as long as they are.
     pub fn held_len(&self) -> usize {
-        self.small.capacity()
+        self.small.capacity() + self.large.as_ref().map_or(0, |large| large.len)
     }
 
     /// Returns the buffer of small pieces: what is appended to it goes out behind all that waits.
@@ -141,7 +141,8 @@ impl WriteQueue {
         large.pieces.push_back(Large { before, piece });
     }
 
-    /// Writes everything; `Ready(Ok)`: nothing waits any more, and the buffer is given back.
+    /// Writes everything; `Ready(Ok)`: nothing waits any more, and the buffer is given back. `Pending`: what is small and still
+    /// waits has a buffer of about its own length.
     ///
     /// # Errors
     ///
@@ -149,6 +150,20 @@ impl WriteQueue {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "see `FrameSender::poll_flush`")]
     pub fn poll_write<W: AsyncWrite>(
+        &mut self,
+        io: Pin<&mut W>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let written = self.poll_write_out(io, cx);
+        if written.is_pending() {
+            self.settle();
+        }
+        written
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "see `FrameSender::poll_flush`")]
+    fn poll_write_out<W: AsyncWrite>(
         &mut self,
         mut io: Pin<&mut W>,
         cx: &mut Context<'_>,
@@ -188,6 +203,16 @@ impl WriteQueue {
             self.take_off(some(written)?);
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Moves what is small and waits to a buffer of its own length, where it would keep a lent one from others: a peer that does
+    /// not read costs what waits for it.
+    #[cold]
+    fn settle(&mut self) {
+        if self.small.capacity() / 4 > self.small.len() {
+            let waiting = BytesMut::from(&self.small[..]);
+            take_back(mem::replace(&mut self.small, waiting));
+        }
     }
 
     /// Gives the buffer back, where nothing is in it.
@@ -239,4 +264,40 @@ impl Drop for WriteQueue {
 /// Refuses a write of nothing, which would be tried for ever.
 fn some(written: usize) -> io::Result<usize> {
     if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::{AsyncReadExt as _, duplex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a9_what_waits_for_a_peer_that_does_not_read_keeps_no_lent_buffer() {
+        let (mut near, mut far) = duplex(10);
+        let mut queue = WriteQueue::default();
+        queue.small().extend_from_slice(&[1; 110]);
+        assert!(queue.held_len() > 1_000, "it stands in a lent buffer");
+        let mut written = poll_fn(|cx| Poll::Ready(queue.poll_write(Pin::new(&mut near), cx))).await;
+        assert!(written.is_pending() && (100..200).contains(&queue.held_len()), "{} held", queue.held_len());
+        // What is appended meanwhile, small and large, leaves behind it.
+        queue.small().extend_from_slice(&[2; 1_000]);
+        queue.push(Bytes::from(vec![3; WHOLE_LEN]), true);
+        assert!(queue.held_len() >= queue.len());
+        let mut arrived = Vec::new();
+        while written.is_pending() {
+            let mut some = [0; 10];
+            let len = far.read(&mut some).await.expect("read");
+            arrived.extend_from_slice(&some[..len]);
+            // A budget that is used up would look like a full stream.
+            tokio::task::yield_now().await;
+            written = poll_fn(|cx| Poll::Ready(queue.poll_write(Pin::new(&mut near), cx))).await;
+        }
+        drop(near);
+        far.read_to_end(&mut arrived).await.expect("read");
+        assert_eq!(arrived, [&[1; 110][..], &[2; 1_000], &[3; WHOLE_LEN]].concat());
+        assert_eq!((queue.len(), queue.held_len()), (0, 0));
+    }
 }

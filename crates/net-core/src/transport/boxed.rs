@@ -39,6 +39,10 @@ impl<S: Sender + ?Sized> Sender for Box<S> {
         (**self).unsent_len()
     }
 
+    fn held_len(&self) -> usize {
+        (**self).held_len()
+    }
+
     fn abort(&mut self) {
         (**self).abort();
     }

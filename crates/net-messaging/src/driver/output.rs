@@ -28,6 +28,14 @@ pub(super) struct Watched {
     blocked: bool,
     /// Messages that the sender had taken by then.
     accepted: u32,
+    /// How much memory the sender held by then.
+    held: usize,
+}
+
+impl Watched {
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
 }
 
 /// Tells whether a sender refused one message, and the connection is intact.
@@ -249,14 +257,19 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
             self.watched = None;
             self.session.activity().moving();
             self.session.activity().block(0);
+            self.account();
         }
     }
 
     /// Notes since when the peer has taken nothing of what waits for it; `taken`: it just took something.
     #[cold]
     fn watch_peer(&mut self, taken: bool) {
-        let now =
-            Watched { unsent: self.tx.unsent_len(), blocked: self.is_blocked(), accepted: self.accepted };
+        let now = Watched {
+            unsent: self.tx.unsent_len(),
+            blocked: self.is_blocked(),
+            accepted: self.accepted,
+            held: self.tx.held_len(),
+        };
         // Less waits than before, or what had found no room has found some.
         let moves = self.watched.as_deref().is_none_or(|before| {
             now.unsent < before.unsent || (before.blocked && now.accepted != before.accepted)
@@ -271,6 +284,8 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         self.session.activity().block(self.replies.len());
         let now = self.now();
         self.session.activity().stalled(now);
+        // What waits for a peer that does not read stays, unlike what is written before the next message comes.
+        self.account();
     }
 
     /// Tells whether the session is to end now: disconnected, or its connection broke.

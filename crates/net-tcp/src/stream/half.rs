@@ -189,6 +189,15 @@ impl WriteHalf {
         }
     }
 
+    /// Returns how many bytes were written and are not with the kernel: over TLS what is encrypted and found no room, to within
+    /// a few bytes a record; otherwise none.
+    pub fn unsent_len(&self) -> usize {
+        match &self.io {
+            Writing::Tls(half) => half.unsent_len(),
+            _ => 0,
+        }
+    }
+
     /// Aborts where `unsent` is what would have been written next; it ends with a frame.
     ///
     /// Where there is no reset, all but its last byte is written as far as there is room: the peer then sees that the

@@ -83,6 +83,10 @@ impl TlsRead {
 }
 
 impl TlsWrite {
+    pub(super) fn unsent_len(&self) -> usize {
+        match *self {}
+    }
+
     pub(super) fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match *self {}
     }

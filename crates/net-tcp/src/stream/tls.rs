@@ -105,8 +105,7 @@ fn handshake(
         match poll_fn(|cx| shared.lock().poll_handshake(&shared.socket, cx)).await {
             Ok(()) => Ok(shared),
             Err(error) => {
-                // So that the peer reads our alert, and not that the connection was reset.
-                shared.lock().drain(&shared.socket);
+                shared.lock().end_failed(&shared.socket);
                 Err(match error.downcast::<rustls::Error>() {
                     Ok(error) => handshake_error(error, operation),
                     Err(error) => Error::from_io(error, operation),
@@ -127,7 +126,7 @@ pub(crate) struct TlsSocket {
 
 impl TlsSocket {
     pub(super) fn split(self: Arc<Self>) -> (Reading, Writing) {
-        (Reading::Tls(TlsRead(self.clone())), Writing::Tls(TlsWrite(self)))
+        (Reading::Tls(TlsRead(self.clone())), Writing::Tls(TlsWrite { shared: self, unsent: 0 }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
@@ -145,7 +144,11 @@ pub(super) struct TlsRead(Arc<TlsSocket>);
 
 /// The writing half.
 #[derive(Debug)]
-pub(super) struct TlsWrite(Arc<TlsSocket>);
+pub(super) struct TlsWrite {
+    shared: Arc<TlsSocket>,
+    /// What was encrypted and found no room, as of the last write; here, so that it can be known without the lock.
+    unsent: u32,
+}
 
 impl TlsRead {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -174,34 +177,46 @@ impl TlsWrite {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.lock().poll_write(&self.0.socket, cx, slices)
+        self.with_session(|session, socket| session.poll_write(socket, cx, slices))
     }
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().poll_flush(&self.0.socket, cx)
+        self.with_session(|session, socket| session.poll_flush(socket, cx))
     }
 
     pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().poll_shutdown(&self.0.socket, cx)
+        self.with_session(|session, socket| session.poll_shutdown(socket, cx))
+    }
+
+    #[inline]
+    fn with_session<T>(&mut self, write: impl FnOnce(&mut Session, &TcpStream) -> T) -> T {
+        let mut session = self.shared.lock();
+        let written = write(&mut session, &self.shared.socket);
+        self.unsent = session.unsent();
+        written
+    }
+
+    pub(super) fn unsent_len(&self) -> usize {
+        self.unsent as usize
     }
 
     pub(super) fn abort(&mut self) {
-        self.0.lock().abort(&self.0.socket);
+        self.shared.lock().abort(&self.shared.socket);
     }
 
     /// Ends the stream without waiting: what was written and is not with the kernel makes it an abort; otherwise the
     /// peer is told of the end. `false`: there is no room to tell it.
     fn end(&self) -> bool {
-        let mut session = self.0.lock();
+        let mut session = self.shared.lock();
         if session.has_ended() {
             return true;
         }
-        session.flush_deferred(&self.0.socket);
+        session.flush_deferred(&self.shared.socket);
         if session.wants_write() {
-            session.abort(&self.0.socket);
+            session.abort(&self.shared.socket);
             return true;
         }
-        session.try_shutdown(&self.0.socket)
+        session.try_shutdown(&self.shared.socket)
     }
 }
 
@@ -210,14 +225,14 @@ impl Drop for TlsWrite {
         if !self.end()
             && let Ok(runtime) = Handle::try_current()
         {
-            let shared = self.0.clone();
+            let shared = self.shared.clone();
             runtime.spawn(async move {
                 // Who does not take even this is cut.
                 let _ = timeout(LINGER, poll_fn(|cx| shared.lock().poll_shutdown(&shared.socket, cx))).await;
                 drain_where_last(&shared);
             });
         }
-        drain_where_last(&self.0);
+        drain_where_last(&self.shared);
     }
 }
 

@@ -122,6 +122,10 @@ impl<S: Sender> Sender for LinkSender<S> {
         self.inner.as_ref().map_or(0, S::unsent_len)
     }
 
+    fn held_len(&self) -> usize {
+        self.inner.as_ref().map_or(0, S::held_len)
+    }
+
     fn abort(&mut self) {
         if let Some(inner) = &mut self.inner {
             inner.abort();

@@ -20,6 +20,10 @@ use crate::stream::send::{Follows, Writable, poll_send};
 
 /// The longest record: 16 KiB of content, its head and what encryption adds (RFC 5246 §6.2.3).
 const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
+/// What a record adds to its content in TLS 1.3: head, kind and tag (RFC 8446 §5.2).
+const RECORD_OVERHEAD: usize = 5 + 1 + 16;
+/// The longest content of a record (RFC 8446 §5.1).
+const MAX_CONTENT: usize = 16 * 1024;
 /// What the session reads at once from what it is offered.
 const SMALL_READ: usize = 4096;
 /// How much is encrypted ahead of the socket: whole records.
@@ -49,6 +53,8 @@ pub(super) struct Session {
     /// what is written first, in one call and one segment, or before the session first waits for input.
     deferred: Deferred,
     end: End,
+    /// About how much is encrypted and not written: rustls tells only whether anything is.
+    unsent: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +85,7 @@ impl Session {
             grown: false,
             deferred: Deferred::Nothing,
             end: End::Open,
+            unsent: 0,
         }
     }
 
@@ -277,6 +284,8 @@ impl Session {
         loop {
             // Pieces become one record together.
             let taken = self.tls.writer().write_vectored(slices)?;
+            let encrypted = taken + taken.div_ceil(MAX_CONTENT) * RECORD_OVERHEAD;
+            self.unsent = self.unsent.saturating_add(u32::try_from(encrypted).unwrap_or(u32::MAX));
             return match self.poll_flush(socket, cx)? {
                 Poll::Pending if taken == 0 => Poll::Pending,
                 Poll::Ready(()) if taken == 0 => continue,
@@ -305,7 +314,7 @@ impl Session {
             let mut sent = Sent { to: |slices: &[IoSlice<'_>]| poll_send(cx, socket, slices, follows) };
             match self.tls.write_tls(&mut sent) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(_) => {}
+                Ok(written) => self.wrote(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
@@ -325,11 +334,25 @@ impl Session {
                 });
                 Poll::Ready(sent.map(|()| written))
             };
-            if !self.tls.write_tls(&mut Sent { to: send }).is_ok_and(|written| written > 0) {
-                return false;
+            match self.tls.write_tls(&mut Sent { to: send }) {
+                Ok(written) if written > 0 => self.wrote(written),
+                _ => return false,
             }
         }
         true
+    }
+
+    /// Notes that so much was written.
+    #[inline]
+    fn wrote(&mut self, written: usize) {
+        let left = self.unsent.saturating_sub(u32::try_from(written).unwrap_or(u32::MAX));
+        self.unsent = if self.tls.wants_write() { left } else { 0 };
+    }
+
+    /// Returns about how many bytes are encrypted and not written.
+    #[inline]
+    pub(super) fn unsent(&self) -> u32 {
+        self.unsent
     }
 
     pub(super) fn poll_shutdown(&mut self, socket: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -386,11 +409,22 @@ impl Session {
         self.end = End::Broken;
     }
 
+    /// Ends the stream behind the alert of a handshake that failed: the peer reads that, and not that the connection was reset.
+    #[cold]
+    pub(super) fn end_failed(&self, socket: &TcpStream) {
+        // An error means that the connection is gone already.
+        let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+        Self::discard(socket);
+    }
+
     /// Reads and discards what has arrived, unless the peer has said that nothing more comes.
     pub(super) fn drain(&self, socket: &TcpStream) {
-        if self.end == End::Broken || self.peer_ended {
-            return;
+        if self.end != End::Broken && !self.peer_ended {
+            Self::discard(socket);
         }
+    }
+
+    fn discard(socket: &TcpStream) {
         // A thread that ends may have no scratch any more.
         let _ = SCRATCH.try_with(|scratch| {
             let mut drained = 0;
