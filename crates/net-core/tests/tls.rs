@@ -19,6 +19,7 @@ use net_core::{
         rustls,
     },
 };
+use time::OffsetDateTime;
 
 /// Fails the test unless these settings are refused, with all of `says` in the report.
 #[track_caller]
@@ -260,6 +261,33 @@ fn m12_changed_files_are_loaded_and_bad_ones_told() {
 
     drop(watch);
     assert!(told.recv().is_err(), "the thread has ended, and with it the callback");
+}
+
+#[test]
+fn m12_a_certificate_that_is_not_valid_yet_is_told_once_and_loaded_when_it_is() {
+    let authority = Authority::new("early");
+    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory.path();
+    write(directory, &authority.leaf(&LOCAL));
+    let tls = server(directory).expect("settings");
+    let first = shown(&tls, &authority);
+    let (tell, told) = mpsc::channel();
+    let config = WatchConfig { poll_interval: Duration::from_millis(10), settle: Duration::from_millis(10) };
+    let watch = tls.watch(config, move |outcome| {
+        let _ = tell.send(outcome.map_err(|error| error.report()));
+    });
+    let _watch = watch.expect("a watch");
+    let later = OffsetDateTime::now_utc() + Duration::from_secs(3);
+    write(directory, &authority.issue(&LOCAL, |params| params.not_before = later));
+    // The pair may be seen half before it is seen whole; nobody touches it after that.
+    let mut failures = Vec::new();
+    while let Err(why) = told.recv_timeout(Duration::from_secs(20)).expect("a reload") {
+        failures.push(why);
+    }
+    assert_ne!(shown(&tls, &authority), first);
+    let early = failures.iter().filter(|why| why.contains("valid only in")).count();
+    // It was looked at some hundred times; on a machine that stalls for seconds, perhaps never too early.
+    assert!(early <= 1, "{failures:?}");
 }
 
 #[cfg(unix)]

@@ -3,13 +3,13 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 use rustls::crypto::hash::Hash;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What is in force, and how it is made anew.
 pub(super) struct Live<C> {
@@ -17,8 +17,16 @@ pub(super) struct Live<C> {
     load: Box<dyn Fn() -> Result<C> + Send + Sync>,
     files: Vec<PathBuf>,
     sha256: &'static dyn Hash,
-    /// What the files held when they were last loaded; locked while they are.
-    loaded: Mutex<Fingerprint>,
+    /// Locked while it is loaded.
+    last: Mutex<Attempt>,
+}
+
+/// What came of loading last.
+struct Attempt {
+    /// What the files held then.
+    held: Fingerprint,
+    /// Why it failed.
+    failure: Option<String>,
 }
 
 impl<C> Live<C> {
@@ -29,9 +37,9 @@ impl<C> Live<C> {
         load: impl Fn() -> Result<C> + Send + Sync + 'static,
     ) -> Result<Self> {
         // Before loading: what changes meanwhile is seen as a change.
-        let loaded = Mutex::new(fingerprint(sha256, &files));
+        let last = Mutex::new(Attempt { held: fingerprint(sha256, &files), failure: None });
         let current = ArcSwap::from_pointee(load()?);
-        Ok(Self { current, load: Box::new(load), files, sha256, loaded })
+        Ok(Self { current, load: Box::new(load), files, sha256, last })
     }
 
     pub(super) fn current(&self) -> Arc<C> {
@@ -44,16 +52,33 @@ impl<C> Live<C> {
 
     /// Loads anew; what is in force stays where that fails.
     pub(super) fn reload(&self) -> Result<()> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        *loaded = fingerprint(self.sha256, &self.files);
-        self.current.store(Arc::new((self.load)()?));
-        Ok(())
+        let held = fingerprint(self.sha256, &self.files);
+        self.load_anew(&mut self.last(), held)
     }
 
-    /// Loads anew if the files have changed since they were loaded; `None` where they have not.
+    /// Loads anew if the files have changed since, or that failed: a certificate may have become valid meanwhile. `None` where
+    /// there is nothing to tell: nothing has changed, or it fails as it did.
     pub(super) fn reload_if_changed(&self) -> Option<Result<()>> {
-        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (fingerprint(self.sha256, &self.files) != loaded).then(|| self.reload())
+        let mut last = self.last();
+        let held = fingerprint(self.sha256, &self.files);
+        let changed = held != last.held;
+        if !changed && last.failure.is_none() {
+            return None;
+        }
+        let before = last.failure.take();
+        let outcome = self.load_anew(&mut last, held);
+        (changed || last.failure != before).then_some(outcome)
+    }
+
+    fn load_anew(&self, last: &mut Attempt, held: Fingerprint) -> Result<()> {
+        last.held = held;
+        let loaded = (self.load)();
+        last.failure = loaded.as_ref().err().map(Error::report);
+        loaded.map(|loaded| self.current.store(Arc::new(loaded)))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Attempt> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

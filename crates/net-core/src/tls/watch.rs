@@ -4,9 +4,13 @@ use std::{
     collections::BTreeSet,
     fmt,
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -14,7 +18,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use super::pem::mistake;
 use crate::Result;
 
-/// How many times `settle` a stream of changes can delay a reload.
+/// For how many times `settle` a stream of changes can delay a reload.
 const MAX_SETTLES: u32 = 25;
 
 /// When changed files are loaded.
@@ -66,13 +70,9 @@ impl Default for WatchConfig {
 /// ```
 #[must_use = "dropping it ends the watch"]
 pub struct TlsWatch {
-    events: Sender<Event>,
+    happened: SyncSender<()>,
+    stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-}
-
-enum Event {
-    Changed,
-    Stop,
 }
 
 impl TlsWatch {
@@ -82,19 +82,23 @@ impl TlsWatch {
         config: WatchConfig,
         reload: impl FnMut() + Send + 'static,
     ) -> Result<Self> {
-        let (events, happened) = mpsc::channel();
-        let tell = events.clone();
-        let files = files.to_vec();
-        let watching = move || watch(&files, config, tell, &happened, reload);
+        // However much changes before it is looked at, to be told once is enough.
+        let (tell, happened) = mpsc::sync_channel(1);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let events = Events { happened, stopped: stopped.clone() };
+        let (files, changed) = (files.to_vec(), tell.clone());
+        let watching = move || watch(&files, config, changed, &events, reload);
         let thread = thread::Builder::new().name("tls-watch".to_owned()).spawn(watching);
         let thread = thread.map_err(|error| mistake(format_args!("a thread that watches files: {error}")))?;
-        Ok(Self { events, thread: Some(thread) })
+        Ok(Self { happened: tell, stopped, thread: Some(thread) })
     }
 }
 
 impl Drop for TlsWatch {
     fn drop(&mut self) {
-        let _ = self.events.send(Event::Stop);
+        self.stopped.store(true, Ordering::Release);
+        // Where it is full, the thread is about to look anyway.
+        let _ = self.happened.try_send(());
         // Its own thread drops it where the callback owns it.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
@@ -110,17 +114,43 @@ impl fmt::Debug for TlsWatch {
     }
 }
 
+/// What the thread waits for.
+struct Events {
+    happened: Receiver<()>,
+    stopped: Arc<AtomicBool>,
+}
+
+enum Event {
+    Changed,
+    Quiet,
+    Stop,
+}
+
+impl Events {
+    fn wait(&self, longest: Duration) -> Event {
+        let happened = self.happened.recv_timeout(longest);
+        if self.stopped.load(Ordering::Acquire) {
+            return Event::Stop;
+        }
+        match happened {
+            Ok(()) => Event::Changed,
+            Err(RecvTimeoutError::Timeout) => Event::Quiet,
+            Err(RecvTimeoutError::Disconnected) => Event::Stop,
+        }
+    }
+}
+
 fn watch(
     files: &[PathBuf],
     config: WatchConfig,
-    tell: Sender<Event>,
-    happened: &Receiver<Event>,
+    tell: SyncSender<()>,
+    events: &Events,
     mut reload: impl FnMut(),
 ) {
     let changed = move |event: notify::Result<notify::Event>| {
         // Our own reading is told of, too.
         if !event.is_ok_and(|event| event.kind.is_access()) {
-            let _ = tell.send(Event::Changed);
+            let _ = tell.try_send(());
         }
     };
     // Without it there is still the interval.
@@ -131,16 +161,17 @@ fn watch(
             watch_directories(system, files, &mut watched);
         }
         reload();
-        match happened.recv_timeout(config.poll_interval) {
-            Ok(Event::Changed) => {}
-            Err(RecvTimeoutError::Timeout) => continue,
-            Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        match events.wait(config.poll_interval) {
+            Event::Changed => {}
+            Event::Quiet => continue,
+            Event::Stop => return,
         }
-        for _ in 0..MAX_SETTLES {
-            match happened.recv_timeout(config.settle) {
-                Ok(Event::Changed) => {}
-                Err(RecvTimeoutError::Timeout) => break,
-                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        let began = Instant::now();
+        while began.elapsed() < config.settle.saturating_mul(MAX_SETTLES) {
+            match events.wait(config.settle) {
+                Event::Changed => {}
+                Event::Quiet => break,
+                Event::Stop => return,
             }
         }
     }
