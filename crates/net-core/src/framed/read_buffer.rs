@@ -19,6 +19,8 @@ const SMALL_REST: usize = LENT_LEN / 8;
 const GROWTH: usize = 64 * 1024;
 /// Moving at least this much of a frame to another buffer costs more than reading it with a call of its own.
 const LARGE_REST: usize = 4 * 1024;
+/// To move this much of a frame, so that the next read has more room than the frame needs, costs more than one more read.
+const LARGE_PART: usize = 16 * 1024;
 /// A read has room for at least this much, unless it completes a large frame.
 const MIN_READ: usize = 32 * 1024;
 
@@ -197,7 +199,8 @@ impl ReadBuffer {
         let room = self.bytes.capacity() - len;
         // What is announced is a claim, what has arrived is a fact: memory follows the fact.
         let wanted = missing.min(len.max(GROWTH)).max(MIN_READ);
-        if room >= wanted || (missing >= LARGE_REST && room >= missing) {
+        let is_large = missing >= LARGE_REST || len >= LARGE_PART;
+        if room >= wanted || (is_large && room >= missing) {
             return;
         }
         if len + wanted > LENT_LEN {
@@ -260,5 +263,32 @@ impl From<BytesMut> for ReadBuffer {
 impl Drop for ReadBuffer {
     fn drop(&mut self) {
         self.replace(BytesMut::new(), false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_rest_of_a_large_frame_is_read_to_where_the_frame_stands() {
+        const FRAME: usize = 64 * 1024 + 4;
+        // As TLS gives it: whole records, and then a few bytes.
+        let (records, rest) = (vec![1; 64 * 1024], [2; 4]);
+        let mut stream = AsyncReadExt::chain(&records[..], &rest[..]);
+        let mut buffer = ReadBuffer::default();
+        let mut stood = None;
+        while buffer.len() < FRAME {
+            let expected = Expected { missing: FRAME - buffer.len(), ..Expected::default() };
+            let read = poll_fn(|cx| buffer.poll_read(Pin::new(&mut stream), cx, expected)).await;
+            assert_ne!(read.expect("read"), 0, "the frame is whole");
+            let stands = buffer.unread().as_ptr();
+            assert_eq!(*stood.get_or_insert(stands), stands, "it was moved with {} bytes", buffer.len());
+        }
+        assert!(buffer.unread().ends_with(&[1, 2, 2, 2, 2]));
     }
 }
