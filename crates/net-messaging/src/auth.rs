@@ -14,7 +14,7 @@ mod refusal;
 mod source;
 
 pub use config::{AuthenticationConfig, Lockout};
-pub(crate) use gatekeeper::{Access, Gatekeeper};
+pub(crate) use gatekeeper::{Access, Decision, Gatekeeper};
 pub use identity::{Identity, Proof};
 pub use refusal::Refusal;
 pub(crate) use refusal::is_final;

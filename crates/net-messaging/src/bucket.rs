@@ -54,6 +54,11 @@ impl Bucket {
     pub(crate) fn take(&self) -> Result<(), Duration> {
         self.limiter.check().map_err(|not_until| not_until.wait_time_from(clock::Clock::now(&self.clock)))
     }
+
+    /// Tells whether it is as full as a new one. It is of no use afterwards: to find out takes all of its tokens.
+    fn is_as_new(&self) -> bool {
+        matches!(self.limiter.check_n(self.burst), Ok(Ok(())))
+    }
 }
 
 impl fmt::Debug for Bucket {
@@ -62,45 +67,27 @@ impl fmt::Debug for Bucket {
     }
 }
 
-/// What can be forgotten once it is as good as new.
-pub(crate) trait Forgettable {
-    /// Tells whether it is as good as new. It is of no use afterwards: to find out takes all of its tokens.
-    fn is_as_new(&self) -> bool;
-}
-
-impl Forgettable for Bucket {
-    fn is_as_new(&self) -> bool {
-        matches!(self.limiter.check_n(self.burst), Ok(Ok(())))
-    }
-}
-
 /// Buckets under keys that peers choose, bounded in number: once it is full, new keys share one bucket.
 #[derive(Debug)]
-pub(crate) struct Registry<K, B = Bucket> {
+pub(crate) struct Registry<K> {
     /// The standard map's hash is seeded at random.
-    entries: Mutex<HashMap<K, Arc<B>>>,
-    shared: Arc<B>,
+    entries: Mutex<HashMap<K, Arc<Bucket>>>,
+    shared: Arc<Bucket>,
     max: usize,
 }
 
-impl<K: Eq + Hash, B: Forgettable> Registry<K, B> {
+impl<K: Eq + Hash> Registry<K> {
     /// Creates a registry of at most `max` keys; all others mean `shared`.
-    pub(crate) fn new(max: usize, shared: B) -> Self {
+    pub(crate) fn new(max: usize, shared: Bucket) -> Self {
         Self { entries: Mutex::default(), shared: Arc::new(shared), max }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<B>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<K, Arc<Bucket>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what stands under `key`, or what it shares with others; nothing where it would be new.
-    pub(crate) fn get(&self, key: &K) -> Option<Arc<B>> {
-        let entries = self.lock();
-        entries.get(key).or_else(|| (entries.len() >= self.max).then_some(&self.shared)).cloned()
-    }
-
     /// Returns what stands under `key`, or what it shares with others; made now where it is new.
-    pub(crate) fn enter(&self, key: K, make: impl FnOnce() -> B) -> Arc<B> {
+    pub(crate) fn enter(&self, key: K, make: impl FnOnce() -> Bucket) -> Arc<Bucket> {
         let mut entries = self.lock();
         if entries.len() >= self.max && !entries.contains_key(&key) {
             return self.shared.clone();
@@ -185,7 +172,6 @@ mod tests {
         let clock = EngineClock::start();
         let new = || Bucket::new(quota(1, 1), clock);
         let registry = Registry::new(10, new());
-        assert!(registry.get(&1).is_none());
         let (first, second) = (registry.enter(1, new), registry.enter(1, new));
         assert_eq!(first.take(), Ok(()));
         assert_eq!(second.take(), Err(secs(1)));

@@ -43,7 +43,14 @@ pub struct AuthenticationConfig {
     pub lockout: Option<Lockout>,
 }
 
-/// When a prefix of addresses is locked out: an IPv4 address or an IPv6 /56 network.
+/// When a prefix of addresses is locked out: an IPv4 address or an IPv6 /56 network; a /48 at ten times as many failures.
+///
+/// An attempt counts as failed where the credentials are refused as wrong or as not allowed in, where they cannot be
+/// read, and where the session ends before the decision. A decision that takes too long is no failure, nor is
+/// [`Refusal::unavailable`](crate::Refusal::unavailable).
+///
+/// No more decisions run at once for a prefix than it may still fail; further attempts wait their turn, within the
+/// [time-out](AuthenticationConfig::timeout).
 ///
 /// Whoever is locked out is told when to come again, whatever its credentials, and the authenticator is not asked.
 /// Loopback and transports without IP addresses are never locked out: whoever is behind a proxy on the same machine
@@ -75,7 +82,8 @@ pub struct Lockout {
     /// One failure is forgiven so often; this long a prefix is locked out. Default: 1 min.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub forgiven_every: Duration,
-    /// Prefixes whose failures are counted; further ones share a count until others are forgiven. Default: 16 384.
+    /// Prefixes whose failures are counted. Of more, those are forgotten that would be forgiven first, but none that is
+    /// locked out; where all are, further ones are not counted. Default: 16 384.
     pub max_prefixes: NonZeroUsize,
 }
 

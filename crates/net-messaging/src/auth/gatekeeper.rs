@@ -1,9 +1,11 @@
 //! What a server or a client keeps for authentication and rate limits.
 
-use net_core::{Credentials, Info, Prefix};
 use std::time::Duration;
 
-use super::{AuthenticationConfig, BoxAuthenticator, Deciding, Identity, Source, lockout::Failures};
+use net_core::{Credentials, ErrorCode, ErrorReply, Info, Message};
+use tokio::time::timeout;
+
+use super::{AuthenticationConfig, BoxAuthenticator, Identity, Refusal, Source, lockout::Failures};
 use crate::{Session, bucket::EngineClock, rate_limit::Limiters};
 
 /// Who may come in, and how often they may ask.
@@ -49,12 +51,8 @@ impl Gatekeeper {
         config: AuthenticationConfig,
         clock: EngineClock,
     ) -> Self {
-        let failures = config.lockout.and_then(|lockout| Failures::new(&lockout, clock));
+        let failures = config.lockout.map(|lockout| Failures::new(lockout, clock));
         Self { authenticator, config, failures }
-    }
-
-    pub(crate) fn authenticate<'a>(&'a self, session: &'a Session, credentials: Credentials) -> Deciding<'a> {
-        self.authenticator.0.authenticate(session, credentials)
     }
 
     pub(crate) fn identify(&self, info: &Info) -> Option<Identity> {
@@ -65,15 +63,36 @@ impl Gatekeeper {
         self.authenticator.takes_credentials()
     }
 
-    /// Returns for how long a prefix is still locked out.
-    pub(crate) fn locked(&self, prefix: Option<Prefix>) -> Option<Duration> {
-        self.failures.as_ref()?.locked(prefix?)
-    }
-
-    /// Counts a failed attempt.
-    pub(crate) fn count_failure(&self, prefix: Option<Prefix>) {
-        if let (Some(failures), Some(prefix)) = (&self.failures, prefix) {
-            failures.count(prefix);
+    /// Decides about the credentials in `message`, once no more decisions run for the peer's addresses than may still
+    /// fail. Dropped before the decision, the attempt counts as failed.
+    pub(crate) async fn decide(&self, session: &Session, message: Message) -> Decision {
+        let credentials = Credentials::decode(message.payload());
+        drop(message);
+        let attempt = match (&self.failures, session.prefix()) {
+            (Some(failures), Some(prefix)) => match failures.begin(prefix).await {
+                Ok(attempt) => Some(attempt),
+                Err(wait) => return Decision::LockedOut(wait),
+            },
+            _ => None,
+        };
+        let decided = match credentials {
+            Ok(credentials) => {
+                let deciding = self.authenticator.0.authenticate(session, credentials);
+                let late = || Refusal::from(ErrorReply::new(ErrorCode::TimedOut, "no decision in time"));
+                timeout(self.config.decision_timeout, deciding).await.unwrap_or_else(|_| Err(late()))
+            }
+            Err(error) => Err(ErrorReply::new(ErrorCode::Invalid, error.to_string()).into()),
+        };
+        if let Some(attempt) = attempt {
+            attempt.end(decided.as_ref().is_err_and(Refusal::is_failure));
         }
+        Decision::Made(decided)
     }
+}
+
+/// What comes of credentials.
+pub(crate) enum Decision {
+    Made(Result<Identity, Refusal>),
+    /// Nobody was asked: from the peer's addresses too many attempts have failed. For so long they are locked out.
+    LockedOut(Duration),
 }

@@ -8,19 +8,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use net_core::{
-    Credentials, Error, ErrorCode, ErrorKind, ErrorReply, Limit, Message, MessageKind, Receiver, Sender,
-};
-use tokio::time::{sleep, timeout};
+use net_core::{Error, ErrorCode, ErrorKind, ErrorReply, Limit, Message, MessageKind, Receiver, Sender};
+use tokio::time::sleep;
 
 use super::{Driver, Ended};
 use crate::{
-    CloseReason, Identity, Proof, Refusal,
-    auth::Gatekeeper,
+    CloseReason, Identity, Proof,
+    auth::{Decision, Gatekeeper},
     session::{Role, signal},
 };
 
-type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Identity, Refusal>> + Send + 'a>>;
+type Deciding<'a> = Pin<Box<dyn Future<Output = Decision> + Send + 'a>>;
 
 /// Where the conversation about the peer's identity stands.
 enum Stage<'a> {
@@ -190,10 +188,14 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
                 return Stage::Listening;
             }
         };
+        let id = message.id();
         match message.kind() {
-            MessageKind::Authenticate => self.attempted(&message, gatekeeper, session, used),
+            MessageKind::Authenticate => {
+                used.attempts += 1;
+                Stage::Deciding(id, Box::pin(gatekeeper.decide(session, message)))
+            }
             MessageKind::Request => {
-                self.refuse(message.id(), &ErrorReply::new(ErrorCode::Unauthenticated, "authenticate first"));
+                self.refuse(id, &ErrorReply::new(ErrorCode::Unauthenticated, "authenticate first"));
                 Stage::Listening
             }
             // Counted above, and that is all.
@@ -201,59 +203,31 @@ impl<S: Sender, R: Receiver> Driver<S, R> {
         }
     }
 
-    /// Begins to decide about credentials.
-    fn attempted<'a>(
-        &mut self,
-        message: &Message,
-        gatekeeper: &'a Gatekeeper,
-        session: &'a crate::Session,
-        used: &mut Used,
-    ) -> Stage<'a> {
-        used.attempts += 1;
-        if let Some(wait) = gatekeeper.locked(session.prefix()) {
-            self.session.observe(|observer| observer.refused(self.info(), Limit::AuthenticationFailures, 1));
-            let refusal = ErrorReply::new(ErrorCode::RateLimited, "too many attempts have failed");
-            let refusal = refusal.with_retry_after(wait);
-            self.refuse(message.id(), &refusal);
-            return Stage::TurnedAway(refusal);
-        }
-        let credentials = match Credentials::decode(message.payload()) {
-            Ok(credentials) => credentials,
-            Err(error) => {
-                let refusal = ErrorReply::new(ErrorCode::Invalid, error.to_string());
-                return self.decided(message.id(), Err(refusal.into()), gatekeeper, used);
-            }
-        };
-        let limit = gatekeeper.config.decision_timeout;
-        let deciding = gatekeeper.authenticate(session, credentials);
-        let deciding = async move {
-            let late = || Refusal::from(ErrorReply::new(ErrorCode::TimedOut, "no decision in time"));
-            timeout(limit, deciding).await.unwrap_or_else(|_| Err(late()))
-        };
-        Stage::Deciding(message.id(), Box::pin(deciding))
-    }
-
     /// Answers an attempt.
     fn decided<'a>(
         &mut self,
         id: u64,
-        decision: Result<Identity, Refusal>,
+        decision: Decision,
         gatekeeper: &Gatekeeper,
         used: &Used,
     ) -> Stage<'a> {
         let refusal = match decision {
-            Ok(identity) => {
+            Decision::Made(Ok(identity)) => {
                 let name = if gatekeeper.config.tell_name { identity.name() } else { "" };
                 let name = Bytes::copy_from_slice(name.as_bytes());
                 self.replies.push_back(Message::new(MessageKind::Response, id, name));
                 return Stage::Known(identity);
             }
-            Err(refusal) => refusal,
+            Decision::Made(Err(refusal)) => refusal.into_reply(),
+            Decision::LockedOut(wait) => {
+                self.session
+                    .observe(|observer| observer.refused(self.info(), Limit::AuthenticationFailures, 1));
+                let refusal = ErrorReply::new(ErrorCode::RateLimited, "too many attempts have failed");
+                let refusal = refusal.with_retry_after(wait);
+                self.refuse(id, &refusal);
+                return Stage::TurnedAway(refusal);
+            }
         };
-        if refusal.is_failure() {
-            gatekeeper.count_failure(self.session.prefix());
-        }
-        let refusal = refusal.into_reply();
         self.refuse(id, &refusal);
         if used.attempts >= gatekeeper.config.max_attempts.get() {
             self.session.observe(|observer| observer.refused(self.info(), Limit::AuthenticationAttempts, 1));

@@ -15,6 +15,7 @@ use net_messaging::{
 use net_tcp::Tcp;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
+    sync::Semaphore,
     time::Instant,
 };
 
@@ -215,6 +216,106 @@ async fn a27_a_prefix_that_guesses_is_locked_out_and_others_are_not() {
     // Another network is served.
     let client = Client::builder(transport.clone()).authenticate(right("ann")).connect(server.local());
     client.await.expect("is let in");
+}
+
+/// A server that asks an authenticator which decides nothing until it is told to; counts whom it is asked about, now
+/// and in all.
+async fn undecided(
+    transport: &Claimed,
+    config: AuthenticationConfig,
+) -> (Server, Arc<Semaphore>, Arc<[AtomicU32; 2]>) {
+    let decide = Arc::new(Semaphore::new(0));
+    let asked = Arc::new([const { AtomicU32::new(0) }; 2]);
+    let server = Server::builder(transport.clone()).config(bounded(config)).on_authenticate({
+        let (decide, asked) = (decide.clone(), asked.clone());
+        move |_, credentials: Credentials| {
+            let (decide, asked) = (decide.clone(), asked.clone());
+            async move {
+                for count in asked.iter() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                decide.acquire().await.expect("is not closed").forget();
+                asked[0].fetch_sub(1, Ordering::Relaxed);
+                let user = credentials.get("user").ok_or_else(|| Refusal::unauthenticated("unknown key"))?;
+                Ok(Identity::new(user))
+            }
+        }
+    });
+    (listen(server).await, decide, asked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a27_guesses_made_at_once_are_as_few_as_those_made_one_by_one() {
+    let transport = Claimed::from_ips(|_| "10.0.0.1".into());
+    let (server, decide, asked) = undecided(&transport, AuthenticationConfig::default()).await;
+    let mut peers = Vec::new();
+    for _ in 0..200 {
+        let mut peer = Peer::connect(&transport, server.local()).await;
+        peer.send(shown(0, &wrong())).await;
+        peers.push(peer);
+    }
+    settle().await;
+    decide.add_permits(1_000);
+    let mut codes = Vec::new();
+    for peer in &mut peers {
+        codes.push(reply(&peer.recv().await).code);
+    }
+    let refused = codes.iter().filter(|code| **code == ErrorCode::Unauthenticated).count();
+    let locked = codes.iter().filter(|code| **code == ErrorCode::RateLimited).count();
+    assert_eq!((refused, locked), (10, 190), "{codes:?}");
+    assert_eq!(asked[1].load(Ordering::Relaxed), 10, "of 200 guesses the authenticator saw ten");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a27_who_leaves_before_the_decision_has_guessed_all_the_same() {
+    let transport = Claimed::from_ips(|_| "10.0.0.1".into());
+    let config = AuthenticationConfig { timeout: secs(3), ..AuthenticationConfig::default() };
+    let (server, decide, asked) = undecided(&transport, config).await;
+    for round in 0..3 {
+        let mut peers = Vec::new();
+        for _ in 0..20 {
+            let mut peer = Peer::connect(&transport, server.local()).await;
+            peer.send(shown(0, &wrong())).await;
+            peers.push(peer);
+        }
+        settle().await;
+        assert_eq!(asked[1].load(Ordering::Relaxed), 10, "round {round}");
+        for mut peer in peers {
+            let code = reply(&peer.recv().await).code;
+            let expected: &[_] = if round == 0 {
+                &[ErrorCode::TimedOut, ErrorCode::RateLimited]
+            } else {
+                &[ErrorCode::RateLimited]
+            };
+            assert!(expected.contains(&code), "{code:?} in round {round}");
+        }
+    }
+    // Once one is forgiven, the right one is let in.
+    tokio::time::advance(secs(60)).await;
+    decide.add_permits(1);
+    let client = Client::builder(transport).authenticate(right("ann")).connect(server.local());
+    client.await.expect("is let in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a27_many_who_know_the_secret_come_in_behind_one_address_ten_decisions_at_once() {
+    let transport = Claimed::from_ips(|_| "10.0.0.1".into());
+    let (server, decide, asked) = undecided(&transport, AuthenticationConfig::default()).await;
+    let mut peers = Vec::new();
+    for _ in 0..200 {
+        let mut peer = Peer::connect(&transport, server.local()).await;
+        peer.send(shown(0, &right("ann"))).await;
+        peers.push(peer);
+    }
+    for round in 0..200 {
+        settle().await;
+        let now = asked[0].load(Ordering::Relaxed);
+        assert_eq!(now, 10.min(200 - round), "after {round} decisions");
+        decide.add_permits(1);
+    }
+    for peer in &mut peers {
+        assert_eq!(peer.recv().await.kind(), MessageKind::Response);
+    }
 }
 
 #[tokio::test(start_paused = true)]
