@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use net_core::{ConnectionId, GoAway, Message};
+use net_core::{ConnectionId, Message};
 use tokio::{sync::Notify, task::yield_now};
 
 use crate::{
@@ -181,12 +181,6 @@ impl Session {
             Due::Raise(bit) => self.signal().raise(bit),
             Due::Close(reason) => self.close(reason),
         }
-    }
-
-    /// Tells the peer to go away, where that can be told.
-    pub(crate) fn tell_to_go(&self, notice: GoAway) {
-        // In the raw format, and to one that ends already, there is nothing to tell; all are drained the same.
-        let _ = self.go_away(notice.reason, notice.retry_after);
     }
 
     /// Takes no further request, and ends when what runs has finished.

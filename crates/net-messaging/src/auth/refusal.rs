@@ -29,8 +29,7 @@ impl Refusal {
         Self(ErrorReply::new(ErrorCode::Unauthenticated, reason))
     }
 
-    /// The credentials are right, but who they belong to may not come in. It counts as a failed attempt, too: whoever
-    /// tries stolen credentials learns no more of them than of wrong ones.
+    /// The credentials are right, but who they belong to may not come in. It counts as a failed attempt, too.
     pub fn forbidden(reason: impl Into<Box<str>>) -> Self {
         Self(ErrorReply::new(ErrorCode::PermissionDenied, reason))
     }

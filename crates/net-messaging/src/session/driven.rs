@@ -105,7 +105,7 @@ impl Session {
         if self.0.activity.retire() {
             self.limited(Limit::Lifetime);
             // A peer that cannot be told is drained all the same.
-            let _ = self.go_away(GoAwayReason::Lifetime, None);
+            self.tell_to_go(GoAway::new(GoAwayReason::Lifetime));
         }
         if age >= life.saturating_add(lifetime.grace) {
             self.set_reason(CloseReason::Lifetime);

@@ -15,6 +15,8 @@ pub(super) struct Rare(OnceLock<Box<Held>>);
 pub(super) struct Held {
     pub(super) attributes: Attributes,
     pub(super) identity: OnceLock<Identity>,
+    /// What the peer is told as soon as it is known.
+    pub(super) notice: OnceLock<GoAway>,
     /// What the peer said when it asked to leave.
     pub(super) go_away: OnceLock<GoAway>,
 }

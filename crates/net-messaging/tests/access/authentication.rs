@@ -9,12 +9,14 @@ use std::{
 };
 
 use net_core::{
-    Credentials, ErrorCode, ErrorKind, Info, Message, MessageKind, Sender, Transport, memory::Memory,
+    Credentials, ErrorCode, ErrorKind, GoAwayReason, Info, Message, MessageKind, Sender, Transport,
+    memory::Memory,
 };
 use net_messaging::{
     Client, CloseReason, Format, Identity, Pool, PoolConfig, Proof, Reconnect, Server, Session, SessionConfig,
 };
 use net_tcp::Tcp;
+use tokio::time::Instant;
 
 use crate::{
     claims::{Claimed, Heard, OneKey, SECRET, attempt, reply, right, shown, wrong},
@@ -314,4 +316,77 @@ async fn m13_what_else_ends_a_session_ends_it_before_it_is_known_too() {
         assert!(expected, "{what}: {reason}");
         assert_eq!(heard.all(), Vec::<String>::new(), "{what}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn m13_who_becomes_known_while_the_server_drains_is_told_to_go() {
+    // By credentials, and by what the transport proves.
+    for by_transport in [false, true] {
+        let memory = Memory::default();
+        let heard = Heard::default();
+        let server = Server::builder(memory.clone()).handler(heard);
+        let server = if by_transport {
+            listen(server.on_identify(|_| Some(Identity::new("ann")))).await
+        } else {
+            listen(server.authenticator(OneKey)).await
+        };
+        // Nobody has accepted the late ones yet: the server's loop has not run since.
+        let mut early = Peer::connect(&memory, server.local()).await;
+        settle().await;
+        let mut late = Peer::connect(&memory, server.local()).await;
+        let draining = tokio::spawn({
+            let server = server.clone();
+            async move { server.drain(secs(2)..=secs(5)).await }
+        });
+        settle().await;
+        for peer in [&mut early, &mut late] {
+            if !by_transport {
+                let verdict = attempt(peer, 0, &right("ann")).await;
+                assert_eq!(verdict.kind(), MessageKind::Response, "the verdict comes first");
+            }
+            assert_eq!(peer.sent_away().await.reason, GoAwayReason::Draining);
+            peer.request(1, "hello").await;
+            assert_eq!(peer.text().await, "hello");
+            settle().await;
+            assert_eq!(peer.arrived(), None, "it is told once");
+        }
+        drop((early, late));
+        let report = soon("the drain", draining).await.expect("runs");
+        assert_eq!((report.active, report.cut), (2, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn m13_a_client_that_is_let_in_while_the_server_drains_goes_to_the_next_one() {
+    let memory = Memory::default();
+    let decide = Arc::new(tokio::sync::Semaphore::new(0));
+    let server = Server::builder(memory.clone()).session(quiet()).on_authenticate({
+        let decide = decide.clone();
+        move |_, _: Credentials| {
+            let decide = decide.clone();
+            async move {
+                decide.acquire().await.expect("is not closed").forget();
+                Ok(Identity::new("ann"))
+            }
+        }
+    });
+    let server = listen(server).await;
+    let reconnect = Reconnect { interval: ms(100), jitter: false, ..Reconnect::default() };
+    let connecting = tokio::spawn({
+        let client = Client::builder(memory.clone()).authenticate(right("ann")).reconnect(reconnect);
+        let to = server.local().clone();
+        async move { client.connect(&to).await }
+    });
+    settle().await;
+    let began = Instant::now();
+    let draining = tokio::spawn({
+        let server = server.clone();
+        async move { server.drain(secs(60)..=secs(100)).await }
+    });
+    settle().await;
+    decide.add_permits(1);
+    let report = soon("the drain", draining).await.expect("runs");
+    assert!(began.elapsed() < secs(1), "it leaves at once, not after {:?}", began.elapsed());
+    assert_eq!((report.active, report.cut), (1, 0));
+    drop(connecting);
 }
