@@ -8,7 +8,8 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 ///
 /// The `n`th attempt waits for a random time between the floor and `interval` × `multiplier`ⁿ⁻¹, but at most the
 /// ceiling; so clients that lost one server do not come back to it all at once. The count starts anew once a
-/// connection has lasted for the stable period.
+/// connection has lasted for the stable period. A server that says when to come back is heeded, within a ceiling of its
+/// own.
 ///
 /// # Examples
 ///
@@ -38,9 +39,13 @@ pub struct Reconnect {
     pub interval: Duration,
     /// What each further wait is multiplied by, at least 1. Default: 2.0.
     pub multiplier: f32,
-    /// The longest wait. Default: 30 s.
+    /// The longest wait of the client's own; the server may ask for more. Default: 30 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub max_interval: Duration,
+    /// The longest wait that a server may ask for by its retry-after; where it wants more, the client comes back after
+    /// this, plus its jitter. Default: 1 h.
+    #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
+    pub max_retry_after: Duration,
     /// The shortest wait with jitter. Default: 50 ms.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub min_interval: Duration,
@@ -59,6 +64,7 @@ impl Default for Reconnect {
             interval: Duration::from_millis(100),
             multiplier: 2.0,
             max_interval: Duration::from_secs(30),
+            max_retry_after: Duration::from_hours(1),
             min_interval: Duration::from_millis(50),
             jitter: true,
             max_attempts: None,
@@ -90,6 +96,7 @@ impl Reconnect {
     /// Returns the wait before the `attempt`th attempt where the server wants one of at least `least`: with jitter,
     /// up to half as long again, so that clients that were sent away together do not come back together.
     pub(crate) fn delay_after(&self, attempt: u32, least: Duration) -> Option<Duration> {
+        let least = least.min(self.max_retry_after);
         let spread = if self.jitter { least.mul_f64(fastrand::f64() / 2.0) } else { Duration::ZERO };
         Some(self.delay(attempt)?.max(least.saturating_add(spread)))
     }
@@ -131,6 +138,17 @@ mod tests {
             Reconnect { interval: Duration::from_hours(1), jitter: false, ..Reconnect::default() };
         assert_eq!(reconnect.delay(1), Some(reconnect.max_interval));
         assert_eq!(reconnect.delay(2), Some(reconnect.max_interval));
+    }
+
+    #[test]
+    fn m4_no_server_makes_a_client_wait_longer_than_its_ceiling() {
+        let reconnect = Reconnect { jitter: false, ..Reconnect::default() };
+        let told = |millis| reconnect.delay_after(1, Duration::from_millis(millis));
+        assert_eq!(told(5_000), Some(Duration::from_secs(5)));
+        assert_eq!(told(u64::from(u32::MAX)), Some(Duration::from_hours(1)), "not 49 days");
+        let jittered = Reconnect { jitter: true, ..reconnect };
+        let longest = jittered.delay_after(1, Duration::MAX);
+        assert!(longest <= Some(Duration::from_mins(90)), "{longest:?}");
     }
 
     #[test]

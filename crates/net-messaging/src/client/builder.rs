@@ -89,6 +89,9 @@ impl<T: Transport, H> ClientBuilder<T, H> {
     /// Makes the client show what `fetch` returns on each connection, as [`authenticate`](Self::authenticate) does: for
     /// tokens that expire. Where it fails, the connection ends, and the client reconnects if it is to.
     ///
+    /// While it is asked, heartbeats go on; a server takes some [messages](crate::AuthenticationConfig::max_messages) of
+    /// any kind before the credentials, by default eight.
+    ///
     /// # Examples
     ///
     /// ```

@@ -151,7 +151,7 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
                 Some(first) => give_up(first, CloseReason::Failed(Arc::new(error))),
                 None => Next::Retry(*failed + 1, Duration::ZERO),
             },
-            (Err(_), None) => Next::Stay(ClientState::Exhausted),
+            (Err(_), None) => self.exhausted(1),
         }
     }
 
@@ -159,10 +159,7 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
     async fn wait(&mut self, attempt: u32, least: Duration, failed: &mut u32) -> Next {
         let delay = self.reconnect.as_ref().and_then(|reconnect| reconnect.delay_after(attempt, least));
         let Some(delay) = delay else {
-            if let Some(observer) = &self.settings.observer {
-                observer.exhausted(&self.server, *failed);
-            }
-            return Next::Stay(ClientState::Exhausted);
+            return self.exhausted(*failed);
         };
         *failed = attempt;
         self.enter(ClientState::Waiting { attempt, delay });
@@ -174,6 +171,14 @@ impl<T: Transport, H: Handler> Supervisor<T, H> {
             command = self.commands.recv() => self.follow(command),
             () = sleep(delay) => Next::Connect,
         }
+    }
+
+    /// Gives up after so many attempts.
+    fn exhausted(&self, attempts: u32) -> Next {
+        if let Some(observer) = &self.settings.observer {
+            observer.exhausted(&self.server, attempts);
+        }
+        Next::Stay(ClientState::Exhausted)
     }
 
     /// Stays disconnected until the program wants otherwise.

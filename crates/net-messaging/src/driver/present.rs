@@ -17,8 +17,8 @@ use crate::{Identity, Proof};
 const ID: u64 = 0;
 
 impl<S: Sender, R: Receiver> Driver<S, R> {
-    /// Shows the server who this client is, and waits for what it says; until then nothing else is sent, and the
-    /// handler hears of nothing.
+    /// Shows the server who this client is, and waits for what it says; until then nothing else is sent but heartbeats,
+    /// which keep a server waiting while credentials are fetched, and the handler hears of nothing.
     pub(super) async fn present(&mut self) -> bool {
         let session = self.session.clone();
         let Some(source) = &session.settings().access.source else { return true };

@@ -70,6 +70,22 @@ async fn m4_a_client_that_is_sent_away_finishes_waits_and_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn m4_a_server_that_wants_weeks_is_waited_for_no_longer_than_the_ceiling() {
+    let memory = Memory::default();
+    let server = slow(&memory).await;
+    let reconnect = Reconnect { max_retry_after: secs(90), ..steady() };
+    let builder = Client::builder(memory).rules(patient()).reconnect(reconnect);
+    let client = builder.connect(server.local()).await.expect("connects");
+    send_away(&only(&server).await, GoAwayReason::Overloaded, Some(ms(u64::from(u32::MAX))));
+    let mut states = client.watch_state();
+    let waiting = states.wait_for(|state| matches!(state, ClientState::Waiting { .. }));
+    let waiting = soon("the wait", waiting).await.expect("it lives").clone();
+    assert_eq!(waiting, ClientState::Waiting { attempt: 1, delay: secs(90) });
+    tokio::time::sleep(secs(91)).await;
+    assert!(client.is_connected());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_does_not_come_back_says_why_at_once() {
     let memory = Memory::default();
     let server = slow(&memory).await;

@@ -11,7 +11,7 @@ use net_messaging::{Client, ClientState, Reconnect, Server};
 use net_tcp::Tcp;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use crate::rig::{Peer, Ruled, ms, patient, secs, settle, soon};
+use crate::rig::{Peer, Ruled, Told, ms, pair, patient, secs, settle, soon};
 
 fn steady(max_attempts: Option<u32>) -> Reconnect {
     Reconnect { interval: secs(1), multiplier: 2.0, jitter: false, max_attempts, ..Reconnect::default() }
@@ -126,6 +126,18 @@ async fn m4_attempts_are_limited_and_then_exhausted() {
     soon("the connection", client.connected()).await.expect("connects");
     drop((listener, peer));
     reach(&client, "waiting again", |state| matches!(state, ClientState::Waiting { attempt: 1, .. })).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn m4_a_reconnection_by_hand_that_fails_is_told_as_given_up() {
+    let (memory, told) = (Memory::default(), Arc::new(Told::default()));
+    let (client, peer, listener) = pair(&memory, |builder| builder.observer(told.clone())).await;
+    drop((peer, listener));
+    reach(&client, "disconnected", |state| *state == ClientState::Disconnected).await;
+    assert_eq!(told.take(), Vec::<String>::new(), "it was not to come back");
+    client.reconnect();
+    reach(&client, "exhausted", |state| *state == ClientState::Exhausted).await;
+    assert_eq!(told.take(), ["exhausted after 1"]);
 }
 
 #[tokio::test(start_paused = true)]

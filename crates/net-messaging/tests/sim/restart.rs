@@ -41,6 +41,7 @@ async fn restart(seed: u64, crowd: u32) -> Trace {
         jitter: true,
         max_attempts: None,
         stable_after: secs(30),
+        ..Reconnect::default()
     };
     let mut server = world.serve().await;
     // Each has books of its own, since its attempts are counted.
