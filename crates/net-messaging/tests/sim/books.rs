@@ -11,6 +11,9 @@ use net_core::{Address, ConnectionId, Error, Info, Message, MessageKind, Observe
 use net_messaging::{CloseReason, Handler, HandlerResult, Session, SessionStats};
 use tokio::time::{Instant, sleep};
 
+/// What a message in the outbox may cost besides its payload, at the most.
+pub(crate) const LONGEST_OVERHEAD: usize = 128;
+
 /// What a client asks: who, its how manieth, and how long the handler is to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ask {
@@ -58,6 +61,10 @@ struct Pages {
     /// Why sessions ended, in short.
     reasons: Vec<String>,
     wrong: Vec<String>,
+    /// What may wait for each peer.
+    outbox: OutboxConfig,
+    /// Whether each request has more pushed to its peer than may wait.
+    chatty: bool,
 }
 
 /// An attempt to come back that an observer was told of.
@@ -80,6 +87,40 @@ struct Told {
 impl Books {
     fn pages(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().expect("not poisoned")
+    }
+
+    /// Notes what may wait for each peer.
+    pub(crate) fn bound(&self, outbox: OutboxConfig) {
+        self.pages().outbox = outbox;
+    }
+
+    /// From now on each request has more pushed to its peer than may wait for it.
+    pub(crate) fn chat(&self) {
+        self.pages().chatty = true;
+    }
+
+    /// Notes where more waits for a peer than may.
+    fn check_bounds(&self, session: &Session, when: Ask) {
+        let (stats, mut pages) = (session.stats(), self.pages());
+        let outbox = pages.outbox;
+        // One message always fits.
+        if stats.waiting_messages > outbox.max_messages.max(1)
+            || (stats.waiting_bytes > outbox.max_bytes && stats.waiting_messages > 1)
+        {
+            pages.wrong.push(format!("{when:?} finds more waiting than may wait: {stats:?}"));
+        }
+    }
+
+    /// Pushes more than may wait, of which a part is dropped.
+    fn push_too_much(&self, session: &Session, when: Ask) {
+        let outbox = self.pages().outbox;
+        let len = outbox.max_bytes / outbox.max_messages * 2;
+        for number in 0..=u32::try_from(outbox.max_messages).expect("few") {
+            // Half of them are too many by their number, the others by their length.
+            let padding = if when.number.is_multiple_of(2) { 0 } else { len };
+            let _ = session.feed(Message::from(Ask { number, ..when }.encode(padding)));
+            self.check_bounds(session, when);
+        }
     }
 
     pub(crate) fn accepted(&self) -> Vec<Instant> {
@@ -203,20 +244,18 @@ impl Observer for Books {
 impl Handler for Books {
     async fn message(&self, session: &Session, message: Message) -> HandlerResult {
         let ask = Ask::decode(message.payload());
-        let (stats, outbox) = (session.stats(), OutboxConfig::default());
-        // One message always fits.
-        let bounds = stats.waiting_messages <= outbox.max_messages.max(1)
-            && (stats.waiting_bytes <= outbox.max_bytes || stats.waiting_messages == 1);
-        {
+        self.check_bounds(session, ask);
+        let chatty = {
             let mut pages = self.pages();
-            if !bounds {
-                pages.wrong.push(format!("{ask:?} finds more waiting than may wait"));
-            }
             if message.kind() == MessageKind::Request {
                 *pages.begun.entry((ask.client, ask.number)).or_default() += 1;
             } else {
                 pages.notified.entry(ask.client).or_default().push(ask.number);
             }
+            pages.chatty
+        };
+        if chatty {
+            self.push_too_much(session, ask);
         }
         if ask.work > 0 {
             sleep(Duration::from_millis(ask.work.into())).await;

@@ -26,6 +26,7 @@ pub(crate) async fn talk(
 ) -> (Trace, World<Net>, Vec<Asked>) {
     let (link, mut world) = World::over(config);
     adapt(&mut world);
+    world.server_books.chat();
     let server = world.serve().await;
     let talking = (0..talk.clients).map(|me| {
         let world = &world;

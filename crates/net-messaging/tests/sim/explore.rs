@@ -5,6 +5,8 @@ use std::{
     env,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +22,8 @@ const SEEDS: u64 = 200;
 const FEW_SEEDS: u64 = 3;
 /// Every so many seeds, a seed is run twice and must do the same.
 const REPEATED: u64 = 10;
+/// A seed that takes longer, in real time, is named.
+const HANGS: Duration = Duration::from_secs(15);
 /// No scenario takes longer, in virtual time.
 const LONGEST: Duration = Duration::from_hours(1);
 
@@ -55,13 +59,16 @@ fn explore_seeds<F: Future<Output = Trace>>(name: &str, seeds: u64, scenario: im
     let count = if only.is_some() { 1 } else { variable("SIM_SEEDS").unwrap_or(seeds) };
     let began = Instant::now();
     let mut events = 0;
+    let watched = watch(name.to_owned());
     for seed in first..first + count {
+        // The thread ends with this function.
+        let _ = watched.send(seed);
         let trace = once(name, seed, &scenario);
         events += trace.events.len();
         if seed.is_multiple_of(REPEATED) || only.is_some() {
             let again = once(name, seed, &scenario);
             if trace != again {
-                replay(name, seed);
+                replay(name, seed, "fails");
                 let first = trace.events.iter().zip(&again.events).find(|(one, other)| one != other);
                 let counts = [&trace, &again].map(|trace| trace.events.len());
                 assert_eq!(trace.notes, again.notes, "seed {seed} ended otherwise the second time");
@@ -85,14 +92,30 @@ fn once<F: Future<Output = Trace>>(name: &str, seed: u64, scenario: impl Fn(u64)
             .block_on(async { timeout(LONGEST, scenario(seed)).await.expect("it ends") })
     };
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
-        replay(name, seed);
+        replay(name, seed, "fails");
         resume_unwind(panic)
     })
 }
 
-fn replay(name: &str, seed: u64) {
+/// Names the seed that hangs, though nobody comes back to tell of it: whatever ends the process then shows what it wrote.
+fn watch(name: String) -> mpsc::Sender<u64> {
+    let (begun, seeds) = mpsc::channel();
+    thread::spawn(move || {
+        let Ok(mut present) = seeds.recv() else { return };
+        loop {
+            match seeds.recv_timeout(HANGS) {
+                Ok(next) => present = next,
+                Err(RecvTimeoutError::Timeout) => replay(&name, present, "takes long"),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    });
+    begun
+}
+
+fn replay(name: &str, seed: u64, what: &str) {
     eprintln!(
-        "seed {seed} of {name} fails; replay it by\n    cargo xtask sim --scenario {name} --seed {seed}"
+        "seed {seed} of {name} {what}; replay it by\n    cargo xtask sim --scenario {name} --seed {seed}"
     );
 }
 

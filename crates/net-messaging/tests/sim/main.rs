@@ -5,9 +5,9 @@
 //!
 //! - what was answered was handled, exactly once, and the answer is that of its request;
 //! - what failed was handled at most once, and each request ends within its time-out;
-//! - no answer arrives that nobody asked for, but for requests that timed out;
+//! - no answer arrives that nobody asked for, but for requests that timed out, and none arrives twice;
 //! - what a session counts, its observer was told; no side receives more than the other sent;
-//! - what waits for a peer stays within its bounds, and in the end no session and no connection is left;
+//! - what waits for a peer stays within its bounds, which are tight, and in the end no session and no connection is left;
 //! - the scenario ends, in bounded virtual time, and the same seed gives the same trace.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a run tells what it explored")]
 #![allow(clippy::indexing_slicing, reason = "what is out of bounds fails the test")]
@@ -15,11 +15,13 @@
 mod books;
 mod crowd;
 mod explore;
+mod tap;
 mod wire;
 mod world;
 
 mod authentication;
 mod black_hole;
+mod budget;
 mod cut;
 mod drain;
 mod farewell;

@@ -11,13 +11,11 @@ use net_messaging::{CloseReason, Delivery, OutboxConfig, Overflow, Session};
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    books::Ask,
+    books::{Ask, LONGEST_OVERHEAD},
     explore::{Trace, explore},
     world::{Net, World, ms, secs},
 };
 
-/// What a message in the outbox may cost besides its payload.
-const OVERHEAD: usize = 128;
 const LONGEST: usize = 1_000;
 
 async fn push(seed: u64) -> Trace {
@@ -36,7 +34,7 @@ async fn push(seed: u64) -> Trace {
     let link =
         Net::new(Memory::new(memory), LinkConfig { max_in_flight: 2_000, ..LinkConfig::both(seed, faults) });
     let mut world = World::new(link.clone());
-    world.limits.outbox = outbox;
+    world.outbox = outbox;
     world.session.heartbeat = None;
     world.limits.first_message_timeout = None;
     world.limits.stall_timeout = Some(secs(5));
@@ -126,7 +124,7 @@ async fn push_all(session: &Session, outbox: &OutboxConfig, rng: &mut fastrand::
             }
             Delivery::Full => assert_eq!(drops, 0, "refused, not dropped"),
         }
-        let most = outbox.max_bytes.max(LONGEST + OVERHEAD);
+        let most = outbox.max_bytes.max(LONGEST + LONGEST_OVERHEAD);
         assert!(stats.waiting_bytes <= most && stats.waiting_messages <= outbox.max_messages, "{stats:?}");
         if rng.u8(..4) == 0 {
             sleep(ms(rng.u64(0..500))).await;
@@ -137,7 +135,7 @@ async fn push_all(session: &Session, outbox: &OutboxConfig, rng: &mut fastrand::
 }
 
 /// Reads with a pause after each message until the end, and tells whether that was clean.
-async fn read_all(rx: &mut impl Receiver, pause: Duration) -> (Vec<u32>, bool) {
+pub(crate) async fn read_all(rx: &mut impl Receiver, pause: Duration) -> (Vec<u32>, bool) {
     let mut numbers = Vec::new();
     loop {
         match timeout(secs(60), rx.recv()).await.expect("in time") {

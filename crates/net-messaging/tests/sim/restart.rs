@@ -122,7 +122,7 @@ async fn restart(seed: u64, crowd: u32) -> Trace {
 }
 
 async fn client(world: &World<Net>, books: Books) -> Client {
-    Client::builder(world.transport.clone())
+    Client::builder(world.near(false))
         .session(world.session)
         .limits(world.limits)
         .reconnect(world.reconnect)
