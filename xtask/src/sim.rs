@@ -71,21 +71,18 @@ impl Sim {
             }
             return Ok(());
         }
+        run::run(&mut run::cargo(["test", "--release", "-p", "net-messaging", "--test", "sim", "--no-run"]))?;
+        // The harness is content where no test is of a name that it is given.
+        let listed = run::output(&mut test(["--list", "--format", "terse"]))?;
+        let missing = missing(&scenarios, &listed);
+        if !missing.is_empty() {
+            bail!("these scenarios are no tests by the name they are read as: {}", missing.join(", "));
+        }
         run::run(&mut self.command(&scenarios))
     }
 
     fn command(&self, scenarios: &[Scenario]) -> Command {
-        let mut command = run::cargo([
-            "test",
-            "--release",
-            "-p",
-            "net-messaging",
-            "--test",
-            "sim",
-            "--",
-            "--exact",
-            "--nocapture",
-        ]);
+        let mut command = test(["--exact", "--nocapture"]);
         if let Some(threads) = self.threads {
             command.arg(format!("--test-threads={threads}"));
         }
@@ -96,6 +93,20 @@ impl Sim {
         };
         command
     }
+}
+
+/// The scenarios' tests in release, with arguments of the harness.
+fn test<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = run::cargo(["test", "--release", "-p", "net-messaging", "--test", "sim", "--"]);
+    command.args(arguments);
+    command
+}
+
+/// Returns the tests that are not among those that the harness lists.
+fn missing<'a>(scenarios: &'a [Scenario], listed: &str) -> Vec<&'a str> {
+    let listed: Vec<_> = listed.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    let tests = scenarios.iter().map(|scenario| &*scenario.test);
+    tests.filter(|test| !listed.contains(test)).collect()
 }
 
 /// Finds the scenarios: each test whose body is `explore("name", …)` or `explore_few("name", …)`.
@@ -140,6 +151,15 @@ mod tests {
         let mut once = names.clone();
         once.dedup();
         assert_eq!(names, once, "two scenarios share a name");
+    }
+
+    #[test]
+    fn a_scenario_that_no_test_runs_is_missed() {
+        let scenario = |test: &str| Scenario { name: test.to_owned(), test: test.to_owned() };
+        let (known, unknown) = (scenario("cut::a35_cut"), scenario("cut::a35_other"));
+        let listed = "cut::a35_cut: test\ncut::a35_cut_other: test\n";
+        assert_eq!(missing(&[known, unknown], listed), ["cut::a35_other"]);
+        assert_eq!(missing(&[scenario("cut::a35_cut")], ""), ["cut::a35_cut"]);
     }
 
     #[test]
