@@ -12,7 +12,8 @@ use std::{
 
 use net_core::{ErrorKind, Message, MessageKind, frame::Delimiter};
 use net_messaging::{
-    Client, CloseReason, Format, HandlerResult, Limits, Server, ServerConfig, SessionConfig,
+    Client, CloseReason, DataRate, Format, HandlerResult, Heartbeat, Limits, Server, ServerConfig,
+    SessionConfig,
 };
 use net_tcp::{Tcp, TcpConfig};
 use tokio::{
@@ -21,7 +22,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::rig::{Ruled, Rules, for_ever, frame, only, patient, push, quiet, secs, soon};
+use crate::rig::{Ruled, Rules, for_ever, frame, only, patient, push, quiet, secs, soon, unlimited};
 
 async fn echo(session: impl Into<Rules>) -> (Server, SocketAddr) {
     let server = Server::builder(Tcp::default())
@@ -249,4 +250,113 @@ async fn what_the_framing_cannot_mark_is_dropped_and_counted_and_ends_nothing() 
     soon("the answer", stream.read_exact(&mut answer)).await.expect("is served on");
     assert_eq!(&answer, b"whole\n");
     assert_eq!(only(&server).await.stats().dropped_messages, 3);
+}
+
+/// A server that echoes over a socket, and why each of its sessions ended.
+async fn told_echo(rules: impl Into<Rules>) -> (Server, SocketAddr, mpsc::UnboundedReceiver<CloseReason>) {
+    let (tell, told) = mpsc::unbounded_channel();
+    let server = Server::builder(Tcp::default())
+        .rules(rules)
+        .on_message(|_, message| async { Ok(message.into_reply()) })
+        // Those who still listen are gone where the test is over.
+        .on_disconnected(move |_, reason| drop(tell.send(reason.clone())))
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to = server.local().socket().expect("an IP address");
+    (server, to, told)
+}
+
+/// Waits until one session has ended while another client of the server is served, and returns why it did.
+async fn ended_beside_others(
+    server: &Server,
+    client: &Client,
+    told: &mut mpsc::UnboundedReceiver<CloseReason>,
+) -> CloseReason {
+    let mut served = 0;
+    let reason = soon("the end", async {
+        loop {
+            tokio::select! {
+                biased;
+                reason = told.recv() => break reason.expect("the server lives"),
+                answer = client.request("hello") => {
+                    assert_eq!(answer.expect("others are served").payload(), "hello");
+                    served += 1;
+                }
+            }
+        }
+    })
+    .await;
+    assert_eq!(client.request("hello").await.expect("others are served").payload(), "hello");
+    assert!(served > 0 && server.sessions().iter().all(|session| session.close_reason().is_none()));
+    reason
+}
+
+async fn other(server: &Server, rules: impl Into<Rules>) -> Client {
+    Client::builder(Tcp::default()).rules(rules).connect(server.local()).await.expect("connects")
+}
+
+#[tokio::test]
+async fn a8_a10_a_frame_that_dribbles_over_a_socket_is_cut_by_the_data_rate_and_others_are_served() {
+    // No machine is so fast that what dribbles keeps this rate.
+    let rate = DataRate { bytes_per_second: 1 << 20, grace: Duration::from_millis(200) };
+    let limits = Limits { min_data_rate: Some(rate), ..unlimited() };
+    let (server, to, mut told) = told_echo(limits).await;
+    let client = other(&server, patient()).await;
+    let mut stream = TcpStream::connect(to).await.expect("connects");
+    stream.set_nodelay(true).expect("sets it");
+    let dribbling = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(10));
+        for byte in frame(1, &[7; 100_000]) {
+            pace.tick().await;
+            if stream.write_all(&[byte]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let reason = ended_beside_others(&server, &client, &mut told).await;
+    assert!(matches!(reason, CloseReason::TooSlow), "{reason:?}");
+    soon("the peer learns of it", dribbling).await.expect("runs");
+}
+
+#[tokio::test]
+async fn a10_a_part_of_a_frame_and_silence_over_a_socket_end_at_the_deadline_and_others_are_served() {
+    let limits = Limits { message_timeout: Some(Duration::from_millis(300)), ..unlimited() };
+    let (server, to, mut told) = told_echo(limits).await;
+    let client = other(&server, patient()).await;
+    let mut stream = TcpStream::connect(to).await.expect("connects");
+    let wire = [frame(1, b"whole"), frame(2, &[7; 1_000])].concat();
+    let (whole, _) = wire.split_at(frame(1, b"whole").len());
+    stream.write_all(&wire[..wire.len() - 1]).await.expect("writes");
+    let reason = ended_beside_others(&server, &client, &mut told).await;
+    assert!(matches!(reason, CloseReason::MessageTimeout), "{reason:?}");
+    // What was whole was served.
+    let mut answer = Vec::new();
+    let end = soon("the end", stream.read_to_end(&mut answer)).await;
+    assert!(end.is_err() || answer.len() == whole.len(), "{end:?}");
+}
+
+#[tokio::test]
+async fn m8_a_peer_that_neither_reads_nor_sends_over_a_socket_is_dead_after_the_missed_heartbeats() {
+    let heartbeat = Heartbeat { interval: Duration::from_millis(500), missed: 4 };
+    let rules = SessionConfig { heartbeat: Some(heartbeat), ..SessionConfig::default() };
+    let (server, to, mut told) = told_echo(rules).await;
+    let client = other(&server, rules).await;
+    let mut silent = TcpStream::connect(to).await.expect("connects");
+    silent.write_all(&frame(1, b"the last sign of life")).await.expect("writes");
+    let reason = ended_beside_others(&server, &client, &mut told).await;
+    assert!(matches!(reason, CloseReason::HeartbeatMissed), "{reason:?}");
+
+    // So a client finds its server dead.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("listens");
+    let to = listener.local_addr().expect("an address");
+    let (client, accepted) = tokio::join!(
+        Client::builder(Tcp::default()).rules(rules).connect(format!("tcp://{to}")),
+        listener.accept()
+    );
+    let client = client.expect("connects");
+    let session = client.session().expect("is connected");
+    let reason = soon("the end", session.closed()).await;
+    assert!(matches!(reason, CloseReason::HeartbeatMissed), "{reason:?}");
+    drop((silent, accepted));
 }
