@@ -41,14 +41,27 @@ impl Authority {
     }
 
     fn with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
-        let key = KeyPair::generate().expect("a key");
+        let (mut params, key) = Self::params(name);
+        change(&mut params);
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    /// An authority that this one vouches for, by a certificate with this serial number.
+    pub fn intermediate(&self, name: &str, serial: u64) -> Self {
+        let (mut params, key) = Self::params(name);
+        params.serial_number = Some(SerialNumber::from(serial));
+        params.use_authority_key_identifier_extension = true;
+        let pem = params.signed_by(&key, &self.issuer).expect("a certificate").pem();
+        Self { issuer: Issuer::new(params, key), pem }
+    }
+
+    fn params(name: &str) -> (CertificateParams, KeyPair) {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        change(&mut params);
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { issuer: Issuer::new(params, key), pem }
+        (params, KeyPair::generate().expect("a key"))
     }
 
     /// Makes a certificate for servers and clients, valid for `names`.
