@@ -96,23 +96,25 @@ fn s4_lines_server() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a36_drain_finishes_what_runs_and_cuts_what_takes_too_long() {
-    let server = Example::start("drain", &[]);
-    let address = server.address();
-    let quick = Client::builder(Tcp::default()).connect(address.clone()).await.expect("it listens");
-    let slow = Client::builder(Tcp::default()).connect(address.clone()).await.expect("it listens");
-    let (finished, cut, ()) = tokio::join!(quick.request("500"), slow.request("60000"), async {
-        let mut working = [server.line(), server.line()].map(Option::unwrap_or_default);
-        working.sort();
-        assert_eq!(
-            working,
-            ["working on Request 0 \"500\"", "working on Request 0 \"60000\""].map(str::to_owned)
-        );
-        server.interrupt();
-    });
-    assert_eq!(finished.expect("it runs to its end").payload(), "done");
-    assert!(cut.expect_err("it takes longer than the drain").is_closed());
-    assert_eq!(server.rest(), "draining 2 sessions\n2 active, 1 cut\n");
-    Client::builder(Tcp::default()).connect(address).await.expect_err("it is gone");
+    for signal in [Example::interrupt, Example::terminate] {
+        let server = Example::start("drain", &[]);
+        let address = server.address();
+        let quick = Client::builder(Tcp::default()).connect(address.clone()).await.expect("it listens");
+        let slow = Client::builder(Tcp::default()).connect(address.clone()).await.expect("it listens");
+        let (finished, cut, ()) = tokio::join!(quick.request("500"), slow.request("60000"), async {
+            let mut working = [server.line(), server.line()].map(Option::unwrap_or_default);
+            working.sort();
+            assert_eq!(
+                working,
+                ["working on Request 0 \"500\"", "working on Request 0 \"60000\""].map(str::to_owned)
+            );
+            signal(&server);
+        });
+        assert_eq!(finished.expect("it runs to its end").payload(), "done");
+        assert!(cut.expect_err("it takes longer than the drain").is_closed());
+        assert_eq!(server.rest(), "draining 2 sessions\n2 active, 1 cut\n");
+        Client::builder(Tcp::default()).connect(address).await.expect_err("it is gone");
+    }
 }
 
 /// Where the system spreads connections over the sockets that share a port.

@@ -68,6 +68,12 @@ impl Example {
         signal(self.process.id(), Signal::INT).expect("it runs");
     }
 
+    /// Asks it to end, as process managers do.
+    #[cfg(unix)]
+    pub(crate) fn terminate(&self) {
+        signal(self.process.id(), Signal::TERM).expect("it runs");
+    }
+
     /// Interrupts what the program runs under which it was started.
     #[cfg(target_os = "linux")]
     pub(crate) fn interrupt_child(&self) {
