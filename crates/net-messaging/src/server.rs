@@ -234,7 +234,7 @@ impl Server {
         report
     }
 
-    /// Stops: accepts no more, and ends every session within the close time-out.
+    /// Stops: accepts no more, and ends every session within twice the [close time-out](crate::Limits::close_timeout).
     ///
     /// # Cancel safety
     ///
