@@ -1,5 +1,4 @@
-//! Whom clients and servers trust: what the platform trusts, chains of several authorities, those with no revocation list,
-//! and authorities that change while a client runs.
+//! Whom clients and servers trust: the platform's roots, chains, issuers without a list, authorities that change.
 #![cfg(feature = "tls")]
 
 #[path = "../../net-core/tests/tls/authority.rs"]

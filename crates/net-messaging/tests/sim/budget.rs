@@ -1,5 +1,4 @@
-//! A server that pushes to peers which read slowly or never: what waits for all of them together stays within the memory
-//! budget, and all of it is given back.
+//! Peers that read slowly or never: what waits for all of them stays within the memory budget, and is given back.
 
 use futures_util::future::join_all;
 use net_core::{
