@@ -10,7 +10,7 @@ use std::{env, error::Error as _, fs, process::Command, time::Duration};
 use authority::{Authority, LOCAL, Pair, WithPair};
 use net_core::{
     Address, Error, ErrorKind, Listener, Result, Transport,
-    tls::{ClientTls, Pem, ServerTls, ServerTlsBuilder, WatchConfig, rustls},
+    tls::{ClientTls, Pem, ServerTls, ServerTlsBuilder, TlsBuilder, WatchConfig, rustls},
 };
 use net_tcp::Tcp;
 use rig::{at, soon};
@@ -137,7 +137,7 @@ async fn a6_an_issuer_without_a_revocation_list_is_refused_unless_that_is_allowe
     let of_root = || Pem::bytes(root.revoke(&[1]));
     let of_below = || Pem::bytes(below.revoke(&[7]));
     let client = |lists: Vec<Pem>, allows: bool| {
-        let mut client = lists.into_iter().fold(root.client(), |client, list| client.revocation_lists(list));
+        let mut client = lists.into_iter().fold(root.client(), TlsBuilder::revocation_lists);
         if allows {
             client = client.allow_unknown_revocation();
         }

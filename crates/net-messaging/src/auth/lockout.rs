@@ -361,7 +361,7 @@ mod tests {
     async fn a27_a_table_full_of_those_who_are_locked_out_lets_strangers_try() {
         let max_prefixes = 10.try_into().expect("not 0");
         let max_failures_per_prefix = 1.try_into().expect("not 0");
-        let failures = failures(Lockout { max_prefixes, max_failures_per_prefix, ..Lockout::default() });
+        let failures = failures(Lockout { max_failures_per_prefix, max_prefixes, ..Lockout::default() });
         for number in 0..10 {
             fail(&failures, v4(number)).expect("not locked");
         }

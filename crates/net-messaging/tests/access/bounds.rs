@@ -218,24 +218,30 @@ async fn a27_a_prefix_that_guesses_is_locked_out_and_others_are_not() {
     client.await.expect("is let in");
 }
 
-/// A server that asks an authenticator which decides nothing until it is told to; counts whom it is asked about, now
-/// and in all.
+/// How many decisions an authenticator was asked for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// And has not made.
+    undecided: AtomicU32,
+    in_all: AtomicU32,
+}
+
+/// A server with an authenticator that decides as often as it is permitted to.
 async fn undecided(
     transport: &Claimed,
     config: AuthenticationConfig,
-) -> (Server, Arc<Semaphore>, Arc<[AtomicU32; 2]>) {
+) -> (Server, Arc<Semaphore>, Arc<Asked>) {
     let decide = Arc::new(Semaphore::new(0));
-    let asked = Arc::new([const { AtomicU32::new(0) }; 2]);
+    let asked = Arc::new(Asked::default());
     let server = Server::builder(transport.clone()).config(bounded(config)).on_authenticate({
         let (decide, asked) = (decide.clone(), asked.clone());
         move |_, credentials: Credentials| {
             let (decide, asked) = (decide.clone(), asked.clone());
             async move {
-                for count in asked.iter() {
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
+                asked.in_all.fetch_add(1, Ordering::Relaxed);
+                asked.undecided.fetch_add(1, Ordering::Relaxed);
                 decide.acquire().await.expect("is not closed").forget();
-                asked[0].fetch_sub(1, Ordering::Relaxed);
+                asked.undecided.fetch_sub(1, Ordering::Relaxed);
                 let user = credentials.get("user").ok_or_else(|| Refusal::unauthenticated("unknown key"))?;
                 Ok(Identity::new(user))
             }
@@ -263,7 +269,7 @@ async fn a27_guesses_made_at_once_are_as_few_as_those_made_one_by_one() {
     let refused = codes.iter().filter(|code| **code == ErrorCode::Unauthenticated).count();
     let locked = codes.iter().filter(|code| **code == ErrorCode::RateLimited).count();
     assert_eq!((refused, locked), (10, 190), "{codes:?}");
-    assert_eq!(asked[1].load(Ordering::Relaxed), 10, "of 200 guesses the authenticator saw ten");
+    assert_eq!(asked.in_all.load(Ordering::Relaxed), 10, "of 200 guesses the authenticator saw ten");
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +285,7 @@ async fn a27_who_leaves_before_the_decision_has_guessed_all_the_same() {
             peers.push(peer);
         }
         settle().await;
-        assert_eq!(asked[1].load(Ordering::Relaxed), 10, "round {round}");
+        assert_eq!(asked.in_all.load(Ordering::Relaxed), 10, "round {round}");
         for mut peer in peers {
             let code = reply(&peer.recv().await).code;
             let expected: &[_] = if round == 0 {
@@ -309,7 +315,7 @@ async fn a27_many_who_know_the_secret_come_in_behind_one_address_ten_decisions_a
     }
     for round in 0..200 {
         settle().await;
-        let now = asked[0].load(Ordering::Relaxed);
+        let now = asked.undecided.load(Ordering::Relaxed);
         assert_eq!(now, 10.min(200 - round), "after {round} decisions");
         decide.add_permits(1);
     }

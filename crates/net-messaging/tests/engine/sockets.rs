@@ -307,7 +307,7 @@ async fn a8_a10_a_frame_that_dribbles_over_a_socket_is_cut_by_the_data_rate_and_
     stream.set_nodelay(true).expect("sets it");
     let dribbling = tokio::spawn(async move {
         let mut pace = tokio::time::interval(Duration::from_millis(10));
-        for byte in frame(1, &[7; 100_000]) {
+        for byte in frame(1, &vec![7; 100_000]) {
             pace.tick().await;
             if stream.write_all(&[byte]).await.is_err() {
                 return;

@@ -86,7 +86,7 @@ async fn budget(seed: u64) -> Trace {
     drop((sessions, peers));
 
     // Whoever comes now has all of the budget that its outbox allows.
-    let _peer = link.connect(server.local()).await.expect("connects");
+    let last = link.connect(server.local()).await.expect("connects");
     let session = loop {
         if let Some(session) = server.sessions().pop().filter(Session::is_active) {
             break session;
@@ -96,7 +96,7 @@ async fn budget(seed: u64) -> Trace {
     let most = outbox.max_bytes.min(budget - STEP) - LONGEST_OVERHEAD - 12;
     let delivery = session.send(Ask { client: 0, number: 0, work: 0 }.encode(most)).expect("is open");
     assert!(delivery.is_accepted(), "{most} of {budget} bytes: {delivery:?}");
-    drop(_peer);
+    drop(last);
     server.stop().await;
     sleep(secs(200)).await;
     world.server_books.check("server");
