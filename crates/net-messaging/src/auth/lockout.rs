@@ -321,6 +321,38 @@ mod tests {
         assert_eq!(told, 4, "all are told that the prefix is locked out");
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn a27_on_many_threads_everybody_has_its_turn_though_some_give_up() {
+        const ATTEMPTS: u8 = 200;
+        let max_failures_per_prefix = 2.try_into().expect("not 0");
+        let failures = Arc::new(failures(Lockout { max_failures_per_prefix, ..Lockout::default() }));
+        let mut attempts = tokio::task::JoinSet::new();
+        for number in 0..=ATTEMPTS {
+            let failures = failures.clone();
+            attempts.spawn(async move {
+                for round in 0..50_u8 {
+                    // Many prefixes of one site, so that there are two places to wait at.
+                    let begun = failures.begin(Prefix::V6([0x20, 1, 0xd, 0xb8, 0, 0, number % 40]));
+                    let begun = if number.wrapping_add(round).is_multiple_of(7) {
+                        tokio::task::yield_now().await;
+                        begun.now_or_never()
+                    } else {
+                        Some(begun.await)
+                    };
+                    if let Some(attempt) = begun {
+                        tokio::task::yield_now().await;
+                        attempt.expect("nobody has failed").end(false);
+                    }
+                }
+            });
+        }
+        let all = tokio::time::timeout(secs(20), attempts.join_all()).await;
+        assert_eq!(all.expect("nobody waits for ever").len(), usize::from(ATTEMPTS) + 1);
+        // Who gave up may have been the last to hold a count.
+        failures.prune();
+        assert_eq!(failures.lock().len(), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a27_who_succeeds_leaves_nothing_behind() {
         let failures = failures(Lockout::default());
