@@ -144,11 +144,7 @@ impl Error {
     /// Creates an error from one of the operating system.
     #[cold]
     pub fn from_io(source: io::Error, operation: &'static str) -> Self {
-        // A framing error that travelled through an I/O trait keeps its own kind.
-        let kind = source
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<FrameError>())
-            .map_or_else(|| kind_of_io(&source), |frame| kind_of_frame(*frame));
+        let kind = source.get_ref().and_then(kind_of_carried).unwrap_or_else(|| kind_of_io(&source));
         Self::new(kind, operation).because(source)
     }
 
@@ -299,6 +295,21 @@ fn kind_of_frame(error: FrameError) -> ErrorKind {
             ErrorKind::InvalidMessage
         }
     }
+}
+
+/// Returns the kind of an error that travelled through an I/O trait, which keeps it: one of framing, or of TLS.
+fn kind_of_carried(inner: &(dyn StdError + Send + Sync + 'static)) -> Option<ErrorKind> {
+    inner.downcast_ref().map(|frame| kind_of_frame(*frame)).or_else(|| kind_of_tls(inner))
+}
+
+#[cfg(feature = "tls")]
+fn kind_of_tls(inner: &(dyn StdError + Send + Sync + 'static)) -> Option<ErrorKind> {
+    inner.downcast_ref().map(crate::tls::kind_of)
+}
+
+#[cfg(not(feature = "tls"))]
+fn kind_of_tls(_: &(dyn StdError + Send + Sync + 'static)) -> Option<ErrorKind> {
+    None
 }
 
 fn kind_of_io(error: &io::Error) -> ErrorKind {

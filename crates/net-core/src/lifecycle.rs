@@ -243,8 +243,8 @@ impl Lifecycle {
     /// at its end. It returns within that end, plus half a second where something blocks its thread.
     ///
     /// First the loops take what waits in the system's queue, and close. Then the peers are asked to go away, and have
-    /// the start of `within` for that. After it nothing new is taken from them. At the end of `within` whatever is left is
-    /// cut, handshakes that still run among it.
+    /// the start of `within` for that. After it nothing new is taken from them. Once nothing is active, and at the end of
+    /// `within` at the latest, whatever is left is cut: handshakes that still run then come too late.
     ///
     /// # Cancel safety
     ///

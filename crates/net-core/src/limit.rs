@@ -60,7 +60,7 @@ pub enum Limit {
     AuthenticationAttempts,
     /// Messages or bytes of a session that has not authenticated.
     Unauthenticated,
-    /// Failed authentications from one prefix of addresses.
+    /// Failed authentications from one prefix of addresses, or from an IPv6 /48, which has ten times as many.
     AuthenticationFailures,
 }
 

@@ -75,7 +75,7 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
     /// A client waits for `delay` before its `attempt`th attempt to connect again; the first is 1.
     fn reconnecting(&self, to: &Address, attempt: u32, delay: Duration) {}
 
-    /// A client has given up after so many attempts to connect again.
+    /// A client has given up after so many attempts to connect again; one by hand, of a client that makes none by itself, is 1.
     fn exhausted(&self, to: &Address, attempts: u32) {}
 
     /// A server has drained: so many sessions ended by themselves, so many were cut.

@@ -45,6 +45,7 @@ pub use builder::TlsBuilder;
 pub use certificate::{AlternativeName, PeerIdentity};
 pub use client::{ClientSide, ClientTls, ClientTlsBuilder};
 pub use failure::handshake_error;
+pub(crate) use failure::kind_of;
 pub use info::{TlsInfo, TlsStats};
 pub use pem::Pem;
 pub use server::{ClientCertificates, ServerSide, ServerTls, ServerTlsBuilder};

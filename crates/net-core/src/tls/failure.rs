@@ -21,15 +21,18 @@ use crate::{Error, ErrorKind};
 /// assert_eq!(tls::handshake_error(expired, "connect").kind(), ErrorKind::Untrusted);
 /// ```
 pub fn handshake_error(error: Tls, operation: &'static str) -> Error {
-    let kind = match &error {
+    Error::new(kind_of(&error), operation).because(error)
+}
+
+pub(crate) fn kind_of(error: &Tls) -> ErrorKind {
+    match error {
         Tls::InvalidCertificate(_)
         | Tls::InvalidCertRevocationList(_)
         | Tls::NoCertificatesPresented
         | Tls::UnsupportedNameType => ErrorKind::Untrusted,
         Tls::AlertReceived(alert) if is_refusal(*alert) => ErrorKind::Rejected,
         _ => ErrorKind::Protocol,
-    };
-    Error::new(kind, operation).because(error)
+    }
 }
 
 fn is_refusal(alert: AlertDescription) -> bool {
