@@ -1,13 +1,13 @@
 //! What both halves of a connection share: the way out, and the control frames that go before messages.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -37,6 +37,7 @@ pub(crate) struct Link<W> {
 }
 
 /// The way out.
+#[allow(clippy::struct_excessive_bools, reason = "independent of one another")]
 pub(crate) struct Output<W> {
     /// Gone once the sender is.
     io: Option<W>,
@@ -46,12 +47,56 @@ pub(crate) struct Output<W> {
     pongs: usize,
     /// The ping that is answered behind those.
     latest: Option<Box<ControlPayload>>,
-    /// A part of what the sender gathered is written, so that nothing may stand between it and the rest.
+    /// A part of what the sender gathered may be written, so that nothing may stand between it and the rest.
     busy: bool,
+    /// That rest while the sender waits, or has turned to something else: the receiver writes it where it has to write behind
+    /// it. Nothing until the stream below was full for the first time.
+    rest: Option<Box<WriteQueue>>,
+    /// The stream below may keep a control frame, which it is to be made to write.
+    unflushed: bool,
     /// A Close frame was put among the control frames.
     closes: bool,
+    waiting: Waiting,
     /// What the Close frame of the peer says; nothing where there was none.
     peer_close: Option<Box<Option<CloseFrame>>>,
+}
+
+/// Who polls the way out.
+#[derive(Clone, Copy)]
+enum Half {
+    Sender,
+    Receiver,
+}
+
+/// Who waits for the stream below, which knows of one waiter alone.
+#[derive(Default)]
+struct Waiting {
+    sender: Option<Waker>,
+    receiver: Option<Waker>,
+}
+
+impl Waiting {
+    /// Returns the place of this half and the one of the other.
+    fn of(&mut self, half: Half) -> (&mut Option<Waker>, &mut Option<Waker>) {
+        match half {
+            Half::Sender => (&mut self.sender, &mut self.receiver),
+            Half::Receiver => (&mut self.receiver, &mut self.sender),
+        }
+    }
+}
+
+/// Wakes both halves.
+struct Both(Waker, Waker);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.wake_by_ref();
+        self.1.wake_by_ref();
+    }
 }
 
 impl<W> Link<W> {
@@ -63,7 +108,10 @@ impl<W> Link<W> {
             pongs: 0,
             latest: None,
             busy: false,
+            rest: None,
+            unflushed: false,
             closes: false,
+            waiting: Waiting::default(),
             peer_close: None,
         };
         Self { output: Mutex::new(output), text: AtomicBool::new(false), closing: AtomicBool::new(false) }
@@ -121,6 +169,13 @@ impl<W> Output<W> {
         put(&mut self.control, self.masks, opcode, payload);
     }
 
+    /// Asks the peer for a sign of life, unless this side has said that nothing follows, or the last question waits yet.
+    pub(crate) fn ping(&mut self) {
+        if !self.closes && self.io.is_some() && self.control.is_empty() {
+            self.put(Opcode::Ping, &[]);
+        }
+    }
+
     /// Notes that the peer closes.
     pub(crate) fn peer_closes(&mut self, frame: Option<CloseFrame>) {
         self.peer_close = Some(Box::new(frame));
@@ -147,8 +202,25 @@ impl<W> Output<W> {
         self.io.as_ref()
     }
 
+    /// Returns the stream below, of which nothing else is to be had afterwards.
     pub(crate) fn take_io(&mut self) -> Option<W> {
+        self.waiting.sender = None;
+        self.waiting.receiver.take().into_iter().for_each(Waker::wake);
         self.io.take()
+    }
+
+    /// Gives the sender the rest of what it gathered, behind which it gathers more.
+    pub(crate) fn take_back(&mut self, queue: &mut WriteQueue) {
+        if let Some(rest) = &mut self.rest
+            && queue.is_empty()
+        {
+            mem::swap(queue, rest);
+        }
+    }
+
+    /// Returns the bytes of what the sender gathered that wait here.
+    pub(crate) fn rest_len(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 }
 
@@ -165,21 +237,14 @@ pub(crate) fn put(out: &mut BytesMut, masks: bool, opcode: Opcode, payload: &[u8
 
 impl<W: AsyncWrite + Unpin> Output<W> {
     /// Writes the control frames, then what the sender has gathered, then the control frames that came meanwhile.
+    ///
+    /// `Pending`: what is left of it is here, so that the receiver may go on with it, until [`take_back`](Self::take_back).
     pub(crate) fn poll_write(
         &mut self,
         queue: &mut WriteQueue,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        if !self.busy && !self.control.is_empty() {
-            ready!(self.poll_control(cx))?;
-        }
-        if !queue.is_empty() {
-            let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-            self.busy = true;
-            ready!(queue.poll_write(Pin::new(io), cx))?;
-        }
-        self.busy = false;
-        if self.control.is_empty() { Poll::Ready(Ok(())) } else { self.poll_control(cx) }
+        self.poll_for(Half::Sender, cx, |output, cx| output.poll_gathered(queue, cx))
     }
 
     /// Writes what waits as [`poll_write`](Self::poll_write) does, then has the stream below write what it keeps.
@@ -188,23 +253,89 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         queue: &mut WriteQueue,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(self.poll_write(queue, cx))?;
-        match &mut self.io {
-            Some(io) => Pin::new(io).poll_flush(cx),
-            None => Poll::Ready(Ok(())),
-        }
+        self.poll_for(Half::Sender, cx, |output, cx| {
+            ready!(output.poll_gathered(queue, cx))?;
+            output.poll_below(cx)
+        })
     }
 
-    /// Writes the control frames, where the sender is not in the midst of a message: it writes them then.
+    /// Writes the control frames, behind what is written of the sender's in part. `Ready(Ok)`: none waits any more.
     pub(crate) fn poll_answers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.busy || self.control.is_empty() {
+        if self.control.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
-        ready!(self.poll_control(cx))?;
-        match &mut self.io {
-            Some(io) => Pin::new(io).poll_flush(cx),
+        self.poll_for(Half::Receiver, cx, Self::poll_control_behind)
+    }
+
+    /// Tells the stream below that nothing follows.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_for(Half::Receiver, cx, |output, cx| match &mut output.io {
+            Some(io) => Pin::new(io).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
+        })
+    }
+
+    /// Polls the stream below for one half, and keeps the other one's wake-up.
+    ///
+    /// A stream wakes who has polled it last. So where both wait it is told of both, and who finds it ready wakes the other.
+    #[inline]
+    fn poll_for<T>(
+        &mut self,
+        half: Half,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        let other = self.waiting.of(half).1.take();
+        let polled = match other.as_ref().filter(|other| !other.will_wake(cx.waker())) {
+            None => poll(self, cx),
+            Some(other) => {
+                let both = Waker::from(Arc::new(Both(cx.waker().clone(), other.clone())));
+                poll(self, &mut Context::from_waker(&both))
+            }
+        };
+        let (own, beside) = self.waiting.of(half);
+        if polled.is_pending() {
+            (*own, *beside) = (Some(cx.waker().clone()), other);
+        } else {
+            *own = None;
+            other.into_iter().for_each(Waker::wake);
         }
+        polled
+    }
+
+    fn poll_gathered(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.take_back(queue);
+        if !self.busy && !self.control.is_empty() {
+            ready!(self.poll_control(cx))?;
+        }
+        if !queue.is_empty() {
+            // "The application MUST NOT send any more data frames after sending a Close frame." Source: RFC 6455 §5.5.1.
+            let Some(io) = self.io.as_mut().filter(|_| self.busy || !self.closes) else {
+                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            };
+            self.busy = true;
+            let written = queue.poll_write(Pin::new(io), cx);
+            if written.is_pending() {
+                mem::swap(queue, self.rest.get_or_insert_default());
+                return Poll::Pending;
+            }
+            ready!(written)?;
+        }
+        self.busy = false;
+        if self.control.is_empty() { Poll::Ready(Ok(())) } else { self.poll_control(cx) }
+    }
+
+    fn poll_control_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.busy
+            && let Some(io) = &mut self.io
+        {
+            // Where the sender has taken the rest back, it is the one that writes it, and the control frames behind it.
+            let Some(rest) = self.rest.as_mut().filter(|rest| !rest.is_empty()) else { return Poll::Pending };
+            ready!(rest.poll_write(Pin::new(io), cx))?;
+            self.busy = false;
+        }
+        ready!(self.poll_control(cx))?;
+        self.poll_below(cx)
     }
 
     fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -220,6 +351,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.control.advance(written);
+                self.unflushed = true;
             }
             self.pongs = 0;
             // Control frames are few and far between: nothing is kept for them.
@@ -231,11 +363,12 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         }
     }
 
-    /// Tells the stream below that nothing follows.
-    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Some(io) => Pin::new(io).poll_shutdown(cx),
-            None => Poll::Ready(Ok(())),
+    /// Has the stream below write what it keeps.
+    fn poll_below(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(io) = &mut self.io {
+            ready!(Pin::new(io).poll_flush(cx))?;
         }
+        self.unflushed = false;
+        Poll::Ready(Ok(()))
     }
 }

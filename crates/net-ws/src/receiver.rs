@@ -27,7 +27,6 @@ use crate::{
     decode::{ControlPayload, Decoder, Role, Step},
     deflate::DeflateInfo,
     error::ProtocolError,
-    frame::Opcode,
     keep_alive::{KeepAlive, PingLimit, Silence},
     link::Link,
 };
@@ -331,7 +330,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> WsReceiver<R, W> {
                 Silence::GiveUp => return Poll::Ready(Err(self.gone(io::ErrorKind::TimedOut))),
                 Silence::Ping => {
                     // Its timer is to be looked at again.
-                    self.link.lock().put(Opcode::Ping, &[]);
+                    self.link.lock().ping();
                     self.answers = true;
                 }
             }
@@ -361,7 +360,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> WsReceiver<R, W> {
         let over = deadline.as_mut().poll(cx).is_ready();
         {
             let mut output = self.link.lock();
-            if output.poll_answers(cx).is_ready() {
+            // Not before it is told, and what is written in part is written whole.
+            if let Poll::Ready(Ok(())) = output.poll_answers(cx) {
                 let _ = output.poll_shutdown(cx);
             }
         }

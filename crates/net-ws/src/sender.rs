@@ -61,6 +61,8 @@ use frames::{append, is_text};
 pub struct WsSender<W: AsyncWrite + Unpin = WriteHalf> {
     link: Arc<Link<W>>,
     queue: WriteQueue,
+    /// What is left of the queue is with the link, where the receiver may go on with it.
+    lent: bool,
     compressor: Option<Box<Compressor>>,
     send_as: SendAs,
     masks: bool,
@@ -94,6 +96,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         Self {
             link,
             queue: WriteQueue::default(),
+            lent: false,
             compressor,
             send_as: config.send_as,
             masks: role == Role::Client,
@@ -130,7 +133,8 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the message was accepted whole or not at all.
+    /// Cancel safe: the message was accepted whole or not at all. Where a flush was dropped inside a frame, the receiver writes the
+    /// rest and its answers behind it; what is fed after that keeps both back until it is flushed.
     pub async fn feed_message(&mut self, mut message: WsMessage) -> Result<()> {
         poll_fn(|cx| self.poll_send_message(cx, &mut message)).await
     }
@@ -240,21 +244,31 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         if self.finished || self.failure.is_some() || self.link.is_closing() {
             return Poll::Ready(Err(self.error("send")));
         }
-        if self.queue.len() >= self.max_buffered {
+        if self.lent || self.queue.len() >= self.max_buffered {
             return self.poll_make_room(cx);
         }
         Poll::Ready(Ok(()))
     }
 
+    /// Writes where too much waits; `Ready(Ok)`: what waits is here, and has room for one message behind it.
     #[inline(never)]
     fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let written = self.link.lock().poll_write(&mut self.queue, cx);
-        if let Poll::Ready(Err(error)) = written {
-            return Poll::Ready(Err(self.fail(error)));
+        let mut output = self.link.lock();
+        output.take_back(&mut self.queue);
+        if self.queue.len() >= self.max_buffered {
+            match output.poll_write(&mut self.queue, cx) {
+                Poll::Ready(Err(error)) => {
+                    drop(output);
+                    return Poll::Ready(Err(self.fail(error)));
+                }
+                Poll::Pending if self.queue.len() + output.rest_len() >= self.max_buffered => {
+                    self.lent = true;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => output.take_back(&mut self.queue),
+            }
         }
-        if written.is_pending() && self.queue.len() >= self.max_buffered {
-            return Poll::Pending;
-        }
+        self.lent = false;
         Poll::Ready(Ok(()))
     }
 
@@ -333,8 +347,9 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         if self.finished || !self.dirty {
             return Poll::Ready(Ok(()));
         }
-        let flushed = ready!(self.link.lock().poll_flush(&mut self.queue, cx));
-        match flushed {
+        let flushed = self.link.lock().poll_flush(&mut self.queue, cx);
+        self.lent = flushed.is_pending();
+        match ready!(flushed) {
             Ok(()) => {
                 self.dirty = false;
                 Poll::Ready(Ok(()))
@@ -352,7 +367,9 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         }
         let mut output = self.link.lock();
         let finished = loop {
-            match ready!(output.poll_flush(&mut self.queue, cx)) {
+            let flushed = output.poll_flush(&mut self.queue, cx);
+            self.lent = flushed.is_pending();
+            match ready!(flushed) {
                 Err(error) => break Err(error),
                 Ok(()) if self.link.is_closing() => break Ok(()),
                 Ok(()) => {
@@ -437,7 +454,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Sender for WsSender<W> {
     }
 
     fn unsent_len(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + if self.lent { self.link.lock().rest_len() } else { 0 }
     }
 
     fn leave(&mut self, reason: GoAwayReason) {
@@ -457,6 +474,7 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Sender for WsSender<W> {
 impl<W: AsyncWrite + Unpin> Drop for WsSender<W> {
     fn drop(&mut self) {
         let mut output = self.link.lock();
+        output.take_back(&mut self.queue);
         let open = !self.finished && self.failure.is_none();
         if open && self.dirty {
             if let Some(io) = output.take_io() {
@@ -477,7 +495,7 @@ impl<W: AsyncWrite + Unpin> Drop for WsSender<W> {
 impl<W: AsyncWrite + Unpin> fmt::Debug for WsSender<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WsSender")
-            .field("unsent", &self.queue.len())
+            .field("gathered", &self.queue.len())
             .field("compresses", &self.compressor.is_some())
             .field("finished", &self.finished)
             .finish_non_exhaustive()

@@ -1,6 +1,7 @@
 //! What several tests of this crate begin with.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub(crate) mod gate;
 pub(crate) mod raw;
 
 #[path = "../../../net-core/tests/rig/mod.rs"]
