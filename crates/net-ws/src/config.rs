@@ -42,10 +42,12 @@ pub struct WsConfig {
     pub deflate: Option<DeflateConfig>,
     /// What messages are sent as that come without a kind. Default: binary.
     pub send_as: SendAs,
-    /// After how long a silence the peer is asked by a ping whether it is still there. Default: 60 s.
+    /// How often it is looked at whether anything has come from the peer, which is asked by a ping whether it is still there
+    /// where nothing has: after a silence of one to two intervals. Default: 60 s; half of `idle_timeout` where that is shorter.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub ping_interval: Option<Duration>,
-    /// After how long a silence the peer is given up, rounded up to whole ping intervals. Default: 120 s.
+    /// After how long a silence the peer is given up, rounded up to whole intervals of pings, and at most one interval later.
+    /// Default: 120 s, so that it is given up after 120 to 180 s, asked at least once.
     ///
     /// It is looked at while somebody receives.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]

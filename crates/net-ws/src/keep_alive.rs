@@ -46,7 +46,13 @@ pub(crate) enum Silence {
 impl KeepAlive {
     /// Returns what `config` asks for, where it asks for anything.
     pub(crate) fn new(config: &WsConfig) -> Option<Self> {
-        let tick = config.ping_interval.or(config.idle_timeout)?;
+        // Nobody is given up who was not asked.
+        let half = config.idle_timeout.map(|idle| (idle / 2).max(Duration::from_nanos(1)));
+        let tick = match (config.ping_interval, half) {
+            (Some(interval), Some(half)) => interval.min(half),
+            (Some(tick), None) => tick,
+            (None, _) => config.idle_timeout?,
+        };
         let patience = config.idle_timeout.map_or(u32::MAX, |idle| {
             let ticks = idle.as_nanos().div_ceil(tick.as_nanos().max(1));
             u32::try_from(ticks).unwrap_or(u32::MAX).max(1)
@@ -61,7 +67,9 @@ impl KeepAlive {
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, came: bool) -> Poll<Silence> {
         if came {
             self.heard = true;
-            if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            let set = self.timer.as_ref().is_some_and(|timer| !timer.is_elapsed());
+            // One that has fired in the same wake-up as something came wakes nobody again before it is set anew.
+            if set && self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 return Poll::Pending;
             }
         }

@@ -31,6 +31,45 @@ fn firsts(frames: &[RawFrame]) -> Vec<u8> {
     frames.iter().map(|frame| frame.first).collect()
 }
 
+#[tokio::test(start_paused = true)]
+async fn w4_a_timer_that_fires_as_a_message_comes_is_set_again() {
+    let config = WsConfig { ping_interval: Some(TICK), idle_timeout: Some(3 * TICK), ..silent() };
+    let (mut peer, gate, mut far) = gated(config);
+    gate.open(1000);
+    let (woken, waker) = Woken::new();
+    let mut cx = Context::from_waker(&waker);
+    assert!(far.rx.poll_recv(&mut cx).is_pending());
+    peer.write_all(&masked(0x82, b"x")).await.expect("sent");
+    advance(TICK).await;
+    // One wake-up for both: it takes the message, then sleeps again.
+    assert!(far.rx.poll_recv(&mut cx).is_ready());
+    assert!(far.rx.poll_recv(&mut cx).is_pending());
+    woken.take();
+    for pings in 1..=2 {
+        advance(TICK).await;
+        assert!(woken.take(), "it would sleep for ever");
+        assert!(far.rx.poll_recv(&mut cx).is_pending());
+        assert_eq!(firsts(&gate.frames()), vec![0x89; pings]);
+    }
+    advance(TICK).await;
+    assert!(woken.take());
+    let Poll::Ready(Err(error)) = far.rx.poll_recv(&mut cx) else { panic!("never given up") };
+    assert_eq!(error.kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w4_a_peer_is_asked_before_it_is_given_up_however_short_the_patience() {
+    let asked = WsConfig { ping_interval: Some(TICK), ..silent() };
+    for (idle, pings) in [(TICK / 60, 1), (TICK, 1), (2 * TICK, 1), (3 * TICK, 2)] {
+        let (_peer, gate, mut far) = gated(WsConfig { idle_timeout: Some(idle), ..asked });
+        gate.open(1000);
+        let begin = tokio::time::Instant::now();
+        assert_eq!(far.rx.recv().await.expect_err("silence").kind(), ErrorKind::TimedOut);
+        assert_eq!(firsts(&gate.frames()), vec![0x89; pings], "{idle:?}");
+        assert_eq!(begin.elapsed().as_secs(), idle.as_secs());
+    }
+}
+
 #[tokio::test]
 async fn w1_a_sender_that_waits_behind_a_pong_is_woken_though_the_receiver_has_waited_last() {
     let (mut peer, gate, far) = gated(silent());
