@@ -54,7 +54,8 @@ pub struct WsConfig {
     pub idle_timeout: Option<Duration>,
     /// How many pings of the peer a second are answered; a peer that sends more is closed with code 1008. Default: 100.
     pub max_pings_per_second: u32,
-    /// How long a client waits for the response to its handshake. Default: 10 s.
+    /// How long a client waits for its handshake, beside the [`connect_timeout`](TcpConfig::connect_timeout): both together are the
+    /// deadline of connecting, proxy, TLS and redirects included. Default: 10 s.
     ///
     /// A server's handshakes have the deadline of [`Limits`](net_core::Limits).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]

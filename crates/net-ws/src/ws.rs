@@ -1,6 +1,6 @@
 //! Messages over WebSocket.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use net_core::{Address, Connection, Error, ErrorKind, Guarantees, Result, Scheme, Transport};
@@ -120,6 +120,9 @@ impl Ws {
 
     /// Adds a header to a client's requests, such as `Authorization`, `Cookie` or `Origin`; one of the same name is replaced.
     /// Those that make the handshake stay as they are.
+    ///
+    /// Where a redirect leads to another scheme, host or port, `Authorization`, `Cookie`, `Proxy-Authorization`, `Host` and all that
+    /// are marked by [`HeaderValue::set_sensitive`] are not sent there, nor anywhere after it.
     #[must_use]
     pub fn with_request_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.asks.headers.insert(name, value);
@@ -198,12 +201,12 @@ impl Ws {
         self.answers.accept(&self.config, request)
     }
 
-    async fn try_connect(&self, to: &Address) -> Result<Said> {
+    async fn try_connect(&self, to: &Address, asks: &Asks) -> Result<Said> {
         let stream = match &self.proxy {
             Some(proxy) => proxy.connect(&self.connector, to, self.config.max_head_len).await?,
             None => self.connector.connect(to).await?,
         };
-        ask(stream, to, &self.config, &self.asks).await
+        ask(stream, to, &self.config, asks).await
     }
 
     fn check_listen(&self, at: &Address) -> Result<()> {
@@ -230,10 +233,11 @@ impl Transport for Ws {
         check_scheme(to, "connect")?;
         self.config.check("connect")?;
         let mut to = to.clone();
+        let mut asks = Cow::Borrowed(&self.asks);
         let mut left = self.config.max_redirects;
         let connecting = async {
             loop {
-                let location = match self.try_connect(&to).await? {
+                let location = match self.try_connect(&to, &asks).await? {
                     Said::Connected(connection) => return Ok(connection),
                     Said::Redirected(location) => location,
                 };
@@ -241,11 +245,14 @@ impl Transport for Ws {
                     let further = format!("the server redirects to {location:?}: max_redirects is reached");
                     Error::new(ErrorKind::Rejected, "connect").at(&to).because(further)
                 })?;
-                to = redirected(&to, &location)?;
+                let next = redirected(&to, &location)?;
+                if !is_same_server(&to, &next) {
+                    asks.to_mut().forget_secrets();
+                }
+                to = next;
             }
         };
         let limit = self.config.tcp.connect_timeout.saturating_add(self.config.handshake_timeout);
-        let limit = limit.saturating_mul(self.config.max_redirects.saturating_add(1));
         // Boxed, so that whoever connects stays small.
         timeout(limit, Box::pin(connecting)).await.unwrap_or_else(|_| {
             let silent = "the server did not finish the WebSocket handshake in time";
@@ -270,6 +277,12 @@ fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
         Scheme::Ws | Scheme::Wss => Ok(()),
         _ => Err(Error::new(ErrorKind::InvalidAddress, operation).at(address)),
     }
+}
+
+/// Tells whether both addresses are of one server: who may see what was meant for the one may see what was meant for the other.
+fn is_same_server(one: &Address, other: &Address) -> bool {
+    let server = |of: &Address| (of.scheme().is_over_tls(), of.host().clone(), of.port());
+    server(one) == server(other)
 }
 
 /// Returns where `from` redirects to: a path on the same host, or somewhere else, but never from TLS to clear text.

@@ -112,7 +112,7 @@ async fn w2_both_sides_know_of_an_extension_of_their_own_that_they_agreed_on() {
 }
 
 #[tokio::test]
-async fn w2_redirects_are_refused_or_followed_by_choice_and_never_out_of_tls() {
+async fn w2_redirects_are_refused_or_followed_by_choice() {
     let to = serve(&Ws::default()).await;
     let moved = |location: &str| format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {location}\r\n\r\n");
     let port = socket(&to).port();
@@ -132,6 +132,72 @@ async fn w2_redirects_are_refused_or_followed_by_choice_and_never_out_of_tls() {
     let circle = answering(moved("/again")).await;
     let follows = Ws::new(WsConfig { max_redirects: 5, ..WsConfig::default() });
     assert_eq!(follows.connect(&circle).await.expect_err("a circle").kind(), ErrorKind::Rejected);
+}
+
+/// Answers one request with `response`, and tells what it was.
+async fn once(response: String) -> (Address, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}", listener.local_addr().expect("bound")));
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("accepted");
+        let asked = head(&mut stream).await;
+        stream.write_all(response.as_bytes()).await.expect("sent");
+        asked.to_ascii_lowercase()
+    });
+    (to, asked)
+}
+
+#[tokio::test]
+async fn w2_a_redirect_to_another_server_takes_no_secrets_there() {
+    let secret = |text| {
+        let mut value = HeaderValue::from_static(text);
+        value.set_sensitive(true);
+        value
+    };
+    let client = Ws::new(WsConfig { max_redirects: 2, ..WsConfig::default() })
+        .with_request_header(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer x"))
+        .with_request_header(http::header::COOKIE, HeaderValue::from_static("id=1"))
+        .with_request_header(http::header::PROXY_AUTHORIZATION, HeaderValue::from_static("Basic eDp5"))
+        .with_request_header(http::header::HOST, HeaderValue::from_static("first.example"))
+        .with_request_header(HeaderName::from_static("x-api-key"), secret("sealed"))
+        .with_request_header(http::header::USER_AGENT, HeaderValue::from_static("net"));
+    let secrets = ["authorization: bearer x", "cookie: id=1", "basic edp5", "first.example", "sealed"];
+    let moved = |to: &Address| format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: {to}/x\r\n\r\n");
+    let (last, last_asked) = once("HTTP/1.1 404 Not Found\r\n\r\n".to_owned()).await;
+    let (second, second_asked) = once(moved(&last)).await;
+    let (first, first_asked) = once(moved(&second)).await;
+    let error = soon("the answer", client.connect(&first)).await.expect_err("404");
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    let asked = first_asked.await.expect("asked");
+    assert!(secrets.iter().all(|secret| asked.contains(secret)), "{asked}");
+    for (to, asked) in [(second, second_asked), (last, last_asked)] {
+        let asked = asked.await.expect("asked");
+        assert!(!secrets.iter().any(|secret| asked.contains(secret)), "{asked}");
+        assert!(asked.contains("user-agent: net"), "{asked}");
+        assert!(asked.contains(&format!("host: {}\r\n", socket(&to))), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn w2_a_redirect_on_the_same_server_keeps_the_callers_headers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}", listener.local_addr().expect("bound")));
+    let serving = async {
+        for (path, response) in [
+            ("/ ", "HTTP/1.1 302 Found\r\nLocation: /deep/er?a=1\r\n\r\n"),
+            ("/deep/er?a=1 ", "HTTP/1.1 404 Not Found\r\n\r\n"),
+        ] {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            let asked = head(&mut stream).await;
+            assert!(asked.starts_with(&format!("GET {path}")), "{asked}");
+            assert!(asked.contains("authorization: Bearer x\r\n"), "{asked}");
+            stream.write_all(response.as_bytes()).await.expect("sent");
+        }
+    };
+    let client = Ws::new(WsConfig { max_redirects: 1, ..WsConfig::default() })
+        .with_request_header(http::header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+    let (near, ()) = soon("the answer", async { tokio::join!(client.connect(&to), serving) }).await;
+    assert_eq!(near.expect_err("404").kind(), ErrorKind::Rejected);
 }
 
 #[tokio::test]

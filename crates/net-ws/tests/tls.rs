@@ -10,12 +10,14 @@ use net_core::{
     testing::laws::conformance,
     tls::{Pem, TlsInfo},
 };
-use net_tcp::stream::TcpConfig;
+use net_tcp::stream::{TcpConfig, listen_tls};
 use net_ws::{Ws, WsConfig, WsInfo};
 use rig::{
     at,
     authority::{Authority, WithPair},
+    soon,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Returns both sides with settings of one authority, which also vouches for the client.
 fn both(name: &str) -> (Ws, Ws) {
@@ -57,6 +59,36 @@ async fn w1_both_layers_tell_what_they_know() {
         assert!(connection.info.details::<TlsInfo>().expect("TLS").peer.is_some());
         assert_eq!(connection.info.details::<WsInfo>().expect("a handshake").path(), "/feed");
     }
+}
+
+#[tokio::test]
+async fn w2_a_redirect_never_leads_out_of_tls() {
+    let authority = Authority::new("redirects");
+    let mut clear = Ws::default().listen(&at("ws://127.0.0.1:0")).await.expect("listening");
+    let tls = authority.server().build().expect("settings");
+    let mut moved =
+        listen_tls(&at("wss://127.0.0.1:0"), &TcpConfig::default(), &tls).await.expect("listening");
+    let to = moved.local().clone();
+    let response = format!("HTTP/1.1 301 Moved Permanently\r\nLocation: {}\r\n\r\n", clear.local());
+    tokio::spawn(async move {
+        let mut stream = moved.accept().await.expect("accepted");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a request"));
+        }
+        stream.write_all(response.as_bytes()).await.expect("sent");
+        stream.flush().await.expect("sent");
+        // Until the client has read it.
+        let _ = stream.read_u8().await;
+    });
+    let client = Ws::new(WsConfig { max_redirects: 3, ..WsConfig::default() })
+        .with_client_tls(authority.client().build().expect("settings"));
+    let error = tokio::select! {
+        near = soon("the answer", client.connect(&to)) => near.expect_err("out of TLS"),
+        far = clear.accept() => panic!("it was followed: {far:?}"),
+    };
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+    assert!(error.report().contains("from TLS to clear text"), "{}", error.report());
 }
 
 #[tokio::test]

@@ -26,6 +26,25 @@ pub(crate) struct Asks {
     pub(crate) extensions: Vec<Extension>,
 }
 
+/// Headers that are meant for one server.
+///
+/// "Consider removing header fields ... including but not limited to ... Authorization, Cookie." Source: RFC 9110 §15.4.
+const FOR_ONE_SERVER: [HeaderName; 4] =
+    [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION, header::HOST];
+
+impl Asks {
+    /// Forgets what is meant for the server that was asked first.
+    pub(crate) fn forget_secrets(&mut self) {
+        let secret =
+            |name: &HeaderName, value: &HeaderValue| value.is_sensitive() || FOR_ONE_SERVER.contains(name);
+        let secrets = self.headers.iter().filter(|(name, value)| secret(name, value));
+        let names: Vec<HeaderName> = secrets.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.headers.remove(name);
+        }
+    }
+}
+
 /// What a server says to a request.
 #[allow(clippy::large_enum_variant, reason = "once a connection, and most say this")]
 pub(crate) enum Said {
