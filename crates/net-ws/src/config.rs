@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use net_core::{Error, ErrorKind, Result};
 use net_tcp::stream::TcpConfig;
 
 use crate::{DeflateConfig, SendAs};
@@ -98,16 +97,20 @@ impl WsConfig {
         self.max_fragments.unwrap_or_else(|| (self.max_message_len / 16).max(1024))
     }
 
-    /// Checks what its types do not exclude.
-    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+    /// Looks for what its types do not exclude: intervals of no time, and settings of compression that there are not.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong. [`connect`](net_core::Transport::connect) and [`listen`](net_core::Transport::listen) give it as
+    /// [`ErrorKind::InvalidConfig`](net_core::ErrorKind::InvalidConfig).
+    pub fn check(&self) -> Result<(), &'static str> {
         let zero = |duration: Option<Duration>| duration.is_some_and(|duration| duration.is_zero());
-        let fault = if zero(self.ping_interval) || zero(self.idle_timeout) {
-            Some("an interval of no time")
-        } else if self.max_pings_per_second == 0 {
-            Some("a peer must be allowed to ping")
-        } else {
-            self.deflate.as_ref().and_then(DeflateConfig::fault)
-        };
-        fault.map_or(Ok(()), |fault| Err(Error::new(ErrorKind::InvalidConfig, operation).because(fault)))
+        if zero(self.ping_interval) || zero(self.idle_timeout) {
+            return Err("an interval of no time");
+        }
+        if self.max_pings_per_second == 0 {
+            return Err("a peer must be allowed to ping");
+        }
+        self.deflate.as_ref().and_then(DeflateConfig::fault).map_or(Ok(()), Err)
     }
 }

@@ -64,3 +64,8 @@ pub(crate) struct HeadTooLong {
 pub(crate) fn values<'h>(headers: &'h http::HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
     headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
 }
+
+/// Tells whether one of `values`, each of them a list, has this token.
+pub(crate) fn has_token<'v>(mut values: impl Iterator<Item = &'v str>, token: &str) -> bool {
+    values.any(|value| value.split(',').any(|one| one.trim().eq_ignore_ascii_case(token)))
+}

@@ -174,9 +174,13 @@ impl Ws {
 
     /// Looks at a request that an HTTP server has parsed, as a listener does.
     ///
+    /// Of HTTP/2 and HTTP/3 it takes the extended `CONNECT` (RFC 8441, RFC 9220) and answers 200: the server has announced
+    /// `SETTINGS_ENABLE_CONNECT_PROTOCOL`, and has looked whether `:protocol` is `websocket`, for which a [`Request`] has no place;
+    /// [`Upgrade::into_connection`] is given the stream, whose `abort` resets it with `CANCEL`.
+    ///
     /// # Errors
     ///
-    /// The response that refuses it.
+    /// The response that refuses it; 500 where the settings are invalid, which [`WsConfig::check`] tells before.
     ///
     /// # Examples
     ///
@@ -198,7 +202,12 @@ impl Ws {
     /// // Once the response is sent: upgrade.into_connection(…)
     /// ```
     pub fn upgrade<B>(&self, request: &Request<B>) -> Result<Upgrade, Response<()>> {
-        self.answers.accept(&self.config, request)
+        let mut bare = Request::new(());
+        *bare.method_mut() = request.method().clone();
+        *bare.uri_mut() = request.uri().clone();
+        *bare.version_mut() = request.version();
+        *bare.headers_mut() = request.headers().clone();
+        self.answers.accept(&self.config, bare, false)
     }
 
     async fn try_connect(&self, to: &Address, asks: &Asks) -> Result<Said> {
@@ -211,7 +220,11 @@ impl Ws {
 
     fn check_listen(&self, at: &Address) -> Result<()> {
         check_scheme(at, "listen")?;
-        self.config.check("listen")
+        self.check_config("listen")
+    }
+
+    fn check_config(&self, operation: &'static str) -> Result<()> {
+        self.config.check().map_err(|fault| Error::new(ErrorKind::InvalidConfig, operation).because(fault))
     }
 
     fn listener(&self, source: StreamSource) -> WsListener {
@@ -231,7 +244,7 @@ impl Transport for Ws {
 
     async fn connect(&self, to: &Address) -> Result<Connection<WsSender, WsReceiver>> {
         check_scheme(to, "connect")?;
-        self.config.check("connect")?;
+        self.check_config("connect")?;
         let mut to = to.clone();
         let mut asks = Cow::Borrowed(&self.asks);
         let mut left = self.config.max_redirects;

@@ -1,5 +1,4 @@
 //! What both halves do to the one way out that they share, over a stream that takes no more than each test lets it.
-#![allow(clippy::large_types_passed_by_value, reason = "a test may copy its settings")]
 
 mod rig;
 
@@ -34,7 +33,7 @@ fn firsts(frames: &[RawFrame]) -> Vec<u8> {
 #[tokio::test(start_paused = true)]
 async fn w4_a_timer_that_fires_as_a_message_comes_is_set_again() {
     let config = WsConfig { ping_interval: Some(TICK), idle_timeout: Some(3 * TICK), ..silent() };
-    let (mut peer, gate, mut far) = gated(config);
+    let (mut peer, gate, mut far) = gated(&config);
     gate.open(1000);
     let (woken, waker) = Woken::new();
     let mut cx = Context::from_waker(&waker);
@@ -61,7 +60,7 @@ async fn w4_a_timer_that_fires_as_a_message_comes_is_set_again() {
 async fn w4_a_peer_is_asked_before_it_is_given_up_however_short_the_patience() {
     let asked = WsConfig { ping_interval: Some(TICK), ..silent() };
     for (idle, pings) in [(TICK / 60, 1), (TICK, 1), (2 * TICK, 1), (3 * TICK, 2)] {
-        let (_peer, gate, mut far) = gated(WsConfig { idle_timeout: Some(idle), ..asked });
+        let (_peer, gate, mut far) = gated(&WsConfig { idle_timeout: Some(idle), ..asked });
         gate.open(1000);
         let begin = tokio::time::Instant::now();
         assert_eq!(far.rx.recv().await.expect_err("silence").kind(), ErrorKind::TimedOut);
@@ -72,7 +71,7 @@ async fn w4_a_peer_is_asked_before_it_is_given_up_however_short_the_patience() {
 
 #[tokio::test]
 async fn w1_a_sender_that_waits_behind_a_pong_is_woken_though_the_receiver_has_waited_last() {
-    let (mut peer, gate, far) = gated(silent());
+    let (mut peer, gate, far) = gated(&silent());
     let (mut tx, mut rx) = (far.tx, far.rx);
     let (sender_woken, sender) = Woken::new();
     let (receiver_woken, receiver) = Woken::new();
@@ -83,7 +82,8 @@ async fn w1_a_sender_that_waits_behind_a_pong_is_woken_though_the_receiver_has_w
     assert!(poll(sending.as_mut(), &sender).is_pending());
     peer.write_all(&masked(0x89, b"two")).await.expect("sent");
     assert!(poll(receiving.as_mut(), &receiver).is_pending());
-    (sender_woken.take(), receiver_woken.take());
+    sender_woken.take();
+    receiver_woken.take();
     gate.open(1000);
     assert!(receiver_woken.take(), "the pong is the receiver's");
     assert!(poll(receiving.as_mut(), &receiver).is_pending());
@@ -94,7 +94,7 @@ async fn w1_a_sender_that_waits_behind_a_pong_is_woken_though_the_receiver_has_w
 
 #[tokio::test]
 async fn w1_a_receiver_whose_pong_waits_is_woken_though_the_sender_has_waited_last() {
-    let (mut peer, gate, far) = gated(silent());
+    let (mut peer, gate, far) = gated(&silent());
     let (mut tx, mut rx) = (far.tx, far.rx);
     let (receiver_woken, receiver) = Woken::new();
     let mut receiving = pin!(rx.recv());
@@ -115,7 +115,7 @@ async fn w1_a_receiver_whose_pong_waits_is_woken_though_the_sender_has_waited_la
 #[tokio::test(start_paused = true)]
 async fn w4_pongs_and_pings_go_on_where_a_send_was_dropped_inside_a_frame() {
     let config = WsConfig { ping_interval: Some(TICK), idle_timeout: None, ..silent() };
-    let (mut peer, gate, mut far) = gated(config);
+    let (mut peer, gate, mut far) = gated(&config);
     gate.open(10);
     {
         let mut sending = pin!(far.tx.send_message("a text that is longer than ten bytes"));
@@ -143,7 +143,7 @@ async fn w4_pongs_and_pings_go_on_where_a_send_was_dropped_inside_a_frame() {
 
 #[tokio::test]
 async fn w1_what_is_sent_behind_a_dropped_send_stands_behind_all_of_it() {
-    let (_peer, gate, mut far) = gated(silent());
+    let (_peer, gate, mut far) = gated(&silent());
     gate.open(10);
     {
         let mut sending = pin!(far.tx.send_message("a text that is longer than ten bytes"));
@@ -160,7 +160,7 @@ async fn w1_what_is_sent_behind_a_dropped_send_stands_behind_all_of_it() {
 
 #[tokio::test]
 async fn w1_a_pong_that_the_stream_below_keeps_is_flushed_when_it_can_be() {
-    let (mut peer, gate, mut far) = gated(silent());
+    let (mut peer, gate, mut far) = gated(&silent());
     gate.open(1000);
     gate.keep(true);
     let (woken, waker) = Woken::new();
@@ -179,7 +179,7 @@ async fn w1_a_pong_that_the_stream_below_keeps_is_flushed_when_it_can_be() {
 #[tokio::test(start_paused = true)]
 async fn a16_a_violation_while_output_is_blocked_is_told_behind_the_whole_frame() {
     for dropped in [false, true] {
-        let (mut peer, gate, far) = gated(silent());
+        let (mut peer, gate, far) = gated(&silent());
         let (mut tx, mut rx) = (far.tx, far.rx);
         gate.open(10);
         let mut sending = Box::pin(tx.send_message("a text that is longer than ten bytes"));
@@ -207,7 +207,7 @@ async fn a16_a_violation_while_output_is_blocked_is_told_behind_the_whole_frame(
 
 #[tokio::test(start_paused = true)]
 async fn a16_a_violation_while_output_stays_blocked_is_over_after_the_close_timeout() {
-    let (mut peer, gate, mut far) = gated(silent());
+    let (mut peer, gate, mut far) = gated(&silent());
     gate.open(10);
     {
         let mut sending = pin!(far.tx.send_message("a text that is longer than ten bytes"));
@@ -220,7 +220,7 @@ async fn a16_a_violation_while_output_stays_blocked_is_over_after_the_close_time
 
 #[tokio::test]
 async fn a16_no_message_follows_the_close_frame_that_tells_a_violation() {
-    let (mut peer, gate, mut far) = gated(silent());
+    let (mut peer, gate, mut far) = gated(&silent());
     gate.open(1000);
     far.tx.feed_message("never flushed".into()).await.expect("accepted");
     peer.write_all(&[0xFF, 0xFF]).await.expect("sent");
@@ -232,7 +232,7 @@ async fn a16_no_message_follows_the_close_frame_that_tells_a_violation() {
 #[tokio::test(start_paused = true)]
 async fn w4_no_ping_follows_our_own_close_frame_and_a_silent_peer_is_given_up() {
     let config = WsConfig { ping_interval: Some(TICK), idle_timeout: Some(3 * TICK), ..silent() };
-    let (_peer, gate, mut far) = gated(config);
+    let (_peer, gate, mut far) = gated(&config);
     gate.open(1000);
     far.tx.close(CloseCode::NORMAL, "").await.expect("closed");
     assert_eq!(far.rx.recv().await.expect_err("silence").kind(), ErrorKind::TimedOut);
@@ -241,7 +241,7 @@ async fn w4_no_ping_follows_our_own_close_frame_and_a_silent_peer_is_given_up() 
 
 #[tokio::test]
 async fn a19_at_most_64_pongs_wait_and_the_last() {
-    let (mut peer, gate, mut far) = gated(silent());
+    let (mut peer, gate, mut far) = gated(&silent());
     let pings: Vec<u8> = (0..90_u8).flat_map(|number| masked(0x89, &[number])).collect();
     peer.write_all(&pings).await.expect("sent");
     let (woken, waker) = Woken::new();

@@ -5,7 +5,11 @@ mod rig;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use net_core::{Address, ErrorKind, Info, Listener, Transport};
 use net_ws::{Extension, Proxy, Ws, WsConfig, WsInfo};
-use rig::{at, echo, raw::request, socket, soon};
+use rig::{
+    at, echo,
+    raw::{masked, request},
+    socket, soon,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
@@ -201,6 +205,42 @@ async fn w2_a_redirect_on_the_same_server_keeps_the_callers_headers() {
 }
 
 #[tokio::test]
+async fn w2_upgrade_may_be_one_token_of_several_in_either_direction() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}", listener.local_addr().expect("bound")));
+    for connection in ["keep-alive, Upgrade", "keep-alive\r\nConnection: upgrade", "UPGRADE"] {
+        let serving = async {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            let asked = head(&mut stream).await;
+            let key = asked.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).expect("a key");
+            let accept = tungstenite::handshake::derive_accept_key(key.as_bytes());
+            let response = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: {connection}\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(response.as_bytes()).await.expect("sent");
+            stream
+        };
+        let client = Ws::default();
+        let (near, _stream) = tokio::join!(client.connect(&to), serving);
+        near.unwrap_or_else(|error| panic!("{connection}: {}", error.report()));
+    }
+    let to = serve(&Ws::default()).await;
+    for (connection, upgrade) in [
+        ("keep-alive\r\nConnection: Upgrade", "websocket"),
+        ("keep-alive,\tUpgrade", "websocket"),
+        ("Upgrade", "h2c, WebSocket"),
+    ] {
+        let request = request("").replace("Connection: Upgrade", &format!("Connection: {connection}"));
+        let request = request.replace("Upgrade: websocket", &format!("Upgrade: {upgrade}"));
+        let mut stream = TcpStream::connect(socket(&to)).await.expect("connected");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let answer = soon("a response", head(&mut stream)).await;
+        assert!(answer.starts_with("HTTP/1.1 101"), "{connection}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn d7_a_server_that_answers_anything_else_is_an_error_that_says_what() {
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_owned();
     let error = Ws::default().connect(&answering(ok).await).await.expect_err("no WebSocket");
@@ -305,6 +345,75 @@ async fn w1_a_request_that_an_http_server_has_parsed_becomes_a_connection() {
     assert_eq!(far.info.details::<WsInfo>().expect("told").path(), "/chat");
     far.tx.send_message("and back").await.expect("sent");
     assert_eq!(soon("it", near.rx.recv_message()).await.expect("received"), Some("and back".into()));
+}
+
+/// Returns the handshake of WebSocket over HTTP/2, as a server of HTTP/2 has parsed it.
+fn extended_connect() -> http::request::Builder {
+    http::Request::connect("https://example.org/chat?a=1")
+        .version(http::Version::HTTP_2)
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", "feed")
+        .header("sec-websocket-extensions", "permessage-deflate")
+        .header("origin", "https://example.org")
+}
+
+#[tokio::test]
+async fn w1_an_extended_connect_of_http_2_becomes_a_connection() {
+    let ws = Ws::default().with_protocols(["feed"]);
+    let upgrade = ws.upgrade(&extended_connect().body(()).expect("a request")).expect("a handshake");
+    let response = upgrade.response();
+    assert_eq!((response.status(), response.version()), (StatusCode::OK, http::Version::HTTP_2));
+    assert_eq!(response.headers()["sec-websocket-protocol"], "feed");
+    for absent in ["connection", "upgrade", "sec-websocket-accept"] {
+        assert!(!response.headers().contains_key(absent), "{absent}");
+    }
+    assert!(response.headers().contains_key("sec-websocket-extensions"));
+    assert_eq!((upgrade.info().path(), upgrade.info().query()), ("/chat", Some("a=1")));
+    let (mut peer, stream) = tokio::io::duplex(1024);
+    let info = Info::new(at("wss://example.org"), at("wss://192.0.2.1:4711"));
+    let mut far = upgrade.into_connection(tokio::io::split(stream), info, bytes::BytesMut::new(), drop);
+    peer.write_all(&masked(0x81, b"hello")).await.expect("sent");
+    assert_eq!(far.rx.recv_message().await.expect("received"), Some("hello".into()));
+    far.tx.send_message("and back").await.expect("sent");
+    let mut frame = [0; 10];
+    peer.read_exact(&mut frame).await.expect("received");
+    assert_eq!(&frame, b"\x81\x08and back");
+}
+
+fn with(
+    mut request: http::request::Builder,
+    name: &'static str,
+    value: &'static str,
+) -> http::request::Builder {
+    request.headers_mut().expect("right").insert(name, HeaderValue::from_static(value));
+    request
+}
+
+#[test]
+fn a18_an_extended_connect_is_judged_as_every_handshake_and_refused_in_the_way_of_http_2() {
+    let refusal = |change: fn(http::request::Builder) -> http::request::Builder| {
+        let request = change(extended_connect()).body(()).expect("a request");
+        let refusal = Ws::default().upgrade(&request).expect_err("refused");
+        assert_eq!(refusal.version(), request.version());
+        let old = request.version() < http::Version::HTTP_2;
+        assert_eq!(refusal.headers().contains_key("connection"), old);
+        refusal.status()
+    };
+    assert_eq!(refusal(|request| with(request, "origin", "https://evil.example")), StatusCode::FORBIDDEN);
+    assert_eq!(refusal(|request| with(request, "origin", "http://example.org")), StatusCode::FORBIDDEN);
+    assert_eq!(refusal(|request| with(request, "sec-websocket-version", "8")), StatusCode::BAD_REQUEST);
+    assert_eq!(refusal(|request| request.uri("/no-authority")), StatusCode::BAD_REQUEST);
+    assert_eq!(refusal(|request| request.method("GET")), StatusCode::UPGRADE_REQUIRED);
+    assert_eq!(refusal(|request| request.version(http::Version::HTTP_11)), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[test]
+fn w2_an_upgrade_under_settings_that_are_wrong_is_answered_with_500() {
+    let config = WsConfig { max_pings_per_second: 0, ..WsConfig::default() };
+    assert!(config.check().is_err());
+    let request = extended_connect().body(()).expect("a request");
+    let refusal = Ws::new(config).upgrade(&request).expect_err("refused");
+    assert_eq!(refusal.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
 #[tokio::test]

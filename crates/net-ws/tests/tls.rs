@@ -15,7 +15,7 @@ use net_ws::{Ws, WsConfig, WsInfo};
 use rig::{
     at,
     authority::{Authority, WithPair},
-    soon,
+    socket, soon,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -58,6 +58,25 @@ async fn w1_both_layers_tell_what_they_know() {
     for connection in [near.expect("connected"), far.expect("accepted")] {
         assert!(connection.info.details::<TlsInfo>().expect("TLS").peer.is_some());
         assert_eq!(connection.info.details::<WsInfo>().expect("a handshake").path(), "/feed");
+    }
+}
+
+#[tokio::test]
+async fn a18_a_page_without_tls_does_not_come_from_a_server_with_it() {
+    let (server, client) = both("origins");
+    for (scheme, admitted) in [("https", true), ("http", false)] {
+        let mut listener = server.listen(&at("wss://127.0.0.1:0")).await.expect("listening");
+        let to = listener.local().clone();
+        let origin = format!("{scheme}://127.0.0.1:{}", socket(&to).port());
+        let page = client.clone().with_request_header(http::header::ORIGIN, origin.parse().expect("a value"));
+        tokio::spawn(async move { listener.accept().await.map(drop) });
+        match soon("the answer", page.connect(&to)).await {
+            Ok(_) => assert!(admitted, "{origin}"),
+            Err(error) => {
+                assert!(!admitted, "{origin}");
+                assert!(error.report().contains("403"), "{}", error.report());
+            }
+        }
     }
 }
 

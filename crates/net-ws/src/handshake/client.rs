@@ -1,6 +1,9 @@
 //! The client's side of the handshake.
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    str,
+};
 
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
@@ -15,7 +18,7 @@ use tungstenite::{
     },
 };
 
-use super::{HttpHead, extensions, read_head, server::connection, values};
+use super::{HttpHead, extensions, has_token, read_head, server::connection, values};
 use crate::{Extension, Role, WsConfig, WsInfo, WsReceiver, WsSender, deflate::Offered};
 
 /// What a client asks with.
@@ -81,7 +84,7 @@ pub(crate) async fn ask(
     stream.flush().await.map_err(io_failed)?;
     let HttpHead { head, rest } =
         read_head(&mut stream, config.max_head_len, "connect").await.map_err(failed)?;
-    asked.get_mut().get_mut().arrived = head;
+    asked.get_mut().get_mut().arrived = with_plain_connection(head);
     let response = match asked.handshake() {
         Ok((_, response)) => response,
         Err(HandshakeError::Failure(Broken::Http(response))) => {
@@ -116,6 +119,27 @@ pub(crate) async fn ask(
         rest,
         |mut writing| writing.abort(),
     )))
+}
+
+/// Puts `Connection: Upgrade` before the other headers of a response that says so among other tokens, or in another line: tungstenite
+/// looks at the first one alone.
+///
+/// "The |Connection| header field doesn't contain a token that is an ASCII case-insensitive match for the value 'Upgrade'." Source:
+/// RFC 6455 §4.1.
+fn with_plain_connection(head: BytesMut) -> BytesMut {
+    let mut headers = [httparse::EMPTY_HEADER; 128];
+    let mut response = httparse::Response::new(&mut headers);
+    if !matches!(response.parse(&head), Ok(parsed) if parsed.is_complete()) {
+        return head;
+    }
+    let connection = response.headers.iter().filter(|header| header.name.eq_ignore_ascii_case("connection"));
+    let mut said = connection.filter_map(|header| str::from_utf8(header.value).ok()).peekable();
+    if said.peek().is_none_or(|first| first.eq_ignore_ascii_case("upgrade")) || !has_token(said, "upgrade") {
+        return head;
+    }
+    let Some(line) = memchr::memchr(b'\n', &head) else { return head };
+    let (line, rest) = head.split_at(line + 1);
+    line.iter().chain(b"Connection: Upgrade\r\n").chain(rest).collect()
 }
 
 /// The server answered with another status than 101.

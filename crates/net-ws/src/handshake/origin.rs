@@ -17,9 +17,16 @@ use http::HeaderMap;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OriginPolicy {
-    /// Pages that come from the host and port that they connect to, as the header `Host` says.
+    /// Pages that come from the host and port that they connect to, as the header `Host` says; over TLS alone where the connection
+    /// is known to be over TLS: at a listener for `wss`, and where the URI of a request says so.
+    ///
+    /// A page whose name was made to mean this server's address (DNS rebinding) comes from that host, too: where that matters, list
+    /// the names that the server has.
     #[default]
     Same,
+    /// As [`Same`](Self::Same), of a server that is reached over TLS alone: by way of a proxy that ends it, or of an HTTP server that has
+    /// parsed the request.
+    SameOverTls,
     /// Pages of these origins, written as browsers do: `https://example.org`, `http://localhost:8080`.
     Listed(Vec<String>),
     /// Every page.
@@ -32,8 +39,8 @@ impl OriginPolicy {
         Self::Listed(origins.into_iter().map(Into::into).collect())
     }
 
-    /// Tells whether a request with these headers may connect.
-    pub(crate) fn admits(&self, headers: &HeaderMap) -> bool {
+    /// Tells whether a request with these headers may connect to `host`; `over_tls`: it is known to have come over TLS.
+    pub(crate) fn admits(&self, headers: &HeaderMap, host: &str, over_tls: bool) -> bool {
         let mut origins = headers.get_all(http::header::ORIGIN).into_iter();
         let Some(origin) = origins.next() else { return true };
         // Of several, nobody knows which one a browser has sent.
@@ -42,19 +49,17 @@ impl OriginPolicy {
         match self {
             Self::Any => true,
             Self::Listed(listed) => single && listed.iter().any(|one| one.eq_ignore_ascii_case(origin)),
-            Self::Same => {
-                let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-                single && host.is_some_and(|host| is_same(origin, host))
-            }
+            Self::Same => single && is_same(origin, host, over_tls),
+            Self::SameOverTls => single && is_same(origin, host, true),
         }
     }
 }
 
-/// Tells whether a page of `origin` comes from `host`. Ports may be left out where they are the scheme's.
-fn is_same(origin: &str, host: &str) -> bool {
+/// Tells whether a page of `origin` comes from `host`, `over_tls` where it must. Ports may be left out where they are the scheme's.
+fn is_same(origin: &str, host: &str, over_tls: bool) -> bool {
     let (default, authority) = if let Some(authority) = origin.strip_prefix("https://") {
         (":443", authority)
-    } else if let Some(authority) = origin.strip_prefix("http://") {
+    } else if let Some(authority) = origin.strip_prefix("http://").filter(|_| !over_tls) {
         (":80", authority)
     } else {
         return false;
@@ -69,11 +74,10 @@ mod tests {
 
     fn admits(policy: &OriginPolicy, host: &str, origins: &[&str]) -> bool {
         let mut headers = HeaderMap::new();
-        headers.insert("host", host.parse().expect("a value"));
         for origin in origins {
             headers.append("origin", origin.parse().expect("a value"));
         }
-        policy.admits(&headers)
+        policy.admits(&headers, host, false)
     }
 
     #[test]
@@ -98,6 +102,9 @@ mod tests {
         let listed = OriginPolicy::listed(["https://example.org"]);
         assert!(admits(&listed, "api.example.org", &["https://example.org"]));
         assert!(!admits(&listed, "api.example.org", &["https://api.example.org"]));
+        assert!(admits(&same, "example.org", &["http://example.org"]), "TLS may end before this server");
+        assert!(!admits(&OriginPolicy::SameOverTls, "example.org", &["http://example.org"]));
+        assert!(admits(&OriginPolicy::SameOverTls, "example.org", &["https://example.org"]));
         assert!(admits(&OriginPolicy::Any, "example.org", &["https://evil.org"]));
     }
 }

@@ -3,22 +3,28 @@
 use std::{fmt, sync::Arc};
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header,
+    uri::Authority,
+};
 use net_core::{Connection, Error, ErrorKind, Info, Result};
 use net_tcp::stream::{ByteStream, ReadHalf, WriteHalf};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
 use tungstenite::{
     error::{Error as Broken, ProtocolError as Violation},
     handshake::{
         machine::TryParse,
-        server::{Request as Parsed, create_response_with_body, write_response},
+        server::{Request as Parsed, create_response, write_response},
     },
 };
 
 use super::{
     HttpHead,
     extensions::{self, Agreed},
-    read_head, values,
+    has_token, read_head, values,
 };
 use crate::{DeflateInfo, Extension, OriginPolicy, Role, WsConfig, WsInfo, WsReceiver, WsSender, link::Link};
 
@@ -142,28 +148,50 @@ where
 }
 
 impl Answers {
-    /// Looks at a request.
+    /// Looks at a request; `over_tls`: it is known to have come over TLS.
     ///
     /// # Errors
     ///
     /// The response that refuses it.
-    pub(crate) fn accept<B>(&self, config: &WsConfig, request: &Request<B>) -> Result<Upgrade, Response<()>> {
-        let mut response = create_response_with_body(request, || ()).map_err(|broken| refusal(&broken))?;
+    pub(crate) fn accept(
+        &self,
+        config: &WsConfig,
+        request: Request<()>,
+        over_tls: bool,
+    ) -> Result<Upgrade, Response<()>> {
+        let version = request.version();
+        self.judge(config, request, over_tls).map_err(|mut refusal| {
+            if version >= Version::HTTP_2 {
+                // "An endpoint MUST NOT generate an HTTP/2 message containing connection-specific header fields." Source: RFC 9113
+                // §8.2.2.
+                *refusal.version_mut() = version;
+                refusal.headers_mut().remove(header::CONNECTION);
+                refusal.headers_mut().remove(header::UPGRADE);
+            }
+            refusal
+        })
+    }
+
+    fn judge(
+        &self,
+        config: &WsConfig,
+        mut request: Request<()>,
+        over_tls: bool,
+    ) -> Result<Upgrade, Response<()>> {
+        config.check().map_err(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR))?;
+        let mut response = respond(&mut request)?;
         let headers = request.headers();
         // "The request MUST include a |Host| header field." Source: RFC 6455 §4.1.
-        if !headers.contains_key(header::HOST) && request.uri().host().is_none() {
-            return Err(refuse(StatusCode::BAD_REQUEST));
-        }
-        if !self.origins.admits(headers) {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+        let Some(host) = host else { return Err(refuse(StatusCode::BAD_REQUEST)) };
+        let over_tls = over_tls || matches!(request.uri().scheme_str(), Some("https" | "wss"));
+        if !self.origins.admits(headers, host, over_tls) {
             return Err(refuse(StatusCode::FORBIDDEN));
         }
         response.headers_mut().extend(self.headers.clone());
         if let Some(check) = &self.check {
-            let mut bare = Request::new(());
-            *bare.method_mut() = request.method().clone();
-            *bare.uri_mut() = request.uri().clone();
-            *bare.headers_mut() = headers.clone();
-            response.headers_mut().extend(check(&bare).map_err(refuse)?);
+            response.headers_mut().extend(check(&request).map_err(refuse)?);
         }
         let protocol = self.choose(headers);
         if let Some(protocol) = protocol
@@ -180,7 +208,8 @@ impl Answers {
             Err(_) => agreed = Agreed::default(),
         }
         let target = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        Ok(Upgrade { response, info: WsInfo::new(target, headers, protocol, agreed), config: *config })
+        let info = WsInfo::new(target, headers, protocol, agreed);
+        Ok(Upgrade { response, info, config: *config })
     }
 
     /// Returns the first sub-protocol of the client that is served.
@@ -193,6 +222,33 @@ impl Answers {
     }
 }
 
+/// Returns the response to a request that is a handshake, before anybody has looked at what it asks for.
+fn respond(request: &mut Request<()>) -> Result<Response<()>, Response<()>> {
+    if is_extended_connect(request) {
+        if request.headers().get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            let mut refusal = refuse(StatusCode::BAD_REQUEST);
+            refusal.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            return Err(refusal);
+        }
+        let mut response = Response::new(());
+        *response.version_mut() = request.version();
+        return Ok(response);
+    }
+    // tungstenite looks at the first line of each, and at the whole value of `Upgrade`, where RFC 6455 §4.2.1 wants tokens.
+    for (name, token) in [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket")] {
+        if has_token(values(request.headers(), name.as_str()), token) {
+            request.headers_mut().insert(name, HeaderValue::from_static(token));
+        }
+    }
+    create_response(request).map_err(|broken| refusal(&broken))
+}
+
+/// Tells whether a request is the handshake of WebSocket over HTTP/2 or HTTP/3, which has no key and is answered with 200. Source:
+/// RFC 8441 §5 and RFC 9220 §3.
+fn is_extended_connect(request: &Request<()>) -> bool {
+    request.method() == Method::CONNECT && request.version() >= Version::HTTP_2
+}
+
 /// Takes the server's part in a handshake over `stream`.
 pub(crate) async fn serve(
     mut stream: ByteStream,
@@ -200,25 +256,27 @@ pub(crate) async fn serve(
     answers: Arc<Answers>,
 ) -> Result<Connection<WsSender<WriteHalf>, WsReceiver<ReadHalf>>> {
     let remote = stream.info().remote.clone();
+    let over_tls = stream.info().local.scheme().is_over_tls();
     let failed = |error: Error| error.at(&remote);
     let HttpHead { head, rest } = match read_head(&mut stream, config.max_head_len, "accept").await {
         Ok(read) => read,
         Err(error) => {
             if error.kind() == ErrorKind::MessageTooLong {
-                answer(&mut stream, &refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)).await?;
+                let refusal = refuse(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+                answer_last(&mut stream, &refusal, &config).await.map_err(failed)?;
             }
             return Err(failed(error));
         }
     };
     let accepted = match Parsed::try_parse(&head) {
-        Ok(Some((_, request))) => answers.accept(&config, &request),
+        Ok(Some((_, request))) => answers.accept(&config, request, over_tls),
         Ok(None) => Err(refuse(StatusCode::BAD_REQUEST)),
         Err(broken) => Err(refusal(&broken)),
     };
     let upgrade = match accepted {
         Ok(upgrade) => upgrade,
         Err(refusal) => {
-            answer(&mut stream, &refusal).await.map_err(failed)?;
+            answer_last(&mut stream, &refusal, &config).await.map_err(failed)?;
             let status = refusal.status();
             let refused = format!("the request was refused with {status}");
             return Err(failed(Error::new(ErrorKind::Protocol, "accept").because(refused)));
@@ -229,18 +287,26 @@ pub(crate) async fn serve(
     Ok(upgrade.into_connection((reading, writing), info, rest, |mut writing| writing.abort()))
 }
 
-/// Sends a response; one that refuses is the last of the connection.
+/// Sends a response that refuses, ends the stream, then reads and discards until the client ends it or its time is over.
+///
+/// Closing a socket with unread input would reset the connection, and with it what the client is told. Source: RFC 9112 §9.6.
+async fn answer_last(stream: &mut ByteStream, response: &Response<()>, config: &WsConfig) -> Result<()> {
+    answer(stream, response).await?;
+    stream.shutdown().await.map_err(|error| Error::from_io(error, "accept"))?;
+    let mut nowhere = tokio::io::sink();
+    let discarding = tokio::io::copy(stream, &mut nowhere);
+    // An end that is none ends it too.
+    let _ = timeout(config.close_timeout, discarding).await;
+    Ok(())
+}
+
 async fn answer(stream: &mut ByteStream, response: &Response<()>) -> Result<()> {
     let mut wire = Vec::new();
     write_response(&mut wire, response)
         .map_err(|broken| Error::new(ErrorKind::InvalidConfig, "accept").because(broken))?;
     let failed = |error| Error::from_io(error, "accept");
     stream.write_all(&wire).await.map_err(failed)?;
-    stream.flush().await.map_err(failed)?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        stream.shutdown().await.map_err(failed)?;
-    }
-    Ok(())
+    stream.flush().await.map_err(failed)
 }
 
 /// Returns the response that refuses with `status`.

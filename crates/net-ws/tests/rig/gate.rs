@@ -65,13 +65,15 @@ impl Gate {
         let state = self.state();
         let (mut rest, mut frames) = (&state.out[..], Vec::new());
         while let [first, len, after @ ..] = rest {
-            let (len, after) = match len {
-                126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
-                len => (usize::from(*len), after),
+            let (len, after) = match (len, after) {
+                (126, [a, b, after @ ..]) => (usize::from(u16::from_be_bytes([*a, *b])), after),
+                _ => (usize::from(*len), after),
             };
-            assert!(len <= after.len(), "a frame is cut: {:02x?}", &state.out);
-            frames.push(RawFrame { first: *first, payload: after[..len].to_vec() });
-            rest = &after[len..];
+            let Some((payload, after)) = after.split_at_checked(len) else {
+                panic!("{:02x?} is cut", state.out)
+            };
+            frames.push(RawFrame { first: *first, payload: payload.to_vec() });
+            rest = after;
         }
         assert!(rest.is_empty(), "a head is cut");
         frames
@@ -87,7 +89,7 @@ impl AsyncWrite for Gate {
             return Poll::Pending;
         }
         state.room -= taken;
-        state.kept.extend_from_slice(&bytes[..taken]);
+        state.kept.extend(bytes.iter().take(taken));
         Poll::Ready(Ok(taken))
     }
 
@@ -111,7 +113,7 @@ impl AsyncWrite for Gate {
 
 /// Returns the peer's end of the way in, the way out, and the server's side over both.
 pub(crate) fn gated(
-    config: WsConfig,
+    config: &WsConfig,
 ) -> (DuplexStream, Gate, Connection<WsSender<Gate>, WsReceiver<DuplexStream, Gate>>) {
     let request = http::Request::get("/")
         .header("host", "localhost")
@@ -121,7 +123,7 @@ pub(crate) fn gated(
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
         .body(())
         .expect("a request");
-    let upgrade = Ws::new(config).upgrade(&request).expect("a handshake");
+    let upgrade = Ws::new(*config).upgrade(&request).expect("a handshake");
     let (peer, reading) = tokio::io::duplex(1 << 20);
     let gate = Gate::default();
     let info = Info::new(at("ws://localhost"), at("ws://localhost"));
