@@ -62,6 +62,8 @@ pub(crate) struct Decoder {
     masked: bool,
     max_frame_len: usize,
     max_message_len: usize,
+    /// The longest frame follows the longest message.
+    frame_follows: bool,
     max_fragments: usize,
     /// The frame at the start of the input, where its head is known and more is needed.
     front: Option<Front>,
@@ -105,6 +107,7 @@ impl Decoder {
             masked: role == Role::Server,
             max_frame_len: config.frame_limit(),
             max_message_len: config.max_message_len,
+            frame_follows: config.max_frame_len.is_none(),
             max_fragments: config.fragment_limit(),
             front: None,
             shown: 0,
@@ -139,8 +142,9 @@ impl Decoder {
 
     /// Sets the longest message; returns what it was before.
     pub(crate) fn limit_message_len(&mut self, max: usize) -> usize {
-        self.max_frame_len =
-            if self.max_frame_len == self.max_message_len { max } else { self.max_frame_len };
+        if self.frame_follows {
+            self.max_frame_len = max;
+        }
         std::mem::replace(&mut self.max_message_len, max)
     }
 

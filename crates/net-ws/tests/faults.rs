@@ -3,16 +3,21 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::{task::Poll, time::Duration};
 
 use net_core::{Address, ErrorKind, Limits, Listener, Receiver, Transport};
 use net_ws::{CloseCode, Fragment, Kind, OriginPolicy, ProtocolError, Ws, WsConfig};
 use rig::{
-    Seen, at, echo, pair,
+    Seen, at, echo,
+    gate::gated,
+    pair,
     raw::{RawClient, masked, request},
     socket, soon, watched,
 };
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 /// Starts an echo server.
 async fn server(config: WsConfig) -> Address {
@@ -119,6 +124,33 @@ async fn a16_a_frame_and_a_message_over_the_limit_are_refused_and_at_it_taken() 
     refused(&to, &masked(0x82, &[7; 1001]), 1009).await;
     let fragments = [masked(0x02, &[7; 600]), masked(0x80, &[7; 401])].concat();
     refused(&to, &fragments, 1009).await;
+}
+
+#[tokio::test]
+async fn a16_frames_have_a_limit_of_their_own() {
+    let limits = WsConfig { max_frame_len: Some(100), max_message_len: 1000, ..WsConfig::default() };
+    let to = server(WsConfig { deflate: None, ..limits }).await;
+    let mut client = RawClient::connect(&to, "").await;
+    client.send(&[masked(0x02, &[7; 100]), masked(0x80, &[8; 100])].concat()).await;
+    assert_eq!(client.frame().await.expect("an answer").payload, [[7; 100], [8; 100]].concat());
+    refused(&to, &masked(0x82, &[7; 101]), 1009).await;
+    refused(&to, &[masked(0x02, &[7; 100]), masked(0x80, &[7; 101])].concat(), 1009).await;
+}
+
+#[tokio::test]
+async fn a16_the_limit_of_frames_outlives_one_of_messages_that_was_the_same_for_a_while() {
+    // As a server does that lets strangers send little before they have shown who they are.
+    for (own, longest) in [(Some(100), 100), (Some(2000), 1000), (None, 1000)] {
+        let config = WsConfig { max_frame_len: own, max_message_len: 1000, ..WsConfig::default() };
+        for len in [longest, longest + 1] {
+            let (mut peer, _gate, mut far) = gated(&config);
+            assert_eq!(far.rx.limit_message_len(100), Some(1000));
+            assert_eq!(far.rx.limit_message_len(1000), Some(100));
+            peer.write_all(&masked(0x82, &vec![7; len])).await.expect("sent");
+            let received = std::future::poll_fn(|cx| Poll::Ready(far.rx.poll_recv(cx))).await;
+            assert_eq!(matches!(received, Poll::Ready(Ok(Some(_)))), len == longest, "{own:?}: {len}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -307,8 +339,7 @@ async fn a10_a_frame_that_is_announced_takes_no_memory() {
     // Until the head was read, and nothing more is there.
     let read = async {
         loop {
-            let polled =
-                std::future::poll_fn(|cx| std::task::Poll::Ready(far.rx.poll_recv(cx).is_pending())).await;
+            let polled = std::future::poll_fn(|cx| Poll::Ready(far.rx.poll_recv(cx).is_pending())).await;
             assert!(polled);
             if far.rx.incomplete_len() == head.len() {
                 return;
