@@ -25,7 +25,8 @@ use crate::{DeflateConfig, SendAs};
 pub struct WsConfig {
     /// The TCP connections below.
     pub tcp: TcpConfig,
-    /// The longest message in either direction, in bytes, and the longest that comes out of a compressed one. Default: 1 MiB.
+    /// The longest message in either direction, in bytes, and the longest that comes out of a compressed one; of one that is sent or
+    /// received fragment by fragment it is the longest fragment. Default: 1 MiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_message_len: usize,
     /// The longest frame that is received, in bytes. Default: that of a message.

@@ -135,9 +135,10 @@ impl Decoder {
         self.begun.as_ref().map_or(0, |begun| begun.payload.len())
     }
 
-    /// Returns how much memory is held of a message in fragments.
+    /// Returns how much memory is held of a message in fragments, and of what was received before to decompress the next one.
     pub(crate) fn held_len(&self) -> usize {
         self.begun.as_ref().map_or(0, |begun| begun.payload.capacity())
+            + self.inflater.as_ref().map_or(0, |inflater| inflater.held_len())
     }
 
     /// Sets the longest message; returns what it was before.

@@ -5,7 +5,7 @@ use net_core::{Error, ErrorKind};
 use crate::CloseCode;
 
 /// What a peer did wrong; the source of an [`Error`] of kind [`ErrorKind::Protocol`], or
-/// [`ErrorKind::MessageTooLong`] where it is about a limit.
+/// [`ErrorKind::MessageTooLong`] where it is [`TooLong`](Self::TooLong).
 ///
 /// The peer is told by the code of a Close frame: [`ProtocolError::close_code`].
 ///
@@ -55,7 +55,8 @@ pub enum ProtocolError {
     /// A Close frame has a code that must not be sent. Source: RFC 6455 §7.4.
     #[error("a Close frame has the code {0}")]
     CloseCode(u16),
-    /// What is marked as compressed is not. Source: RFC 7692 §7.2.2.
+    /// What is marked as compressed is not, or ends its compression more than 16 times and once every 64 bytes. Source: RFC 7692
+    /// §7.2.2.
     #[error("a compressed message cannot be decompressed")]
     Deflate,
     /// A frame or a message is longer than the limit.

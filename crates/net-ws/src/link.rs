@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker, ready},
 };
@@ -34,6 +34,8 @@ pub(crate) struct Link<W> {
     text: AtomicBool,
     /// A Close frame is on its way: no message may follow it.
     closing: AtomicBool,
+    /// How much memory the sender keeps to compress.
+    kept: AtomicUsize,
 }
 
 /// The way out.
@@ -114,7 +116,22 @@ impl<W> Link<W> {
             waiting: Waiting::default(),
             peer_close: None,
         };
-        Self { output: Mutex::new(output), text: AtomicBool::new(false), closing: AtomicBool::new(false) }
+        Self {
+            output: Mutex::new(output),
+            text: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
+            kept: AtomicUsize::new(0),
+        }
+    }
+
+    /// Notes how much memory the sender keeps to compress.
+    pub(crate) fn keep(&self, len: usize) {
+        self.kept.store(len, Ordering::Relaxed);
+    }
+
+    /// Returns how much memory the sender keeps to compress.
+    pub(crate) fn kept_len(&self) -> usize {
+        self.kept.load(Ordering::Relaxed)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Output<W>> {

@@ -179,7 +179,8 @@ pub struct Fragment {
 pub enum WsEvent {
     /// A whole message.
     Message(WsMessage),
-    /// The peer asks for a sign of life; it is answered already.
+    /// The peer asks for a sign of life. It is answered without you: as soon as there is room, by whoever receives or sends next; of
+    /// pings that come faster than answers go, not each.
     Ping(Bytes),
     /// A sign of life: the answer to a ping, or unasked.
     Pong(Bytes),

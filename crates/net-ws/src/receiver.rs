@@ -452,8 +452,9 @@ where
         self.input.len() + self.decoder.begun_len()
     }
 
+    /// Beside what has arrived it counts what this side keeps to compress and to decompress, both ways.
     fn held_len(&self) -> usize {
-        self.input.held_len() + self.decoder.held_len()
+        self.input.held_len() + self.decoder.held_len() + self.link.kept_len()
     }
 
     fn release(&mut self) {

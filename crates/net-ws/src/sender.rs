@@ -322,6 +322,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         let sent = compressor.compress(head, body, |payload| {
             append(queue.small(), masks, Head { compressed: true, ..frame }, &[], payload);
         });
+        self.link.keep(compressor.held_len());
         self.dirty |= sent.is_some();
         sent.is_some()
     }

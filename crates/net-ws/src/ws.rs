@@ -94,7 +94,8 @@ impl Ws {
     }
 
     /// Sets the sub-protocols: a client asks for them in this order, a server takes the first of a client's that is among
-    /// them, and none where there is none.
+    /// them, and none where there is none, at which clients that have asked fail with
+    /// [`ErrorKind::Protocol`], as browsers do.
     #[must_use]
     pub fn with_protocols(mut self, protocols: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         let protocols: Vec<Box<str>> = protocols.into_iter().map(Into::into).collect();

@@ -154,6 +154,21 @@ async fn a16_the_limit_of_frames_outlives_one_of_messages_that_was_the_same_for_
 }
 
 #[tokio::test]
+async fn a17_a_limit_that_is_lowered_inside_a_compressed_message_holds() {
+    let (mut peer, _gate, mut far) =
+        gated(&WsConfig { close_timeout: Duration::ZERO, ..WsConfig::default() });
+    // A stored block, which ends without its message.
+    let stored =
+        |len: u16| [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &vec![7; len.into()]].concat();
+    peer.write_all(&masked(0x42, &stored(500))).await.expect("sent");
+    assert!(std::future::poll_fn(|cx| Poll::Ready(far.rx.poll_recv(cx))).await.is_pending());
+    assert_eq!(far.rx.limit_message_len(100), Some(1 << 20));
+    peer.write_all(&masked(0x80, &stored(10))).await.expect("sent");
+    let error = soon("the error", far.rx.recv()).await.expect_err("too long");
+    assert_eq!(error.kind(), ErrorKind::MessageTooLong);
+}
+
+#[tokio::test]
 async fn d10_a_length_of_2_to_the_64_less_1_ends_one_connection_alone() {
     let to = server(WsConfig::default()).await;
     let mut other = RawClient::connect(&to, "").await;
@@ -314,6 +329,16 @@ async fn a17_a_bomb_is_refused_as_it_inflates() {
             assert_eq!(client.frame().await.expect("an answer").first & 0x8F, 0x82);
         } else {
             client.expect_close(1009).await;
+        }
+    }
+    // Each empty block that says that it is the last one has the decompressor begin anew.
+    for (blocks, taken) in [(16, true), (5000, false)] {
+        let mut client = RawClient::connect(&to, offer).await;
+        client.send(&masked(0xC2, &[3, 0].repeat(blocks))).await;
+        if taken {
+            assert_eq!(client.frame().await.expect("an answer").payload, b"");
+        } else {
+            client.expect_close(1002).await;
         }
     }
     // What is marked as compressed and is not.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use net_core::{ErrorKind, Receiver, Sender};
-use net_ws::{CloseCode, WsConfig};
+use net_ws::{CloseCode, DeflateConfig, WsConfig};
 use rig::{
     gate::{Woken, gated},
     raw::{RawFrame, masked},
@@ -253,4 +253,18 @@ async fn a19_at_most_64_pongs_wait_and_the_last() {
     assert!(far.rx.poll_recv(&mut cx).is_pending());
     let pongs: Vec<u8> = gate.frames().iter().map(|frame| frame.payload[0]).collect();
     assert_eq!(pongs, (0..64).chain([89]).collect::<Vec<u8>>());
+}
+
+#[tokio::test]
+async fn w3_messages_are_compressed_from_min_len_on() {
+    let deflate = DeflateConfig { min_len: 100, ..DeflateConfig::default() };
+    let (_peer, gate, mut far) = gated(&WsConfig { deflate: Some(deflate), ..silent() });
+    gate.open(1000);
+    for len in [99, 100] {
+        far.tx.send_message("x".repeat(len)).await.expect("sent");
+    }
+    let [below, at] = &gate.frames()[..] else { panic!("two messages") };
+    assert_eq!((below.first, below.payload.len()), (0x81, 99));
+    assert_eq!(at.first, 0xC1, "the bit of compressed messages");
+    assert!(at.payload.len() < 20);
 }

@@ -10,6 +10,9 @@ use super::{
 /// The least room that a compressor is given.
 const MIN_ROOM: usize = 64;
 
+/// How much memory a compressor holds beside four times its window.
+const HELD_LEN: usize = 243 * 1024;
+
 /// Compresses the messages that one connection sends.
 #[derive(Debug)]
 pub(crate) struct Compressor {
@@ -23,6 +26,11 @@ pub(crate) struct Compressor {
 impl Compressor {
     pub(crate) fn new(agreed: DeflateInfo, level: u8, min_len: usize) -> Self {
         Self { agreed, level, min_len, own: None }
+    }
+
+    /// Returns how much memory is kept.
+    pub(crate) fn held_len(&self) -> usize {
+        if self.own.is_some() { HELD_LEN + (4 << self.agreed.send_window_bits) } else { 0 }
     }
 
     /// Gives `send` the message `head` + `body` compressed; `None` where it goes as it is: it is short, or would not become

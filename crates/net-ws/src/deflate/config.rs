@@ -30,7 +30,7 @@ pub struct DeflateConfig {
     ///
     /// `server_max_window_bits` of a server, `client_max_window_bits` of a client. The peer may ask for less.
     pub send_window_bits: u8,
-    /// How far back what the peer sends may point, from 8 to 15. Default: 15.
+    /// How far back what the peer sends may point, from 8 to 15. Default: 15. It spares the peer memory: to read takes the same for each.
     ///
     /// A peer that knows nothing of `client_max_window_bits` cannot be held to it.
     pub recv_window_bits: u8,
@@ -61,7 +61,7 @@ pub enum DeflateMemory {
     /// which a connection keeps 47 KiB.
     #[default]
     Shared,
-    /// Each message is by itself in both directions, and nothing is held between messages.
+    /// Each message is by itself in both directions: nothing is held between messages, and 47 KiB inside one that comes in fragments.
     NoTakeover,
 }
 

@@ -10,6 +10,14 @@ use crate::error::ProtocolError;
 
 /// The least room that is made for what comes out.
 const MIN_ROOM: usize = 512;
+/// How often a message may end its compression and begin it anew, and how many bytes of it allow for one time more.
+///
+/// Each time costs as much as a hundred bytes, of which an empty block takes two. Peers that compress without a flush do it once a
+/// message.
+const FREE_ENDS: usize = 16;
+const LEN_OF_END: usize = 64;
+/// How much memory a decompressor holds.
+const HELD_LEN: usize = 47 * 1024;
 /// How much is expected to come out for each byte that goes in.
 const USUAL_RATIO: usize = 4;
 
@@ -19,11 +27,18 @@ pub(crate) struct Inflater {
     agreed: DeflateInfo,
     /// What is kept between messages, and between the fragments of one, from the first one on.
     own: Option<Box<Decompress>>,
+    /// How often the message may still end its compression.
+    ends: usize,
 }
 
 impl Inflater {
     pub(crate) fn new(agreed: DeflateInfo) -> Self {
-        Self { agreed, own: None }
+        Self { agreed, own: None, ends: 0 }
+    }
+
+    /// Returns how much memory is kept.
+    pub(crate) fn held_len(&self) -> usize {
+        if self.own.is_some() { HELD_LEN } else { 0 }
     }
 
     /// Appends to `out` what comes out of `input`, a fragment of a message; `first` and `last` say which.
@@ -32,7 +47,8 @@ impl Inflater {
     ///
     /// # Errors
     ///
-    /// The input is not compressed, or more than `max` bytes are in `out`. It is of no use afterwards.
+    /// The input is not compressed or ends its compression too often, or more than `max` bytes are in `out`. It is of no use
+    /// afterwards.
     pub(crate) fn inflate(
         &mut self,
         input: &[u8],
@@ -40,12 +56,15 @@ impl Inflater {
         out: &mut Vec<u8>,
         max: usize,
     ) -> Result<(), ProtocolError> {
-        let DeflateInfo { recv_takeover, recv_window_bits: bits, .. } = self.agreed;
+        let DeflateInfo { recv_takeover, .. } = self.agreed;
+        let before = if first { FREE_ENDS } else { self.ends };
+        self.ends = before.saturating_add(input.len() / LEN_OF_END);
+        let ends = &mut self.ends;
         if !recv_takeover && first && last {
-            return with_inflater(bits, |lent| run(lent, input, last, out, max));
+            return with_inflater(|lent| run(lent, input, last, out, max, ends));
         }
-        let own = self.own.get_or_insert_with(|| Box::new(inflater(bits)));
-        run(own, input, last, out, max)?;
+        let own = self.own.get_or_insert_with(|| Box::new(inflater()));
+        run(own, input, last, out, max, ends)?;
         if !recv_takeover && last {
             self.own = None;
         }
@@ -59,6 +78,7 @@ fn run(
     last: bool,
     out: &mut Vec<u8>,
     max: usize,
+    ends: &mut usize,
 ) -> Result<(), ProtocolError> {
     // "Append 4 octets of 0x00 0x00 0xff 0xff to the tail end of the payload." Source: RFC 7692 §7.2.2.
     let tail: &[u8] = if last { &TAIL } else { &[] };
@@ -67,7 +87,7 @@ fn run(
             if out.len() == out.capacity() {
                 let expected = rest.len().saturating_mul(USUAL_RATIO).max(out.len()).max(MIN_ROOM);
                 // One byte beyond the limit tells that it is broken.
-                out.reserve_exact(expected.min(max.saturating_add(1) - out.len()));
+                out.reserve_exact(expected.min(max.saturating_add(1).saturating_sub(out.len())));
             }
             let (taken, given) = (inflate.total_in(), out.len());
             let status = inflate
@@ -80,6 +100,7 @@ fn run(
             rest = rest.get(taken..).unwrap_or_default();
             if matches!(status, Status::StreamEnd) {
                 // A block that says that it is the last one; what follows begins anew. Source: RFC 7692 §7.2.3.4.
+                *ends = ends.checked_sub(1).ok_or(ProtocolError::Deflate)?;
                 inflate.reset(false);
             } else if taken == 0 && out.len() == given && !rest.is_empty() {
                 return Err(ProtocolError::Deflate);

@@ -121,9 +121,8 @@ pub(crate) fn gated(
         .header("upgrade", "websocket")
         .header("sec-websocket-version", "13")
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .body(())
-        .expect("a request");
-    let upgrade = Ws::new(*config).upgrade(&request).expect("a handshake");
+        .header("sec-websocket-extensions", "permessage-deflate");
+    let upgrade = Ws::new(*config).upgrade(&request.body(()).expect("a request")).expect("a handshake");
     let (peer, reading) = tokio::io::duplex(1 << 20);
     let gate = Gate::default();
     let info = Info::new(at("ws://localhost"), at("ws://localhost"));
