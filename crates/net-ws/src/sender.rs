@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod frames;
+mod leaving;
 
 use frames::{append, is_text};
 
@@ -250,28 +251,6 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes where too much waits; `Ready(Ok)`: what waits is here, and has room for one message behind it.
-    #[inline(never)]
-    fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        let mut output = self.link.lock();
-        output.take_back(&mut self.queue);
-        if self.queue.len() >= self.max_buffered {
-            match output.poll_write(&mut self.queue, cx) {
-                Poll::Ready(Err(error)) => {
-                    drop(output);
-                    return Poll::Ready(Err(self.fail(error)));
-                }
-                Poll::Pending if self.queue.len() + output.rest_len() >= self.max_buffered => {
-                    self.lent = true;
-                    return Poll::Pending;
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => output.take_back(&mut self.queue),
-            }
-        }
-        self.lent = false;
-        Poll::Ready(Ok(()))
-    }
-
     /// Refuses a message that cannot be sent, and leaves everything as it is. `known`: it is known to be of its kind.
     #[inline]
     fn check(&self, kind: Kind, head: &[u8], body: &[u8], known: bool) -> Result<()> {
@@ -339,69 +318,6 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         Head { payload_len: (head.len() + body.len()) as u64, ..frame }.encode(small);
         small.extend_from_slice(head);
         self.queue.push(body, self.vectored);
-    }
-
-    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.failure.is_some() {
-            return Poll::Ready(Err(self.error("flush")));
-        }
-        if self.finished || !self.dirty {
-            return Poll::Ready(Ok(()));
-        }
-        let flushed = self.link.lock().poll_flush(&mut self.queue, cx);
-        self.lent = flushed.is_pending();
-        match ready!(flushed) {
-            Ok(()) => {
-                self.dirty = false;
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => Poll::Ready(Err(self.fail(error))),
-        }
-    }
-
-    fn poll_finish_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
-        if self.finished {
-            return Poll::Ready(Ok(()));
-        }
-        if self.failure.is_some() {
-            return Poll::Ready(Err(self.error("finish")));
-        }
-        let mut output = self.link.lock();
-        let finished = loop {
-            let flushed = output.poll_flush(&mut self.queue, cx);
-            self.lent = flushed.is_pending();
-            match ready!(flushed) {
-                Err(error) => break Err(error),
-                Ok(()) if self.link.is_closing() => break Ok(()),
-                Ok(()) => {
-                    let frame = self.close.as_deref().cloned().or_else(|| output.parting());
-                    self.link.close(&mut output, frame.as_ref());
-                }
-            }
-        };
-        drop(output);
-        match finished {
-            Ok(()) => {
-                (self.dirty, self.finished) = (false, true);
-                Poll::Ready(Ok(()))
-            }
-            Err(error) => Poll::Ready(Err(self.fail(error))),
-        }
-    }
-
-    #[cold]
-    fn error(&self, operation: &'static str) -> Error {
-        match self.failure {
-            Some(kind) => Error::from_io(kind.into(), operation),
-            None => Error::new(ErrorKind::Closed, operation),
-        }
-    }
-
-    #[cold]
-    fn fail(&mut self, error: io::Error) -> Error {
-        self.failure = Some(error.kind());
-        self.queue.clear();
-        Error::from_io(error, "send")
     }
 }
 
