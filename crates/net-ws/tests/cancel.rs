@@ -167,6 +167,104 @@ async fn w1_fragments_are_received_whatever_is_dropped() {
     everything_passes(parts).await;
 }
 
+/// Returns the message of this number, which is either short or longer than what fits.
+fn numbered(number: u32) -> Bytes {
+    let len = if number.is_multiple_of(3) { LONG } else { 8 };
+    number.to_be_bytes().iter().copied().cycle().take(len).collect()
+}
+
+/// Sends numbers until this many operations were finished; one that is dropped was accepted whole or not at all, and is not
+/// repeated. Returns the numbers of those that were finished.
+async fn send_numbered(tx: &mut WsSender, messages: u32) -> (Vec<u32>, Vec<u32>) {
+    let (mut sent, mut ponged, mut number) = (Vec::new(), Vec::new(), 0);
+    while sent.len() < messages as usize {
+        number += 1;
+        if let Some(done) = poll_immediate(tx.send_message(numbered(number))).await {
+            done.expect("sent");
+            sent.push(number);
+        }
+        if let Some(done) = poll_immediate(tx.pong(&number.to_be_bytes())).await {
+            done.expect("sent");
+            ponged.push(number);
+        }
+        if number.is_multiple_of(7) {
+            at_every_await!(tx.ping(b"there?")).expect("sent");
+        }
+        tokio::task::yield_now().await;
+    }
+    at_every_await!(tx.finish()).expect("finished");
+    (sent, ponged)
+}
+
+/// Returns the numbers of the messages that came whole, and of the pongs that nobody had asked for.
+async fn receive_numbered(rx: &mut WsReceiver) -> (Vec<u32>, Vec<u32>) {
+    let (mut came, mut ponged) = (Vec::new(), Vec::new());
+    let number = |bytes: &[u8]| u32::from_be_bytes(*bytes.first_chunk().expect("a number"));
+    while let Some(event) = at_every_await!(rx.recv_event()).expect("received") {
+        match event {
+            WsEvent::Message(message) => {
+                let message = message.into_bytes();
+                assert!(message == numbered(number(&message)), "a message in part");
+                came.push(number(&message));
+            }
+            WsEvent::Pong(payload) if payload == b"there?"[..] => {}
+            WsEvent::Pong(payload) => ponged.push(number(&payload)),
+            _ => {}
+        }
+    }
+    (came, ponged)
+}
+
+fn each_once(finished: &[u32], came: &[u32]) {
+    assert!(came.is_sorted_by(|one, next| one < next), "out of order, or twice");
+    assert!(finished.iter().all(|number| came.contains(number)), "one that was finished is lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w1_sends_and_pongs_that_are_dropped_go_whole_or_not_at_all_with_each_half_in_a_task_of_its_own() {
+    const MESSAGES: u32 = 60;
+    let ws = small(None);
+    let (near, far) = pair(&ws, &ws).await;
+    let mut tasks = Vec::new();
+    for connection in [near, far] {
+        let (mut tx, mut rx) = (connection.tx, connection.rx);
+        let sending = tokio::spawn(async move {
+            let sent = send_numbered(&mut tx, MESSAGES).await;
+            (sent, tx)
+        });
+        tasks.push((sending, tokio::spawn(async move { receive_numbered(&mut rx).await })));
+    }
+    let joined = async {
+        let (mut sent, mut received) = (Vec::new(), Vec::new());
+        for (sending, receiving) in tasks {
+            // The sender is kept, so that its end is not what wakes the receiver.
+            sent.push(sending.await.expect("sent"));
+            received.push(receiving.await.expect("received"));
+        }
+        for (((finished, ponged), _tx), (came, pongs)) in sent.iter().zip(received.iter().rev()) {
+            each_once(finished, came);
+            each_once(ponged, pongs);
+        }
+    };
+    soon("everything", joined).await;
+}
+
+#[tokio::test]
+async fn w4_a_close_that_is_dropped_ends_the_connection() {
+    let ws = small(None);
+    for polls in 0..6 {
+        let (near, mut far) = pair(&ws, &ws).await;
+        let mut closing = Box::pin(near.close(std::time::Duration::from_secs(10)));
+        for _ in 0..polls {
+            assert!(poll_immediate(closing.as_mut()).await.is_none(), "the far side has not answered");
+            tokio::task::yield_now().await;
+        }
+        drop(closing);
+        let end = soon("the end", far.rx.recv()).await;
+        assert!(matches!(end, Ok(None)), "nothing was unsent: {end:?}");
+    }
+}
+
 #[tokio::test]
 async fn w4_a_close_handshake_that_is_dropped_goes_on() {
     let ws = small(None);

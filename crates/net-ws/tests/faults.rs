@@ -437,6 +437,17 @@ async fn w4_a_peer_that_answers_pings_lives() {
 }
 
 #[tokio::test]
+async fn w4_a_peer_that_never_answers_our_close_frame_is_left_after_the_timeout() {
+    let listener = Ws::default().listen(&at("ws://127.0.0.1:0")).await;
+    let mut listener = listener.expect("listening");
+    let to = listener.local().clone();
+    let (mut peer, far) = tokio::join!(RawClient::connect(&to, ""), listener.accept());
+    let closed = soon("the end", far.expect("accepted").close(Duration::from_millis(50))).await;
+    assert_eq!(closed.expect_err("no answer").kind(), ErrorKind::TimedOut);
+    peer.expect_close(1000).await;
+}
+
+#[tokio::test]
 async fn w4_a_peer_that_broke_the_protocol_and_stays_is_left_after_the_close_timeout() {
     let config = WsConfig { close_timeout: Duration::from_millis(50), ..WsConfig::default() };
     let listener = Ws::new(config).listen(&at("ws://127.0.0.1:0")).await;

@@ -7,11 +7,12 @@ use net_core::{Address, ErrorKind, Info, Listener, Transport};
 use net_ws::{Extension, Proxy, Ws, WsConfig, WsInfo};
 use rig::{
     at, echo,
+    proxy::{head, proxy},
     raw::{masked, request},
     socket, soon,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
@@ -20,15 +21,6 @@ async fn serve(ws: &Ws) -> Address {
     let to = listener.local().clone();
     echo(listener);
     to
-}
-
-/// Reads a request's head.
-async fn head(stream: &mut TcpStream) -> String {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(stream.read_u8().await.expect("a request"));
-    }
-    String::from_utf8(head).expect("text")
 }
 
 /// Answers each request with `response`.
@@ -270,30 +262,6 @@ async fn a3_a_server_that_says_nothing_is_given_up() {
         WsConfig { tcp, handshake_timeout: std::time::Duration::from_millis(50), ..WsConfig::default() };
     let error = soon("patience to end", Ws::new(config).connect(&to)).await.expect_err("silence");
     assert_eq!(error.kind(), ErrorKind::TimedOut);
-}
-
-/// A proxy that asks for a password and connects wherever it is told.
-async fn proxy() -> Address {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let to = at(&format!("http://{}", listener.local_addr().expect("bound")));
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let head = head(&mut client).await;
-                let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
-                let target = target.expect("CONNECT").to_owned();
-                assert!(head.contains(&format!("Host: {target}\r\n")), "{head}");
-                if !head.contains("Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n") {
-                    let refused = "HTTP/1.1 407 Proxy Authentication Required\r\n\r\n";
-                    return client.write_all(refused.as_bytes()).await.expect("sent");
-                }
-                let mut server = TcpStream::connect(target).await.expect("connected");
-                client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").await.expect("sent");
-                let _ = copy_bidirectional(&mut client, &mut server).await;
-            });
-        }
-    });
-    to
 }
 
 #[tokio::test]

@@ -11,10 +11,12 @@ use net_core::{
     tls::{Pem, TlsInfo},
 };
 use net_tcp::stream::{TcpConfig, listen_tls};
-use net_ws::{Ws, WsConfig, WsInfo};
+use net_ws::{Proxy, Ws, WsConfig, WsInfo};
 use rig::{
     at,
     authority::{Authority, WithPair},
+    echo,
+    proxy::proxy,
     socket, soon,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -108,6 +110,24 @@ async fn w2_a_redirect_never_leads_out_of_tls() {
     };
     assert_eq!(error.kind(), ErrorKind::Rejected);
     assert!(error.report().contains("from TLS to clear text"), "{}", error.report());
+}
+
+#[tokio::test]
+async fn w2_tls_goes_by_way_of_a_proxy_to_the_server_itself() {
+    let (server, client) = both("proxied");
+    let listener = server.listen(&at("wss://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    echo(listener);
+    let proxy = Proxy::new(proxy().await).expect("http").with_basic_auth("user", "secret");
+    let mut near =
+        soon("the connection", client.with_proxy(proxy.clone()).connect(&to)).await.expect("connected");
+    assert!(near.info.details::<TlsInfo>().is_some());
+    near.send("by way of another").await.expect("sent");
+    let answer = soon("the answer", near.recv()).await.expect("received");
+    assert_eq!(answer.as_deref(), Some(&b"by way of another"[..]));
+    let (_, stranger) = both("stranger");
+    let error = soon("the error", stranger.with_proxy(proxy).connect(&to)).await.expect_err("untrusted");
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "a proxy vouches for nobody");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub(crate) mod gate;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 
 #[path = "../../../net-core/tests/rig/mod.rs"]
