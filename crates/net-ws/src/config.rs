@@ -60,7 +60,8 @@ pub struct WsConfig {
     /// A server's handshakes have the deadline of [`Limits`](net_core::Limits).
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub handshake_timeout: Duration,
-    /// How long a peer that broke the protocol has to end the connection, once it was told why. Default: 1 s.
+    /// How long a peer that broke the protocol, or whose handshake was refused, has to end the connection, once it was told why; and
+    /// how long a client waits for the body of a [`Refusal`](crate::Refusal). Default: 1 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub close_timeout: Duration,
     /// How many redirects a client follows. Default: 0, which gives an error.

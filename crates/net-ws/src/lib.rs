@@ -47,7 +47,9 @@ pub use close::{CloseCode, CloseFrame};
 pub use config::WsConfig;
 pub use deflate::{DeflateConfig, DeflateInfo, DeflateMemory};
 pub use error::ProtocolError;
-pub use handshake::{extensions::Extension, origin::OriginPolicy, proxy::Proxy, server::Upgrade};
+pub use handshake::{
+    extensions::Extension, origin::OriginPolicy, proxy::Proxy, refusal::Refusal, server::Upgrade,
+};
 pub use info::WsInfo;
 pub use listener::WsListener;
 pub use message::{Fragment, Kind, SendAs, WsEvent, WsMessage};

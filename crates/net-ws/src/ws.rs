@@ -213,7 +213,7 @@ impl Ws {
 
     async fn try_connect(&self, to: &Address, asks: &Asks) -> Result<Said> {
         let stream = match &self.proxy {
-            Some(proxy) => proxy.connect(&self.connector, to, self.config.max_head_len).await?,
+            Some(proxy) => proxy.connect(&self.connector, to, &self.config).await?,
             None => self.connector.connect(to).await?,
         };
         ask(stream, to, &self.config, asks).await

@@ -4,7 +4,7 @@ mod rig;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use net_core::{Address, ErrorKind, Info, Listener, Transport};
-use net_ws::{Extension, Proxy, Ws, WsConfig, WsInfo};
+use net_ws::{Extension, Proxy, Refusal, Ws, WsConfig, WsInfo};
 use rig::{
     at, echo,
     proxy::{head, proxy},
@@ -250,6 +250,69 @@ async fn d7_a_server_that_answers_anything_else_is_an_error_that_says_what() {
     assert!(error.is_retryable());
 }
 
+fn refusal(error: &net_core::Error) -> &Refusal {
+    std::error::Error::source(error).and_then(|source| source.downcast_ref()).expect("what the server said")
+}
+
+#[tokio::test]
+async fn w2_what_a_server_says_that_refuses_is_told_as_data() {
+    let problem = r#"{"title":"no such room"}"#;
+    let chunked = "5\r\n{\"tit\r\n13;x=y\r\nle\":\"no such room\"}\r\n0\r\n\r\n";
+    for (headers, body) in [
+        (format!("Content-Length: {}\r\n", problem.len()), format!("{problem}and what is none of it")),
+        ("Transfer-Encoding: chunked\r\n".to_owned(), format!("{chunked}and what is none of it")),
+        (String::new(), problem.to_owned()),
+    ] {
+        let response = format!("HTTP/1.1 404 Not Found\r\nX-Reason: gone\r\n{headers}\r\n{body}");
+        let error = Ws::default().connect(&answering(response).await).await.expect_err("refused");
+        let refusal = refusal(&error);
+        assert_eq!(refusal.status(), StatusCode::NOT_FOUND);
+        assert_eq!(refusal.headers()["x-reason"], "gone");
+        assert_eq!(str::from_utf8(refusal.body()), Ok(problem), "{headers}");
+        assert_eq!(refusal.to_string(), "the server answered 404 Not Found");
+    }
+}
+
+#[tokio::test]
+async fn a10_the_body_of_a_refusal_is_bounded_in_length_and_time() {
+    let long = "x".repeat(1 << 20);
+    for (headers, body) in [
+        ("", long.clone()),
+        ("Content-Length: 18446744073709551615\r\n", long.clone()),
+        ("Transfer-Encoding: chunked\r\n", format!("{:x}\r\n{long}", long.len())),
+        ("Transfer-Encoding: chunked\r\n", format!("{:x}\r\n{long}", u64::MAX)),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let to = at(&format!("ws://{}", listener.local_addr().expect("bound")));
+        let serving = async {
+            let (mut stream, _) = listener.accept().await.expect("accepted");
+            head(&mut stream).await;
+            let response = format!("HTTP/1.1 403 Forbidden\r\n{headers}\r\n{body}");
+            // The client goes before it has read all.
+            let _ = stream.write_all(response.as_bytes()).await;
+        };
+        let client = Ws::default();
+        let (near, ()) = soon("the refusal", async { tokio::join!(client.connect(&to), serving) }).await;
+        let error = near.expect_err("refused");
+        assert_eq!(refusal(&error).body().len(), 8 * 1024, "{headers}");
+    }
+    // One that never ends is left after the time-out; what it says until then is kept.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let to = at(&format!("ws://{}", listener.local_addr().expect("bound")));
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.expect("accepted");
+        head(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 7\r\n\r\n").await.expect("sent");
+        stream
+    };
+    let close_timeout = std::time::Duration::from_millis(50);
+    let client = Ws::new(WsConfig { close_timeout, ..WsConfig::default() });
+    let (near, _stream) = soon("the refusal", async { tokio::join!(client.connect(&to), serving) }).await;
+    let error = near.expect_err("refused");
+    assert!(error.is_retryable());
+    assert_eq!(refusal(&error).headers()["retry-after"], "7");
+}
+
 #[tokio::test]
 async fn a3_a_server_that_says_nothing_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("bound");
@@ -270,6 +333,7 @@ async fn w2_a_client_goes_by_way_of_a_proxy() {
     let proxy = Proxy::new(proxy().await).expect("http");
     let refused = Ws::default().with_proxy(proxy.clone()).connect(&to).await.expect_err("no password");
     assert_eq!(refused.kind(), ErrorKind::Unauthenticated);
+    assert_eq!(refusal(&refused).status(), StatusCode::PROXY_AUTHENTICATION_REQUIRED);
     let client = Ws::default().with_proxy(proxy.with_basic_auth("user", "secret"));
     let mut near = client.connect(&to).await.expect("connected");
     near.send("by way of another").await.expect("sent");

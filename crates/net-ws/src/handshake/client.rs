@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use net_core::{Address, Connection, Error, ErrorKind, Host, Result, Scheme};
 use net_tcp::stream::{ByteStream, ReadHalf, WriteHalf};
 use tokio::io::AsyncWriteExt;
@@ -18,7 +18,7 @@ use tungstenite::{
     },
 };
 
-use super::{HttpHead, extensions, has_token, read_head, server::connection, values};
+use super::{HttpHead, extensions, has_token, read_head, refusal::Refusal, server::connection, values};
 use crate::{Extension, Role, WsConfig, WsInfo, WsReceiver, WsSender, deflate::Offered};
 
 /// What a client asks with.
@@ -91,7 +91,12 @@ pub(crate) async fn ask(
             let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
             return match location {
                 Some(location) if response.status().is_redirection() => Ok(Said::Redirected(location.into())),
-                _ => Err(failed(refused(response.status()))),
+                _ => {
+                    let (parts, _) = response.into_parts();
+                    let said = (parts.status, parts.headers);
+                    let refusal = Refusal::read(&mut stream, said, rest, config.close_timeout).await;
+                    Err(failed(refusal.into_error()))
+                }
             };
         }
         Err(HandshakeError::Failure(broken)) => {
@@ -140,16 +145,6 @@ fn with_plain_connection(head: BytesMut) -> BytesMut {
     let Some(line) = memchr::memchr(b'\n', &head) else { return head };
     let (line, rest) = head.split_at(line + 1);
     line.iter().chain(b"Connection: Upgrade\r\n").chain(rest).collect()
-}
-
-/// The server answered with another status than 101.
-pub(crate) fn refused(status: StatusCode) -> Error {
-    let kind = match status {
-        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => ErrorKind::Unauthenticated,
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => ErrorKind::Overloaded,
-        _ => ErrorKind::Rejected,
-    };
-    Error::new(kind, "connect").because(format!("the server answered {status}"))
 }
 
 /// Returns path and query of an address.

@@ -3,16 +3,13 @@
 use std::fmt;
 
 use data_encoding::BASE64;
-use http::StatusCode;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use net_core::{Address, Error, ErrorKind, Result, Scheme};
 use net_tcp::stream::{ByteStream, Connector};
 use tokio::io::AsyncWriteExt;
 
-use super::{
-    HttpHead,
-    client::{authority, refused},
-    read_head,
-};
+use super::{HttpHead, client::authority, read_head, refusal::Refusal};
+use crate::WsConfig;
 
 /// An HTTP proxy, which is asked by `CONNECT` to connect to the server.
 ///
@@ -61,7 +58,7 @@ impl Proxy {
         &self,
         connector: &Connector,
         to: &Address,
-        max_head_len: usize,
+        config: &WsConfig,
     ) -> Result<ByteStream> {
         let mut stream = connector.connect(&self.at).await?;
         let target = authority(to, true);
@@ -75,8 +72,9 @@ impl Proxy {
         let failed = |error| Error::from_io(error, "connect").at(&self.at);
         stream.write_all(request.as_bytes()).await.map_err(failed)?;
         stream.flush().await.map_err(failed)?;
-        let HttpHead { head, rest } =
-            read_head(&mut stream, max_head_len, "connect").await.map_err(|error| error.at(&self.at))?;
+        let HttpHead { head, rest } = read_head(&mut stream, config.max_head_len, "connect")
+            .await
+            .map_err(|error| error.at(&self.at))?;
         let broken = |why: &str| Error::new(ErrorKind::Protocol, "connect").at(&self.at).because(why);
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut response = httparse::Response::new(&mut headers);
@@ -85,7 +83,11 @@ impl Proxy {
             response.code.filter(|_| parsed.is_complete()).and_then(|code| StatusCode::from_u16(code).ok());
         match status {
             Some(status) if status.is_success() => {}
-            Some(status) => return Err(refused(status).at(&self.at)),
+            Some(status) => {
+                let said = (status, known(response.headers));
+                let refusal = Refusal::read(&mut stream, said, rest, config.close_timeout).await;
+                return Err(refusal.into_error().at(&self.at));
+            }
             None => return Err(broken("the head of the response is none")),
         }
         // Nobody speaks before the client does, neither TLS nor WebSocket.
@@ -94,6 +96,19 @@ impl Proxy {
         }
         connector.secure(stream, to).await
     }
+}
+
+/// Returns the headers of which the names and values are such.
+fn known(headers: &[httparse::Header<'_>]) -> HeaderMap {
+    let known = headers.iter().filter_map(|header| {
+        let name = HeaderName::from_bytes(header.name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_bytes(header.value).ok()?))
+    });
+    let mut map = HeaderMap::new();
+    for (name, value) in known {
+        map.append(name, value);
+    }
+    map
 }
 
 impl fmt::Debug for Proxy {
