@@ -65,6 +65,8 @@ pub struct WsSender<W: AsyncWrite + Unpin = WriteHalf> {
     /// What is left of the queue is with the link, where the receiver may go on with it.
     lent: bool,
     compressor: Option<Box<Compressor>>,
+    /// The compressor while messages go as they are.
+    resting: Option<Box<Compressor>>,
     send_as: SendAs,
     masks: bool,
     /// Something is accepted that is not flushed.
@@ -99,6 +101,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
             queue: WriteQueue::default(),
             lent: false,
             compressor,
+            resting: None,
             send_as: config.send_as,
             masks: role == Role::Client,
             dirty: false,
@@ -214,6 +217,42 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         put(self.queue.small(), self.masks, opcode, payload);
         self.dirty = true;
         poll_fn(|cx| self.poll_flush_all(cx)).await
+    }
+
+    /// Compresses the messages that are accepted from now on, or sends them as they are. Default: `true`, where both sides have agreed
+    /// on compression; else it changes nothing.
+    ///
+    /// It is for a secret that travels beside what a stranger chooses, and for what is compressed already. What is sent as it is leaves
+    /// what [`DeflateMemory::Dedicated`](crate::DeflateMemory::Dedicated) keeps as it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use net_core::{Listener, Transport};
+    /// use net_ws::Ws;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> net_core::Result<()> {
+    /// # let ws = Ws::default();
+    /// # let mut listener = ws.listen(&"ws://127.0.0.1:0".parse()?).await?;
+    /// # let to = listener.local().clone();
+    /// # let (near, _far) = tokio::join!(ws.connect(&to), listener.accept());
+    /// # let mut near = near?;
+    /// near.tx.set_compression(false);
+    /// near.tx.send_message("session=4711".repeat(100)).await?;
+    /// near.tx.set_compression(true);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_compression(&mut self, on: bool) {
+        let (from, to) = if on {
+            (&mut self.resting, &mut self.compressor)
+        } else {
+            (&mut self.compressor, &mut self.resting)
+        };
+        if let Some(compressor) = from.take() {
+            *to = Some(compressor);
+        }
     }
 
     /// Finishes with this code and reason: flushes and sends a Close frame.

@@ -9,9 +9,10 @@ use std::{
 };
 
 use net_core::{ErrorKind, Receiver, Sender};
-use net_ws::{CloseCode, DeflateConfig, WsConfig};
+use net_ws::{CloseCode, DeflateConfig, DeflateMemory, Ws, WsConfig};
 use rig::{
     gate::{Woken, gated},
+    pair,
     raw::{RawFrame, masked},
 };
 use tokio::{io::AsyncWriteExt, time::advance};
@@ -267,4 +268,31 @@ async fn w3_messages_are_compressed_from_min_len_on() {
     assert_eq!((below.first, below.payload.len()), (0x81, 99));
     assert_eq!(at.first, 0xC1, "the bit of compressed messages");
     assert!(at.payload.len() < 20);
+}
+
+#[tokio::test]
+async fn w3_each_message_is_compressed_or_not_as_its_sender_says() {
+    for memory in [DeflateMemory::Dedicated, DeflateMemory::Shared] {
+        let deflate = DeflateConfig { memory, ..DeflateConfig::default() };
+        let ws = Ws::new(WsConfig { deflate: Some(deflate), ..silent() });
+        let (mut near, mut far) = pair(&ws, &ws).await;
+        for (number, on) in [true, false, false, true, true, false].into_iter().enumerate() {
+            near.tx.set_compression(on);
+            let text = format!("{number} the same text ").repeat(100);
+            near.tx.send_message(text.as_str()).await.expect("sent");
+            assert_eq!(far.rx.recv_message().await.expect("received"), Some(text.into()));
+        }
+    }
+    let (_peer, gate, mut far) = gated(&WsConfig { deflate: Some(DeflateConfig::default()), ..silent() });
+    gate.open(10_000);
+    for on in [false, true, true, false] {
+        far.tx.set_compression(on);
+        far.tx.send_message("x".repeat(1000)).await.expect("sent");
+    }
+    assert_eq!(firsts(&gate.frames()), [0x81, 0xC1, 0xC1, 0x81]);
+    let (_peer, gate, mut far) = gated(&silent());
+    gate.open(10_000);
+    far.tx.set_compression(true);
+    far.tx.send_message("x".repeat(1000)).await.expect("sent");
+    assert_eq!(firsts(&gate.frames()), [0x81], "not agreed on");
 }
