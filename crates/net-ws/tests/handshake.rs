@@ -434,6 +434,8 @@ fn a18_an_extended_connect_is_judged_as_every_handshake_and_refused_in_the_way_o
     assert_eq!(refusal(|request| with(request, "origin", "https://evil.example")), StatusCode::FORBIDDEN);
     assert_eq!(refusal(|request| with(request, "origin", "http://example.org")), StatusCode::FORBIDDEN);
     assert_eq!(refusal(|request| with(request, "sec-websocket-version", "8")), StatusCode::BAD_REQUEST);
+    let elsewhere = |request| with(with(request, "origin", "https://evil.example"), "host", "evil.example");
+    assert_eq!(refusal(elsewhere), StatusCode::FORBIDDEN);
     assert_eq!(refusal(|request| request.uri("/no-authority")), StatusCode::BAD_REQUEST);
     assert_eq!(refusal(|request| request.method("GET")), StatusCode::UPGRADE_REQUIRED);
     assert_eq!(refusal(|request| request.version(http::Version::HTTP_11)), StatusCode::METHOD_NOT_ALLOWED);

@@ -17,7 +17,7 @@ use http::HeaderMap;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum OriginPolicy {
-    /// Pages that come from the host and port that they connect to, as the header `Host` says; over TLS alone where the connection
+    /// Pages that come from the host and port that they connect to, as the URI of the request or the header `Host` says; over TLS alone where the connection
     /// is known to be over TLS: at a listener for `wss`, and where the URI of a request says so.
     ///
     /// A page whose name was made to mean this server's address (DNS rebinding) comes from that host, too: where that matters, list

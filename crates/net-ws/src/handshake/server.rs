@@ -182,8 +182,10 @@ impl Answers {
         let mut response = respond(&mut request)?;
         let headers = request.headers();
         // "The request MUST include a |Host| header field." Source: RFC 6455 §4.1.
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| request.uri().authority().map(Authority::as_str));
+        // "An origin server MUST ignore the received Host header field (if any) and instead use the host information of the
+        // request-target", where that has any. Source: RFC 9112 §3.2.2.
+        let host = request.uri().authority().map(Authority::as_str);
+        let host = host.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
         let Some(host) = host else { return Err(refuse(StatusCode::BAD_REQUEST)) };
         let over_tls = over_tls || matches!(request.uri().scheme_str(), Some("https" | "wss"));
         if !self.origins.admits(headers, host, over_tls) {
