@@ -47,7 +47,7 @@ pub struct WsConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub ping_interval: Option<Duration>,
     /// After how long a silence the peer is given up, rounded up to whole intervals of pings, and at most one interval later.
-    /// Default: 120 s, so that it is given up after 120 to 180 s, asked at least once.
+    /// Default: 120 s, so that it is given up after 120 to 180 s, asked at least once. Without pings it is looked at once in this time.
     ///
     /// It is looked at while somebody receives.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
