@@ -5,14 +5,13 @@
 mod authority;
 mod rig;
 
-use std::{alloc::System, future::poll_fn};
+use std::alloc::System;
 
 use authority::{Authority, WithPair};
-use bytes::Bytes;
 use futures_util::FutureExt;
-use net_core::{Connection, Listener, Sender, Transport, tls::Pem};
+use net_core::{Listener, Transport, tls::Pem};
 use net_tcp::{Tcp, TcpConfig};
-use rig::soon;
+use rig::waits_are_told;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -84,7 +83,7 @@ async fn measured_an_idle_session_holds_no_buffer_but_that_of_rustls() {
 }
 
 #[tokio::test]
-async fn a9_what_is_encrypted_and_waits_is_told_and_grows_less_as_the_peer_reads() {
+async fn a9_what_is_encrypted_and_waits_is_told() {
     let authority = Authority::new("a9");
     let config = TcpConfig {
         send_buffer_len: Some(16 * 1024),
@@ -98,33 +97,5 @@ async fn a9_what_is_encrypted_and_waits_is_told_and_grows_less_as_the_peer_reads
         tcp.listen(&"tcps://127.0.0.1:0".parse().expect("an address")).await.expect("listening");
     let to = listener.local().clone();
     let (near, far) = tokio::join!(tcp.connect(&to), listener.accept());
-    let (mut near, Connection { mut tx, .. }) = (near.expect("connected"), far.expect("accepted"));
-    // Until the socket is full, and the session has taken what is there besides.
-    let message = Bytes::from(vec![7; 20_000]);
-    let mut sent = 0;
-    while tx.send(message.clone()).now_or_never().is_some() {
-        sent += 1;
-    }
-    assert_eq!(tx.buffered(), 0, "after {sent} messages");
-    let mut waits = tx.unsent_len();
-    assert!(waits > 0 && tx.held_len() >= waits, "{waits} wait");
-    // The one that found no room was accepted all the same. Each time something has left, less waits.
-    sent += 1;
-    let flushing = tokio::spawn(async move {
-        let mut steps = 0;
-        poll_fn(|cx| {
-            let flushed = tx.poll_flush(cx);
-            steps += u32::from(tx.unsent_len() < waits);
-            waits = tx.unsent_len();
-            flushed
-        })
-        .await
-        .map(|()| (steps, tx))
-    });
-    for _ in 0..sent {
-        assert_eq!(soon("a message", near.recv()).await.expect("received"), Some(message.clone()));
-    }
-    let (steps, tx) = soon("the flush", flushing).await.expect("no panic").expect("flushed");
-    assert!(steps > 0, "nothing was seen to leave");
-    assert_eq!((tx.unsent_len(), tx.held_len()), (0, 0));
+    waits_are_told(far.expect("accepted").tx, near.expect("connected").rx).await;
 }

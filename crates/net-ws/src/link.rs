@@ -239,6 +239,16 @@ impl<W> Output<W> {
     pub(crate) fn rest_len(&self) -> usize {
         self.rest.as_ref().map_or(0, |rest| rest.len())
     }
+
+    /// Returns the bytes of what the sender gathered that wait here and, as `below` tells, in the stream below.
+    pub(crate) fn unsent_len(&self, below: fn(&W) -> usize) -> usize {
+        self.rest_len() + self.io.as_ref().map_or(0, below)
+    }
+
+    /// Returns the memory that these hold.
+    pub(crate) fn held_len(&self, below: fn(&W) -> usize) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.held_len()) + self.io.as_ref().map_or(0, below)
+    }
 }
 
 /// Appends a control frame to `out`.

@@ -82,6 +82,7 @@ pub struct WsSender<W: AsyncWrite + Unpin = WriteHalf> {
     close: Option<Box<CloseFrame>>,
     failure: Option<io::ErrorKind>,
     on_abort: fn(W),
+    unsent_below: fn(&W) -> usize,
 }
 
 impl<W: AsyncWrite + Unpin> WsSender<W> {
@@ -113,7 +114,16 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
             close: None,
             failure: None,
             on_abort,
+            unsent_below: |_| 0,
         }
+    }
+
+    /// Sets what tells how many bytes the stream below has taken and keeps: one that encrypts has what it wrote ahead of the
+    /// network. Unless set, none; over `wss` it is.
+    #[must_use]
+    pub fn with_unsent_below(mut self, unsent_below: fn(&W) -> usize) -> Self {
+        self.unsent_below = unsent_below;
+        self
     }
 }
 
@@ -410,7 +420,12 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Sender for WsSender<W> {
     }
 
     fn unsent_len(&self) -> usize {
-        self.queue.len() + if self.lent { self.link.lock().rest_len() } else { 0 }
+        // All that was flushed is gone, and what was not is here, unless a flush found no room.
+        self.queue.len() + if self.lent { self.link.lock().unsent_len(self.unsent_below) } else { 0 }
+    }
+
+    fn held_len(&self) -> usize {
+        self.queue.held_len() + if self.lent { self.link.lock().held_len(self.unsent_below) } else { 0 }
     }
 
     fn leave(&mut self, reason: GoAwayReason) {

@@ -17,7 +17,7 @@ use rig::{
     authority::{Authority, WithPair},
     echo,
     proxy::proxy,
-    socket, soon,
+    socket, soon, waits_are_told,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -29,20 +29,32 @@ fn both(name: &str) -> (Ws, Ws) {
     (Ws::default().with_server_tls(server), Ws::default().with_client_tls(client))
 }
 
-#[tokio::test]
-async fn w1_wss_obeys() {
-    let authority = Authority::new("laws");
-    // Buffers that fill soon: a debug build encrypts slowly.
+/// Returns one for both sides with buffers that fill soon: a debug build encrypts slowly.
+fn narrow() -> Ws {
+    let authority = Authority::new("narrow");
     let tcp = TcpConfig {
         send_buffer_len: Some(16 * 1024),
         recv_buffer_len: Some(16 * 1024),
         max_buffered: 16 * 1024,
         ..TcpConfig::default()
     };
-    let wss = Ws::new(WsConfig { tcp, max_message_len: 64 * 1024, ..WsConfig::default() })
+    Ws::new(WsConfig { tcp, max_message_len: 64 * 1024, ..WsConfig::default() })
         .with_server_tls(authority.server().build().expect("settings"))
-        .with_client_tls(authority.client().build().expect("settings"));
-    conformance(wss.boxed(), at("wss://127.0.0.1:0")).await;
+        .with_client_tls(authority.client().build().expect("settings"))
+}
+
+#[tokio::test]
+async fn w1_wss_obeys() {
+    conformance(narrow().boxed(), at("wss://127.0.0.1:0")).await;
+}
+
+#[tokio::test]
+async fn a9_what_is_encrypted_and_waits_is_told() {
+    let wss = narrow();
+    let mut listener = wss.listen(&at("wss://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let (near, far) = tokio::join!(wss.connect(&to), listener.accept());
+    waits_are_told(far.expect("accepted").tx, near.expect("connected").rx).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,17 @@
 //! What the tests of every transport begin with.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
+use bytes::Bytes;
 use net_core::{Address, Admission, ErrorKind, Limit, Limits, Listener, Observer, Receiver, Sender};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -39,6 +48,41 @@ pub(crate) fn echo(mut listener: impl Listener) -> tokio::task::JoinHandle<()> {
             });
         }
     })
+}
+
+/// Sends until the peer's buffers are full, then has the peer read: what waits is told, in whatever layer it is, and grows less
+/// as the peer takes it, so that a slow peer is not taken for one that is gone.
+pub(crate) async fn waits_are_told(mut tx: impl Sender, mut rx: impl Receiver) {
+    let message = Bytes::from(vec![7; 20_000]);
+    let mut sent = 0;
+    loop {
+        let mut sending = pin!(tx.send(message.clone()));
+        if poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await.is_pending() {
+            break;
+        }
+        sent += 1;
+    }
+    // The one that found no room was accepted all the same.
+    sent += 1;
+    let mut waits = tx.unsent_len();
+    assert!(waits > 0 && tx.held_len() >= waits, "{waits} wait after {sent} messages");
+    let flushing = tokio::spawn(async move {
+        let mut steps = 0;
+        poll_fn(|cx| {
+            let flushed = tx.poll_flush(cx);
+            steps += u32::from(tx.unsent_len() < waits);
+            waits = tx.unsent_len();
+            flushed
+        })
+        .await
+        .map(|()| (steps, tx))
+    });
+    for _ in 0..sent {
+        assert_eq!(soon("a message", rx.recv()).await.expect("received"), Some(message.clone()));
+    }
+    let (steps, tx) = soon("the flush", flushing).await.expect("no panic").expect("flushed");
+    assert!(steps > 0, "nothing was seen to leave");
+    assert_eq!((tx.unsent_len(), tx.held_len()), (0, 0));
 }
 
 /// Returns an admission under `limits`, and what its observer sees.

@@ -7,7 +7,7 @@ mod any;
 use std::{io, net::SocketAddr};
 
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
-pub(crate) use any::{Seen, at, echo, socket, soon, watched};
+pub(crate) use any::{Seen, at, echo, socket, soon, waits_are_told, watched};
 use net_core::{Address, Connection, Listener, Transport, frame::LengthPrefix};
 use net_tcp::{
     Tcp, TcpListener, TcpReceiver, TcpSender,

@@ -115,7 +115,7 @@ pub(crate) async fn ask(
     let deflate = agreed.deflate;
     let told = WsInfo::new(target(to), headers, protocol, agreed);
     let (reading, writing, info) = stream.into_split();
-    Ok(Said::Connected(connection(
+    let mut connected = connection(
         (reading, writing),
         Role::Client,
         config,
@@ -123,7 +123,9 @@ pub(crate) async fn ask(
         info.with_details(told),
         rest,
         |mut writing| writing.abort(),
-    )))
+    );
+    connected.tx = connected.tx.with_unsent_below(WriteHalf::unsent_len);
+    Ok(Said::Connected(connected))
 }
 
 /// Puts `Connection: Upgrade` before the other headers of a response that says so among other tokens, or in another line: tungstenite

@@ -286,7 +286,10 @@ pub(crate) async fn serve(
     };
     answer(&mut stream, &upgrade.response).await.map_err(failed)?;
     let (reading, writing, info) = stream.into_split();
-    Ok(upgrade.into_connection((reading, writing), info, rest, |mut writing| writing.abort()))
+    let mut connection =
+        upgrade.into_connection((reading, writing), info, rest, |mut writing| writing.abort());
+    connection.tx = connection.tx.with_unsent_below(WriteHalf::unsent_len);
+    Ok(connection)
 }
 
 /// Sends a response that refuses, ends the stream, then reads and discards until the client ends it or its time is over.

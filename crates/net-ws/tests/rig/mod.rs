@@ -12,7 +12,7 @@ mod any;
 pub(crate) mod authority;
 
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
-pub(crate) use any::{Seen, at, echo, socket, soon, watched, within};
+pub(crate) use any::{Seen, at, echo, socket, soon, waits_are_told, watched, within};
 use net_core::{Connection, Listener, Transport};
 use net_ws::{Ws, WsReceiver, WsSender};
 
