@@ -23,11 +23,13 @@ use crate::{Address, Error, ErrorKind, Limit, Result};
 mod admission;
 mod handshakes;
 mod incoming;
+mod prefix;
 mod reserve;
 
-pub use admission::{Admission, Permit, Prefix};
+pub use admission::{Admission, Permit};
 use handshakes::{Handshakes, ListenerNumber};
 pub use incoming::{Handshaking, Incoming, IncomingConnection};
+pub use prefix::{AddressGroup, Prefix};
 use reserve::Reserve;
 
 /// The shortest pause after the system could give no connection.

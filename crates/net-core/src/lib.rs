@@ -46,7 +46,8 @@ pub mod tls;
 mod transport;
 
 pub use accept::{
-    Accept, Acceptor, Admission, Handshake, Handshaking, Incoming, IncomingConnection, Permit, Prefix,
+    Accept, Acceptor, AddressGroup, Admission, Handshake, Handshaking, Incoming, IncomingConnection, Permit,
+    Prefix,
 };
 pub use address::{Address, AddressError, Host, Scheme};
 pub use attempts::{Attempt, Attempts};

@@ -10,7 +10,7 @@ use std::{
 };
 
 use net_core::{Info, Limit, Message, MessageKind, Observer, framed::ReadBuffer};
-use net_messaging::{Format, HandlerResult, Limits, Server, ServerConfig, SessionConfig};
+use net_messaging::{Format, HandlerResult, Limits, Server, ServerConfig, Session, SessionConfig};
 use net_tcp::{Tcp, TcpConfig};
 use socket2::{Domain, Socket, Type};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -74,25 +74,46 @@ fn answered_or_cut(peer: &mut TcpStream) {
     }
 }
 
+/// Serves on one thread of its own under a budget of `budget` bytes; gives the server, where it listens and what it tells.
+async fn serve<Fut: Future<Output = HandlerResult> + Send + 'static>(
+    tcp: TcpConfig,
+    budget: usize,
+    on_message: impl Fn(&Session, Message) -> Fut + Send + Sync + 'static,
+) -> (Server, SocketAddr, Arc<Highest>) {
+    let limits = Limits { memory_budget: Some(budget), ..Limits::default() };
+    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
+    let highest = Arc::new(Highest::default());
+    let server = Server::builder(Tcp::new(tcp))
+        .config(ServerConfig { limits, session, io_threads: Some(1), ..ServerConfig::default() })
+        .observer(highest.clone())
+        .on_message(on_message)
+        .listen("tcp://127.0.0.1:0")
+        .await
+        .expect("listens");
+    let to = server.local().socket().expect("an address");
+    (server, to, highest)
+}
+
+/// Fails the test unless the sessions of `peers` peers took no more than `budget`, but nearly so much. What is not counted is
+/// small change of each session, and what the one thread takes at once.
+fn assert_within(budget: usize, peers: usize, before: usize, highest: &Highest, server: &Server) {
+    highest.look();
+    let highest = highest.allocated.load(Ordering::Relaxed).saturating_sub(before);
+    let (bound, left) = (budget + peers * 4 * 1024 + (1 << 20), server.len());
+    assert!(highest <= bound, "{highest} bytes were taken, {bound} are allowed; {left} sessions are left");
+    assert!(highest > budget / 2, "{highest}: the peers did reach the server");
+}
+
 #[tokio::test]
 async fn measured_a10_short_messages_that_wait_for_their_handlers_pin_no_more_than_the_budget() {
     const PEERS: usize = 400;
     const BUDGET: usize = 8 << 20;
-    let limits = Limits { memory_budget: Some(BUDGET), ..Limits::default() };
-    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
-    let highest = Arc::new(Highest::default());
-    let server = Server::builder(Tcp::default())
-        .config(ServerConfig { limits, session, io_threads: Some(1), ..ServerConfig::default() })
-        .observer(highest.clone())
-        .on_message(|_, message| {
-            // What it keeps is its own affair.
-            drop(message);
-            std::future::pending::<HandlerResult>()
-        })
-        .listen("tcp://127.0.0.1:0")
-        .await
-        .expect("listens");
-    let to: SocketAddr = server.local().to_string()["tcp://".len()..].parse().expect("an address");
+    let (server, to, highest) = serve(TcpConfig::default(), BUDGET, |_, message| {
+        // What it keeps is its own affair.
+        drop(message);
+        std::future::pending::<HandlerResult>()
+    })
+    .await;
     let mut peers: Vec<_> = (0..PEERS).map(|_| TcpStream::connect(to).expect("connects")).collect();
     reach("sessions", &highest.opened, PEERS).await;
     let before = allocated();
@@ -112,17 +133,8 @@ async fn measured_a10_short_messages_that_wait_for_their_handlers_pin_no_more_th
 async fn measured_a10_what_a_thousand_peers_begin_stays_within_the_budget() {
     const PEERS: usize = 1_000;
     const BUDGET: usize = 16 << 20;
-    let limits = Limits { memory_budget: Some(BUDGET), ..Limits::default() };
-    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
-    let highest = Arc::new(Highest::default());
-    let server = Server::builder(Tcp::default())
-        .config(ServerConfig { limits, session, io_threads: Some(1), ..ServerConfig::default() })
-        .observer(highest.clone())
-        .on_message(|_, message| async { Ok(message.into_reply()) })
-        .listen("tcp://127.0.0.1:0")
-        .await
-        .expect("listens");
-    let to: SocketAddr = server.local().to_string()["tcp://".len()..].parse().expect("an address");
+    let (server, to, highest) =
+        serve(TcpConfig::default(), BUDGET, |_, message| async { Ok(Some(message.into_reply())) }).await;
     let mut peers = Vec::with_capacity(PEERS);
     for _ in 0..PEERS {
         let peer = TcpStream::connect(to).expect("connects");
@@ -143,17 +155,8 @@ async fn measured_a10_what_a_thousand_peers_begin_stays_within_the_budget() {
         answered_or_cut(peer);
     }
     reach("cuts", &highest.cut, 1).await;
-    highest.look();
-    let highest = highest.allocated.load(Ordering::Relaxed).saturating_sub(before);
-    // Without a budget it would be 128 MiB. What is not counted is small change of each session, and what the one
-    // thread takes in at once.
-    let bound = BUDGET + PEERS * 4 * 1024 + (1 << 20);
-    assert!(
-        highest <= bound,
-        "{highest} bytes were taken, and {bound} are allowed; {} sessions are left",
-        server.len()
-    );
-    assert!(highest > BUDGET / 2, "{highest}: the peers did reach the server");
+    // Without a budget it would be 128 MiB.
+    assert_within(BUDGET, PEERS, before, &highest, &server);
     server.stop().await;
 }
 
@@ -161,18 +164,9 @@ async fn measured_a10_what_a_thousand_peers_begin_stays_within_the_budget() {
 async fn measured_a9_what_waits_for_peers_that_do_not_read_stays_within_the_budget() {
     const PEERS: usize = 300;
     const BUDGET: usize = 16 << 20;
-    let limits = Limits { memory_budget: Some(BUDGET), ..Limits::default() };
-    let session = SessionConfig { format: Format::Raw, ..SessionConfig::default() };
-    let highest = Arc::new(Highest::default());
     let tcp = TcpConfig { send_buffer_len: Some(16 * 1024), ..TcpConfig::default() };
-    let server = Server::builder(Tcp::new(tcp))
-        .config(ServerConfig { limits, session, io_threads: Some(1), ..ServerConfig::default() })
-        .observer(highest.clone())
-        .on_message(|_, _| async { Ok(Some(Message::new(MessageKind::Request, 0, vec![7; 40_000]))) })
-        .listen("tcp://127.0.0.1:0")
-        .await
-        .expect("listens");
-    let to: SocketAddr = server.local().to_string()["tcp://".len()..].parse().expect("an address");
+    let answer = |_: &Session, _| async { Ok(Some(Message::new(MessageKind::Request, 0, vec![7; 40_000]))) };
+    let (server, to, highest) = serve(tcp, BUDGET, answer).await;
     let mut peers = Vec::with_capacity(PEERS);
     for _ in 0..PEERS {
         let peer = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -189,16 +183,7 @@ async fn measured_a9_what_waits_for_peers_that_do_not_read_stays_within_the_budg
         let _ = peer.write_all(&b"\0\0\0\x04more".repeat(10));
     }
     reach("cuts", &highest.cut, PEERS / 2).await;
-    highest.look();
-    let highest = highest.allocated.load(Ordering::Relaxed).saturating_sub(before);
-    // What is not counted is small change of each session, and what one of them takes in a wake-up.
-    let bound = BUDGET + PEERS * 4 * 1024 + (1 << 20);
-    assert!(
-        highest <= bound,
-        "{highest} bytes were taken, and {bound} are allowed; {} sessions are left",
-        server.len()
-    );
-    assert!(highest > BUDGET / 2, "{highest}: the answers did wait");
+    assert_within(BUDGET, PEERS, before, &highest, &server);
     assert!(!server.is_empty(), "what fits is left in peace");
     server.stop().await;
 }

@@ -3,14 +3,14 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use super::handshakes::Handshakes;
+use super::{AddressGroup, Prefix, handshakes::Handshakes};
 use crate::{Address, Error, ErrorKind, Limit, Limits, Observer};
 
 /// Who may come in: counts the connections and handshakes of all listeners that share it, and holds them to [`Limits`].
@@ -35,7 +35,7 @@ pub struct Admission {
     active: AtomicUsize,
     handshakes_cut: AtomicUsize,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
-    counts: Mutex<HashMap<Counted, usize>>,
+    counts: Mutex<HashMap<AddressGroup, usize>>,
     handshakes: Handshakes,
     /// Whether [`sweep`](Self::sweep) looks at the deadlines of handshakes.
     swept: bool,
@@ -114,14 +114,14 @@ impl Admission {
         let mut permit = Permit { admission: self.clone(), prefix: None };
         if let Some(prefix) = peer.and_then(Prefix::of) {
             let mut counts = self.counts();
-            let is_full = |counted: &Counted| {
+            let is_full = |counted: &AddressGroup| {
                 let held = counts.get(counted).copied().unwrap_or(0);
                 held >= counted.share(self.limits.max_connections_per_prefix)
             };
-            if Counted::all(prefix).any(|counted| is_full(&counted)) {
+            if AddressGroup::all(prefix).any(|counted| is_full(&counted)) {
                 return Err(Limit::ConnectionsPerPrefix);
             }
-            for counted in Counted::all(prefix) {
+            for counted in AddressGroup::all(prefix) {
                 *counts.entry(counted).or_default() += 1;
             }
             permit.prefix = Some(prefix);
@@ -142,7 +142,7 @@ impl Admission {
         self.observe(|observer| observer.handshake_failed(peer, &error));
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Counted, usize>> {
+    fn counts(&self) -> MutexGuard<'_, HashMap<AddressGroup, usize>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -188,7 +188,7 @@ impl Drop for Permit {
         self.admission.active.fetch_sub(1, Ordering::Relaxed);
         if let Some(prefix) = self.prefix {
             let mut counts = self.admission.counts();
-            for counted in Counted::all(prefix) {
+            for counted in AddressGroup::all(prefix) {
                 if let Some(held) = counts.get_mut(&counted) {
                     *held -= 1;
                     if *held == 0 {
@@ -203,67 +203,6 @@ impl Drop for Permit {
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Permit")
-    }
-}
-
-/// What is taken for one peer where addresses are counted: an IPv4 address, or the /56 that an IPv6 customer is given.
-///
-/// # Examples
-///
-/// ```
-/// use net_core::Prefix;
-///
-/// let of = |ip: &str| ip.parse().ok().and_then(Prefix::of);
-/// assert_eq!(of("2001:db8::1"), of("2001:db8:0:ff::2"));
-/// assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
-/// assert_eq!(of("127.0.0.1"), None, "loopback is not counted");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Prefix {
-    /// An IPv4 address.
-    V4(Ipv4Addr),
-    /// The first 56 bits of an IPv6 address.
-    V6([u8; 7]),
-}
-
-impl Prefix {
-    /// Returns the prefix that `ip` counts for; none for loopback.
-    pub fn of(ip: IpAddr) -> Option<Self> {
-        match ip.to_canonical() {
-            ip if ip.is_loopback() => None,
-            IpAddr::V4(ip) => Some(Self::V4(ip)),
-            IpAddr::V6(ip) => ip.octets().first_chunk().map(|network| Self::V6(*network)),
-        }
-    }
-}
-
-/// What connections are counted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Counted {
-    Prefix(Prefix),
-    /// The /48 of an IPv6 site, of which 256 prefixes are a part: one site must not take the place of all others.
-    Site([u8; 6]),
-}
-
-impl Counted {
-    /// How many times the share of one prefix a site may hold.
-    const PREFIXES_OF_A_SITE: usize = 10;
-
-    /// Returns all that a connection from `prefix` is counted for.
-    fn all(prefix: Prefix) -> impl Iterator<Item = Self> {
-        let site = match prefix {
-            Prefix::V4(_) => None,
-            Prefix::V6(network) => network.first_chunk().copied().map(Self::Site),
-        };
-        [Self::Prefix(prefix)].into_iter().chain(site)
-    }
-
-    /// Returns how many connections it may hold where a prefix may hold `max`.
-    fn share(self, max: usize) -> usize {
-        match self {
-            Self::Prefix(_) => max,
-            Self::Site(_) => max.saturating_mul(Self::PREFIXES_OF_A_SITE),
-        }
     }
 }
 

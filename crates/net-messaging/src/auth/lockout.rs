@@ -7,7 +7,7 @@ use std::{
 };
 
 use governor::clock::Clock;
-use net_core::Prefix;
+use net_core::{AddressGroup, Prefix};
 use tokio::sync::Notify;
 
 use super::Lockout;
@@ -18,7 +18,7 @@ use crate::bucket::EngineClock;
 #[derive(Debug)]
 pub(super) struct Failures {
     /// The standard map's hash is seeded at random.
-    counts: Mutex<HashMap<Counted, Count>>,
+    counts: Mutex<HashMap<AddressGroup, Count>>,
     lockout: Lockout,
     clock: EngineClock,
 }
@@ -37,7 +37,7 @@ impl Failures {
         Self { counts: Mutex::default(), lockout, clock }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Counted, Count>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<AddressGroup, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,16 +68,16 @@ impl Failures {
     fn ask(&self, prefix: Prefix) -> Asked<'_> {
         let now = self.clock.now();
         let mut counts = self.lock();
-        for counted in Counted::all(prefix) {
+        for counted in AddressGroup::all(prefix) {
             let Some(count) = counts.get_mut(&counted) else { continue };
             if let Some(wait) = count.locked(now) {
                 return Asked::Locked(wait);
             }
-            if count.running >= counted.terms(&self.lockout).left(count.forgiven_at, now) {
+            if count.running >= Terms::of(counted, &self.lockout).left(count.forgiven_at, now) {
                 return Asked::Full(count.room.get_or_insert_default().clone());
             }
         }
-        let begun = Counted::all(prefix).filter(|counted| {
+        let begun = AddressGroup::all(prefix).filter(|counted| {
             let has_place = counts.contains_key(counted) || make_room(&mut counts, &self.lockout, now);
             if has_place {
                 counts.entry(*counted).or_default().running += 1;
@@ -89,7 +89,7 @@ impl Failures {
     }
 
     /// Ends an attempt.
-    fn end(&self, attempt: &[Counted], failed: bool) {
+    fn end(&self, attempt: &[AddressGroup], failed: bool) {
         let now = self.clock.now();
         let mut counts = self.lock();
         for counted in attempt {
@@ -97,7 +97,7 @@ impl Failures {
             let Some(count) = counts.get_mut(counted) else { continue };
             count.running = count.running.saturating_sub(1);
             if failed {
-                count.fail(&counted.terms(&self.lockout), now);
+                count.fail(&Terms::of(*counted, &self.lockout), now);
             }
             if let Some(room) = &count.room {
                 room.notify_one();
@@ -124,7 +124,7 @@ impl Failures {
 /// Makes room for one more count: who would be forgiven first is forgotten, but nobody who is locked out. `false`: there
 /// is none to be had, so that whoever is new is not counted. That looks at all of them, which costs less than the
 /// handshake of the one who asks.
-fn make_room(counts: &mut HashMap<Counted, Count>, lockout: &Lockout, now: Duration) -> bool {
+fn make_room(counts: &mut HashMap<AddressGroup, Count>, lockout: &Lockout, now: Duration) -> bool {
     if counts.len() < lockout.max_prefixes.get() {
         return true;
     }
@@ -139,7 +139,7 @@ fn make_room(counts: &mut HashMap<Counted, Count>, lockout: &Lockout, now: Durat
 pub(super) struct Attempt<'a> {
     failures: &'a Failures,
     /// For whom it is counted.
-    counted: Vec<Counted>,
+    counted: Vec<AddressGroup>,
     failed: bool,
 }
 
@@ -156,39 +156,6 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Whose attempts are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Counted {
-    Prefix(Prefix),
-    /// The /48 of an IPv6 site, of which 256 prefixes are a part: one site must not guess as often as 256 others.
-    Site([u8; 6]),
-}
-
-impl Counted {
-    /// How many times the failures of one prefix a site has.
-    const PREFIXES_OF_A_SITE: u32 = 10;
-
-    /// Returns all that an attempt from `prefix` is counted for.
-    fn all(prefix: Prefix) -> impl Iterator<Item = Self> {
-        let site = match prefix {
-            Prefix::V4(_) => None,
-            Prefix::V6(network) => network.first_chunk().copied().map(Self::Site),
-        };
-        [Self::Prefix(prefix)].into_iter().chain(site)
-    }
-
-    fn terms(self, lockout: &Lockout) -> Terms {
-        let times = match self {
-            Self::Prefix(_) => 1,
-            Self::Site(_) => Self::PREFIXES_OF_A_SITE,
-        };
-        Terms {
-            max: lockout.max_failures_per_prefix.get().saturating_mul(times),
-            forgiven_every: (lockout.forgiven_every / times).max(Duration::from_nanos(1)),
-        }
-    }
-}
-
 /// How many failures lock out, and how often one is forgiven.
 struct Terms {
     max: u32,
@@ -196,6 +163,15 @@ struct Terms {
 }
 
 impl Terms {
+    /// Returns those of `group`.
+    fn of(group: AddressGroup, lockout: &Lockout) -> Self {
+        let times = u32::try_from(group.share(1)).unwrap_or(u32::MAX);
+        Self {
+            max: lockout.max_failures_per_prefix.get().saturating_mul(times),
+            forgiven_every: (lockout.forgiven_every / times).max(Duration::from_nanos(1)),
+        }
+    }
+
     /// Returns how many more may fail where all are forgiven at `forgiven_at`.
     fn left(&self, forgiven_at: Duration, now: Duration) -> u32 {
         let failures = forgiven_at.saturating_sub(now).as_nanos().div_ceil(self.forgiven_every.as_nanos());
