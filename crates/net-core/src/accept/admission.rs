@@ -183,6 +183,13 @@ pub struct Permit {
     prefix: Option<Prefix>,
 }
 
+impl Permit {
+    /// Returns the limits under which it was given.
+    pub fn limits(&self) -> &Limits {
+        self.admission.limits()
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.admission.active.fetch_sub(1, Ordering::Relaxed);

@@ -101,6 +101,16 @@ impl<W, F> FrameSender<W, F> {
         &self.io
     }
 
+    /// Returns what marks the messages.
+    pub fn framing(&self) -> &F {
+        &self.framing
+    }
+
+    /// Returns how many bytes are gathered before a message waits.
+    pub fn max_buffered(&self) -> usize {
+        self.max_buffered
+    }
+
     /// Returns how many bytes are accepted and not yet written.
     pub fn buffered(&self) -> usize {
         self.queue.len()
