@@ -107,8 +107,9 @@ pub struct QuicConfig {
     pub max_incoming: usize,
     /// Data may travel in the first flight of a resumed session (0-RTT), where an attacker can repeat it. Default: false.
     ///
-    /// A client sends it by [`Quic::connect_early`](crate::Quic::connect_early) alone; a server's sessions tell of each
-    /// stream whether it [is early](crate::RecvStream::is_early).
+    /// A client sends it by [`Quic::connect_early`](crate::Quic::connect_early) alone. A server's
+    /// [`QuicSessions`](crate::QuicSessions) give the session of a client that resumes with it while the handshake runs, and
+    /// tell of each stream whether it [is early](crate::RecvStream::is_early).
     pub early_data: bool,
 }
 

@@ -13,7 +13,7 @@ use quinn::{TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
     runtime::{Handle, Id},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
     error::{as_io, of_connect, of_handshake},
     parameters::{Purpose, Role, transport},
     resolve,
-    session::{self, Client, Shared, info, local_of},
+    session::{self, Client, Early, Shared, info, local_of},
     socket,
 };
 
@@ -67,6 +67,7 @@ impl Connector {
         };
         let transport = transport(&self.config, Role::Client, purpose)?;
         let mut attempts = Attempts::default();
+        let early = early.then(Instant::now);
         let connecting = async {
             let mut waiting = resolve::connectable(to).await?.into_iter();
             if let Some(from) = self.config.bind {
@@ -126,13 +127,14 @@ impl Connector {
         Ok(())
     }
 
+    /// Connects to one address; `early`: when connecting began, where a session may be given before its handshake is over.
     async fn attempt(
         &self,
         tls: &Settings<ClientTls>,
         to: &Address,
         address: SocketAddr,
         transport: Arc<TransportConfig>,
-        early: bool,
+        early: Option<Instant>,
     ) -> Result<Shared> {
         let failure = Failure::default();
         // What listens at every address is reached through loopback, and is who it is there.
@@ -152,17 +154,19 @@ impl Connector {
         let made = |connection: quinn::Connection, info| {
             Shared::new(connection, info, Some(client()), None, self.config.close_timeout)
         };
-        let connecting = if early {
-            match connecting.into_0rtt() {
+        let connecting = match early {
+            Some(began) => match connecting.into_0rtt() {
                 Ok((connection, accepted)) => {
                     // What the handshake will agree on is not known yet.
                     let info = Info::new(session::address(local()?), session::address(address));
-                    return Ok(made(connection, info).with_early(accepted));
+                    let patience = self.config.connect_timeout.saturating_sub(began.elapsed());
+                    let refused = async move { refused(address).await.kind() };
+                    let early = Early::new(connection.clone(), accepted, failure, patience, refused, ());
+                    return Ok(made(connection, info).with_early(early));
                 }
                 Err(connecting) => connecting,
-            }
-        } else {
-            connecting
+            },
+            None => connecting,
         };
         let connection = tokio::select! {
             connected = connecting => connected.map_err(|error| of_handshake(error, &failure, "connect"))?,

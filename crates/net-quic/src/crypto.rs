@@ -18,12 +18,17 @@ use quinn_proto::{
     transport_parameters::TransportParameters,
 };
 
+use tokio::sync::Notify;
+
 use session::{TlsSession, Told, initial_suite, interpret};
 
 mod session;
 
 /// Where a session leaves the error of a handshake, which quinn tells as text alone.
 pub(crate) type Failure = Arc<OnceLock<rustls::Error>>;
+
+/// By what a server's session tells that its client resumes an earlier one with early data, and that it is taken.
+pub(crate) type Resumes = Arc<Notify>;
 
 /// The settings of a client or a server, with what QUIC needs of them; clones share what was made of them.
 #[derive(Clone, Debug)]
@@ -177,16 +182,21 @@ pub(crate) struct ServerCrypto {
     tls: ServerTls,
     config: Arc<rustls::ServerConfig>,
     failure: Failure,
+    resumes: Option<Resumes>,
 }
 
 impl ServerCrypto {
-    /// What goes wrong is left in `failure`.
+    /// What goes wrong is left in `failure`; `resumes` is told of early data, where somebody waits for it.
     ///
     /// # Errors
     ///
     /// As [`Settings::config`].
-    pub(crate) fn new(settings: &Settings<ServerTls>, failure: Failure) -> Result<Self> {
-        Ok(Self { tls: settings.tls.clone(), config: settings.config()?, failure })
+    pub(crate) fn new(
+        settings: &Settings<ServerTls>,
+        failure: Failure,
+        resumes: Option<Resumes>,
+    ) -> Result<Self> {
+        Ok(Self { tls: settings.tls.clone(), config: settings.config()?, failure, resumes })
     }
 }
 
@@ -213,7 +223,7 @@ impl crypto::ServerConfig for ServerCrypto {
                 .expect("the settings were checked when they were taken");
         let initial = initial_suite(self.config.crypto_provider());
         let tls = rustls::quic::Connection::Server(connection);
-        let told = Told::Server(self.tls.clone());
+        let told = Told::Server(self.tls.clone(), self.resumes.clone());
         Box::new(TlsSession::new(version, initial, tls, told, self.failure.clone()))
     }
 }

@@ -116,7 +116,8 @@ impl<F> EarlySession<F> {
     ///
     /// # Errors
     ///
-    /// Why there is no connection.
+    /// As [`Quic::open`](crate::Quic::open); [`ErrorKind::TimedOut`](net_core::ErrorKind::TimedOut) where the handshake
+    /// is not over [`connect_timeout`](crate::QuicConfig::connect_timeout) after connecting began.
     ///
     /// # Cancel safety
     ///

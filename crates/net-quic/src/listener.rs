@@ -91,6 +91,11 @@ impl<F: Framing> Listener for QuicListener<F> {
 
 /// Accepts sessions.
 ///
+/// Where [`early_data`](crate::QuicConfig::early_data) is on, the session of a client that resumes with it is given while its
+/// handshake runs. Until that is over it counts as a handshake for [`retry_threshold`](crate::QuicConfig::retry_threshold), and
+/// it is closed at the deadline of handshakes, [`handshake_timeout`](net_core::Limits::handshake_timeout). All others are given
+/// when their handshake is over.
+///
 /// # Examples
 ///
 /// ```no_run

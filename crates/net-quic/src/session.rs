@@ -21,8 +21,10 @@ use crate::{
     EarlyData, PathWatch, QuicReceiver, QuicSender, QuicStats, RecvStream, SendStream, error::of_connection,
     stream::bounded,
 };
+pub(crate) use early::Early;
 pub(crate) use shared::{Client, Shared, info, local_of};
 
+mod early;
 mod shared;
 
 /// What a stream is refused with where the limits of a server let no more in.
@@ -208,14 +210,12 @@ impl<F> QuicSession<F> {
     ///
     /// Cancel safe.
     pub async fn established(&self) -> Result<()> {
-        self.shared.established().await
+        self.shared.established().await.map(drop)
     }
 
     /// Waits until the handshake is over, and tells what became of early data.
     pub(crate) async fn early_data(&self) -> Result<EarlyData> {
-        let accepted = self.shared.early_accepted().await;
-        self.shared.established().await?;
-        Ok(match accepted {
+        Ok(match self.shared.established().await? {
             Some(true) => EarlyData::Accepted,
             Some(false) => EarlyData::Rejected,
             None => EarlyData::None,

@@ -16,16 +16,19 @@ use std::{
 use net_core::{
     Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls,
 };
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
     QuicConfig,
-    crypto::{Failure, ServerCrypto, Settings},
+    crypto::{Failure, Resumes, ServerCrypto, Settings},
     error::of_handshake,
     parameters::{Purpose, Role, transport},
     resolve,
-    session::{Shared, address, info},
+    session::{Early, Shared, address, info},
     socket,
 };
 
@@ -46,7 +49,7 @@ pub(crate) struct Source<T> {
     server: Arc<Server>,
     local: Address,
     prepare: Prepare<T>,
-    /// Sessions are given while their handshakes run, where early data is on.
+    /// Early data is on: the session of a client that resumes with it is given while the handshake runs.
     early: bool,
     unvalidated: Arc<AtomicUsize>,
 }
@@ -152,7 +155,7 @@ impl Server {
     fn new(config: Arc<QuicConfig>, tls: &ServerTls, purpose: Purpose, early: bool) -> Result<Self> {
         let tls = Settings::new(tls.with_alpn(config.alpn.clone()), early);
         // It derives the keys of first packets; each connection has another one, of the settings that are in force.
-        let crypto = ServerCrypto::new(&tls, Failure::default())?;
+        let crypto = ServerCrypto::new(&tls, Failure::default(), None)?;
         let mut quinn = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         quinn
             .transport_config(transport(&config, Role::Server, purpose)?)
@@ -224,38 +227,49 @@ impl<T: Send + 'static> Accept for Source<T> {
     fn handshake(&self, incoming: quinn::Incoming, peer: Address, permit: Permit) -> Handshake<T> {
         let unvalidated = (!incoming.remote_address_validated()).then(|| Unvalidated::new(&self.unvalidated));
         let failure = Failure::default();
-        let crypto = match ServerCrypto::new(&self.server.tls, failure.clone()) {
+        let resumes = self.early.then(Resumes::default);
+        let crypto = match ServerCrypto::new(&self.server.tls, failure.clone(), resumes.clone()) {
             Ok(crypto) => Arc::new(crypto),
             Err(error) => return Handshake::Done(Err(error.at(&peer))),
         };
         let mut config = self.server.quinn.clone();
         config.crypto = crypto;
         let remote = incoming.remote_address();
-        let connecting = match incoming.accept_with(Arc::new(config)) {
+        let began = Instant::now();
+        let mut connecting = match incoming.accept_with(Arc::new(config)) {
             Ok(connecting) => connecting,
             Err(error) => return Handshake::Done(Err(of_handshake(error, &failure, "accept").at(&peer))),
         };
-        let (prepare, early) = (self.prepare, self.early);
+        let prepare = self.prepare;
         let port = self.local.port().unwrap_or_default();
         let listening = self.local.socket();
         let close_timeout = self.server.config.close_timeout;
         Handshake::Running(Box::pin(async move {
             let local = connecting.local_ip().map(|ip| SocketAddr::new(ip, port)).or(listening);
             let local = local.unwrap_or(remote);
-            let connecting = if early {
-                match connecting.into_0rtt() {
+            let resumed = async {
+                match &resumes {
+                    Some(resumes) => resumes.notified().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let connected = tokio::select! {
+                biased;
+                connected = &mut connecting => connected,
+                () = resumed => match connecting.into_0rtt() {
                     Ok((connection, accepted)) => {
+                        let patience = permit.limits().handshake_timeout.saturating_sub(began.elapsed());
+                        let never = std::future::pending();
+                        let early =
+                            Early::new(connection.clone(), accepted, failure, patience, never, unvalidated);
                         let info = net_core::Info::new(address(local), peer);
                         let shared = Shared::new(connection, info, None, Some(permit), close_timeout);
-                        return prepare(shared.with_early(accepted)).await;
+                        return prepare(shared.with_early(early)).await;
                     }
-                    Err(connecting) => connecting,
-                }
-            } else {
-                connecting
+                    Err(connecting) => connecting.await,
+                },
             };
-            let connection =
-                connecting.await.map_err(|error| of_handshake(error, &failure, "accept").at(&peer))?;
+            let connection = connected.map_err(|error| of_handshake(error, &failure, "accept").at(&peer))?;
             drop(unvalidated);
             let info = info(local, remote, &connection);
             prepare(Shared::new(connection, info, None, Some(permit), close_timeout)).await

@@ -5,12 +5,16 @@ mod rig;
 use std::time::Duration;
 
 use net_core::{
-    Address, ErrorKind,
+    Address, ErrorKind, Limits, Scheme,
     frame::LengthPrefix,
     testing::{Faults, RelayConfig},
 };
 use net_quic::{EarlyData, Idempotent, Quic, QuicConfig, QuicSession, QuicSessions};
-use rig::{at, other_version, quic, quic_with, relay, socket, soon, versions_for};
+use rig::{
+    Seen, at, authority::Authority, other_version, quic, quic_with, relay, socket, soon, versions_for,
+    watched,
+};
+use tokio::net::UdpSocket;
 
 fn early() -> Quic {
     early_with(QuicConfig::default())
@@ -89,7 +93,7 @@ async fn q2_idempotent_messages_travel_in_the_first_flight_and_are_marked() {
 #[tokio::test]
 async fn a7_early_data_is_off_by_default_on_either_side() {
     for (client_allows, server_allows) in [(false, true), (true, false)] {
-        let authority = rig::authority::Authority::new("early");
+        let authority = Authority::new("early");
         let with = |early_data| Quic::new(QuicConfig { early_data, ..QuicConfig::default() });
         let server = with(server_allows).with_server_tls(authority.server().build().expect("settings"));
         let client = with(client_allows).with_client_tls(authority.client().build().expect("settings"));
@@ -118,6 +122,8 @@ async fn a7_a_repeated_first_flight_is_not_served_again() {
     let idle_timeout = Some(Duration::from_secs(1));
     let quic = early_with(QuicConfig { idle_timeout, keepalive_interval: None, ..QuicConfig::default() });
     let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let (admission, mut told) = watched(&Limits::default());
+    sessions.set_admission(admission);
     let server = socket(sessions.local());
     let (relay, to) = relay(sessions.local(), RelayConfig::default()).await;
     get_ticket(&quic, &to, &mut sessions).await;
@@ -138,7 +144,7 @@ async fn a7_a_repeated_first_flight_is_not_served_again() {
     drop(session);
     let flight = relay.recorded();
     assert!(!flight.is_empty());
-    let attacker = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let attacker = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
     // Until the first connection is forgotten, what is repeated is taken for its own. Then the server begins another one.
     let repeating = async {
         let mut answer = [0; 2000];
@@ -160,19 +166,20 @@ async fn a7_a_repeated_first_flight_is_not_served_again() {
             }
         }
     };
-    // The attacker cannot finish it, and the ticket is good once.
+    // The ticket is good once: it is a handshake like any other, which the attacker cannot finish.
     let serving = async {
-        let far = sessions.accept().await.expect("listening");
-        assert!(far.is_handshaking());
-        far.accept_bi().await.expect_err("what was repeated is not served")
+        tokio::select! {
+            accepted = sessions.accept() => panic!("what was repeated is not served: {accepted:?}"),
+            failed = told.recv() => failed,
+        }
     };
-    let ((), error) = soon("the end of it", async { tokio::join!(repeating, serving) }).await;
-    assert_eq!(error.kind(), ErrorKind::TimedOut);
+    let ((), failed) = soon("the end of it", async { tokio::join!(repeating, serving) }).await;
+    assert_eq!(failed, Some(Seen::HandshakeFailed(ErrorKind::TimedOut)));
 }
 
 #[tokio::test]
 async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
-    let authority = rig::authority::Authority::new("early");
+    let authority = Authority::new("early");
     let config = QuicConfig { early_data: true, ..QuicConfig::default() };
     let tls = authority.server().build().expect("settings");
     let server = Quic::new(config.clone()).with_server_tls(tls.clone());
@@ -199,4 +206,127 @@ async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
     let answering = async { serve_one(sessions.accept().await.expect("accepted")).await };
     let (_session, served) = soon("an answer", async { tokio::join!(asking, answering) }).await;
     assert_eq!(served.0, b"lookup");
+}
+
+/// Returns what a client that has a ticket sends first, to whom it believes to be the server.
+async fn early_flight(quic: &Quic) -> Vec<Vec<u8>> {
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let to = Address::from_socket(Scheme::Quic, nobody.local_addr().expect("an address"));
+    let early = quic.connect_early(&to).await.expect("connected");
+    assert!(early.is_early());
+    let mut flight = Vec::new();
+    // The greeting of a client with post-quantum keys takes two packets.
+    while flight.len() < 2 {
+        let mut datagram = vec![0; 2000];
+        let len = soon("a first flight", nobody.recv(&mut datagram)).await.expect("received");
+        datagram.truncate(len);
+        flight.push(datagram);
+    }
+    flight
+}
+
+#[tokio::test]
+async fn a20_an_early_session_counts_as_a_handshake_and_has_its_deadline() {
+    let authority = Authority::new("early");
+    let config = QuicConfig { early_data: true, retry_threshold: 1, ..QuicConfig::default() };
+    let quic = Quic::new(config)
+        .with_server_tls(authority.server().build().expect("settings"))
+        .with_client_tls(authority.client().build().expect("settings"));
+    let mut sessions = quic.listen_sessions(&at("quic://:0")).await.expect("listening");
+    let port = sessions.local().port().expect("a port");
+    let to = at(&format!("quic://127.0.0.1:{port}"));
+    let limits = Limits { handshake_timeout: Duration::from_secs(3), ..Limits::default() };
+    let (admission, _told) = watched(&limits);
+    sessions.set_admission(admission.clone());
+    get_ticket(&quic, &to, &mut sessions).await;
+    let flight = early_flight(&quic).await;
+    // From another address than the one that the client has shown.
+    let spoofed = UdpSocket::bind("[::1]:0").await.expect("a socket");
+    for datagram in &flight {
+        spoofed.send_to(datagram, ("::1", port)).await.expect("sent");
+    }
+    let far = soon("an early session", sessions.accept()).await.expect("listening");
+    assert!(far.is_handshaking());
+    // Its place among the handshakes is taken: who begins now must show its address.
+    let accepting = tokio::spawn(async move { sessions.accept().await });
+    let other = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let connecting = Quic::default().with_client_tls(authority.client().build().expect("settings"));
+    let stranger = Address::from_socket(Scheme::Quic, other.local_addr().expect("an address"));
+    let mut first = vec![0; 2000];
+    let len = soon("a first packet", async {
+        tokio::select! {
+            received = other.recv(&mut first) => received.expect("received"),
+            _ = connecting.open(&stranger) => unreachable!("nobody answers"),
+        }
+    })
+    .await;
+    other.send_to(&first[..len], socket(&to)).await.expect("sent");
+    let mut answer = [0; 2000];
+    let server_says = async {
+        loop {
+            let (_, from) = other.recv_from(&mut answer).await.expect("received");
+            if from == socket(&to) {
+                return answer[0];
+            }
+        }
+    };
+    assert_eq!(soon("an answer", server_says).await & 0xf0, 0xf0, "a Retry (RFC 9000 §17.2.5)");
+    let error = soon("the deadline", far.established()).await.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+    drop(far);
+    soon("its place", async {
+        while admission.active() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!accepting.is_finished());
+}
+
+#[tokio::test]
+async fn connecting_early_has_a_deadline() {
+    let quic = early_with(QuicConfig { connect_timeout: Duration::from_secs(1), ..QuicConfig::default() });
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    get_ticket(&quic, &to, &mut sessions).await;
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let to = Address::from_socket(Scheme::Quic, nobody.local_addr().expect("an address"));
+    let early = quic.connect_early(&to).await.expect("it is on its way");
+    assert!(early.is_early());
+    let error = soon("the deadline", early.established()).await.expect_err("nobody answers");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+}
+
+#[tokio::test]
+async fn d7_connecting_early_to_a_closed_port_is_refused() {
+    let quic = early();
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    get_ticket(&quic, &to, &mut sessions).await;
+    let closed =
+        std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let to = Address::from_socket(Scheme::Quic, closed);
+    let early = quic.connect_early(&to).await.expect("it is on its way");
+    let error = soon("a refusal", early.established()).await.expect_err("nobody listens there");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
+}
+
+#[tokio::test]
+async fn a6_who_cannot_be_believed_is_refused_with_the_reason_by_who_connects_early() {
+    let (ours, theirs) = (Authority::new("ours"), Authority::new("theirs"));
+    let config = QuicConfig { early_data: true, ..QuicConfig::default() };
+    let client = Quic::new(config.clone()).with_client_tls(ours.client().build().expect("settings"));
+    let server = Quic::new(config.clone()).with_server_tls(ours.server().build().expect("settings"));
+    let mut sessions = server.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    get_ticket(&client, &to, &mut sessions).await;
+    // At the same name another server, which has no such ticket and shows who it is.
+    let other = Quic::new(config).with_server_tls(theirs.server().build().expect("settings"));
+    let mut sessions = other.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    tokio::spawn(async move { while sessions.accept().await.is_ok() {} });
+    let early = client.connect_early(&to).await.expect("it is on its way");
+    assert!(early.is_early());
+    let error = soon("a refusal", early.established()).await.expect_err("nobody vouches for it");
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{}", error.report());
 }

@@ -87,24 +87,65 @@ async fn a20_above_the_threshold_an_address_must_be_shown_first() {
     let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
     let (server, to) = (socket(listener.local()), listener.local().clone());
     echo(listener);
-    let mut retries = 0;
-    let mut spoofed = Vec::new();
-    for _ in 0..6 {
-        let socket = send_all(server, &first_flight(&quic).await).await;
-        let mut answer = vec![0; 2000];
-        let len = soon("an answer", socket.recv(&mut answer)).await.expect("received");
-        // RFC 9000 §17.2.5: a long header of type 3.
-        if answer[0] & 0xf0 == 0xf0 {
-            retries += 1;
-            assert!(len < 200, "a Retry is small: {len}");
-        }
-        spoofed.push(socket);
-    }
+    let flights = first_flights(&quic, 6).await;
+    let (retries, _spoofed) = retries(server, &flights).await;
     assert_eq!(retries, 3, "three handshakes run, all others must show their address");
     // Who does is served meanwhile.
     let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
     near.send("hello").await.expect("sent");
     assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+}
+
+/// Returns how many of `flights` are answered by a Retry, each sent from an address of its own.
+async fn retries(server: SocketAddr, flights: &[Vec<Vec<u8>>]) -> (usize, Vec<UdpSocket>) {
+    let mut retries = 0;
+    let mut spoofed = Vec::new();
+    for flight in flights {
+        let socket = send_all(server, flight).await;
+        let mut answer = [0; 2000];
+        let len = soon("an answer", socket.recv(&mut answer)).await.expect("received");
+        // RFC 9000 §17.2.5: a long header of type 3.
+        if answer.first().is_some_and(|first| first & 0xf0 == 0xf0) {
+            retries += 1;
+            assert!(len < 200, "a Retry is small: {len}");
+        }
+        spoofed.push(socket);
+    }
+    (retries, spoofed)
+}
+
+async fn first_flights(quic: &Quic, count: usize) -> Vec<Vec<Vec<u8>>> {
+    let mut flights = Vec::new();
+    for _ in 0..count {
+        flights.push(first_flight(quic).await);
+    }
+    flights
+}
+
+#[tokio::test]
+async fn a20_where_early_data_is_on_who_does_not_resume_is_held_as_ever() {
+    let config = QuicConfig { early_data: true, retry_threshold: 3, ..QuicConfig::default() };
+    let quic = quic_with(config, net_core::frame::LengthPrefix::default());
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let server = socket(sessions.local());
+    let limits = Limits { handshake_timeout: Duration::from_millis(2500), ..Limits::default() };
+    let (admission, mut told) = watched(&limits);
+    sessions.set_admission(admission.clone());
+    let accepting = tokio::spawn(async move { sessions.accept().await });
+    let flights = first_flights(&quic, 6).await;
+    let (retries, _spoofed) = retries(server, &flights).await;
+    assert_eq!(retries, 3, "three handshakes run, all others must show their address");
+    for _ in 0..3 {
+        let given_up = soon("the deadline", told.recv()).await;
+        assert_eq!(given_up, Some(Seen::HandshakeFailed(ErrorKind::TimedOut)));
+    }
+    soon("their places", async {
+        while admission.active() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(!accepting.is_finished(), "nobody was given");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use quinn_proto::{
     transport_parameters::TransportParameters,
 };
 
-use super::Failure;
+use super::{Failure, Resumes};
 
 /// How long the tag at the end of a Retry packet is (RFC 9001 §5.8).
 const RETRY_TAG_LEN: usize = 16;
@@ -40,7 +40,8 @@ pub(super) struct TlsSession {
 /// Whose settings are told of a handshake that succeeded.
 pub(super) enum Told {
     Client(ClientTls),
-    Server(ServerTls),
+    /// With whom to tell that the client resumes with early data.
+    Server(ServerTls, Option<Resumes>),
 }
 
 impl TlsSession {
@@ -64,10 +65,10 @@ impl crypto::Session for TlsSession {
     fn handshake_data(&self) -> Option<Box<dyn Any>> {
         let info: TlsInfo = match (&self.told, &self.tls) {
             (Told::Client(tls), _) => tls.established(&self.tls),
-            (Told::Server(tls), Connection::Server(server)) => {
+            (Told::Server(tls, _), Connection::Server(server)) => {
                 tls.established_as(&self.tls, server.server_name())
             }
-            (Told::Server(tls), Connection::Client(_)) => tls.established_as(&self.tls, None),
+            (Told::Server(tls, _), Connection::Client(_)) => tls.established_as(&self.tls, None),
         };
         Some(Box::new(info))
     }
@@ -76,8 +77,12 @@ impl crypto::Session for TlsSession {
         None
     }
 
+    /// quinn asks a client's session as it begins, a server's when it has read the greeting.
     fn early_crypto(&self) -> Option<(Box<dyn crypto::HeaderKey>, Box<dyn crypto::PacketKey>)> {
         let keys = self.tls.zero_rtt_keys()?;
+        if let Told::Server(_, Some(resumes)) = &self.told {
+            resumes.notify_one();
+        }
         Some((Box::new(keys.header), Box::new(keys.packet)))
     }
 

@@ -19,11 +19,11 @@ use net_core::{ConnectionId, Error, ErrorKind, Info, Permit, Result};
 use quinn::SendDatagramError;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, watch},
+    sync::Notify,
     time::{sleep, timeout},
 };
 
-use super::{Path, address};
+use super::{Early, Path, address};
 use crate::{
     QuicConfig, QuicStats,
     error::{of_connection, of_stopped},
@@ -45,8 +45,8 @@ pub(crate) struct Shared {
     established: OnceLock<Info>,
     /// What a client can move.
     client: Option<Client>,
-    /// Whether the handshake is over and early data was accepted, where the session began before that.
-    early: Option<watch::Receiver<Option<bool>>>,
+    /// The handshake, where the session began before it was over.
+    early: Option<Early>,
     /// Senders that have neither ended nor reset their stream.
     open: AtomicUsize,
     ended: Notify,
@@ -126,13 +126,7 @@ impl Shared {
     }
 
     /// Makes it a session whose handshake is still running.
-    pub(crate) fn with_early(mut self, accepted: quinn::ZeroRttAccepted) -> Self {
-        let (tell, early) = watch::channel(None);
-        self.runtime.spawn(async move {
-            let accepted = accepted.await;
-            // Nobody may be there to know.
-            let _ = tell.send(Some(accepted));
-        });
+    pub(crate) fn with_early(mut self, early: Early) -> Self {
         self.early = Some(early);
         self
     }
@@ -142,7 +136,10 @@ impl Shared {
     }
 
     pub(crate) fn info(&self) -> &Info {
-        self.established.get().unwrap_or(&self.info)
+        if self.early.as_ref().is_some_and(Early::is_established) {
+            return self.established.get_or_init(|| with_tls(self.info.clone(), &self.connection));
+        }
+        &self.info
     }
 
     /// Returns the information of one stream: a number of its own, and all else that of the session.
@@ -153,26 +150,24 @@ impl Shared {
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {
-        self.early.as_ref().is_some_and(|early| early.borrow().is_none())
-    }
-
-    /// Waits until the handshake is over.
-    pub(crate) async fn established(&self) -> Result<()> {
-        self.early_accepted().await;
-        if let Some(error) = self.connection.close_reason() {
-            return Err(of_connection(error, "connect").at(&self.info.remote));
-        }
-        if self.early.is_some() {
-            self.established.get_or_init(|| with_tls(self.info.clone(), &self.connection));
-        }
-        Ok(())
+        self.early.as_ref().is_some_and(Early::is_running)
     }
 
     /// Waits until the handshake is over, and tells whether the server took what was sent before; `None` where the session
     /// began after it.
-    pub(crate) async fn early_accepted(&self) -> Option<bool> {
-        let known = self.early.as_ref()?.clone().wait_for(Option::is_some).await.map(|accepted| *accepted);
-        Some(known.ok().flatten().unwrap_or(false))
+    pub(crate) async fn established(&self) -> Result<Option<bool>> {
+        let operation = if self.client.is_some() { "connect" } else { "accept" };
+        let accepted = match &self.early {
+            Some(early) => {
+                let accepted = early.established(&self.connection, operation).await;
+                Some(accepted.map_err(|error| error.at(&self.info.remote))?)
+            }
+            None => None,
+        };
+        match self.connection.close_reason() {
+            Some(lost) => Err(of_connection(lost, operation).at(&self.info.remote)),
+            None => Ok(accepted),
+        }
     }
 
     pub(crate) fn sender_opened(&self) {
