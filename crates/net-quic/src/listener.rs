@@ -124,7 +124,8 @@ impl<F: Framing> QuicSessions<F> {
         Self { acceptor, framing, max_buffered }
     }
 
-    /// Gives a message connection for every bidirectional stream of every session, instead of the sessions.
+    /// Gives a message connection for every bidirectional stream of every session, instead of the sessions; each when the
+    /// handshake of its session is over, so that none of them is early.
     pub fn into_streams(self) -> StreamListener<F> {
         StreamListener::new(self)
     }

@@ -15,6 +15,8 @@ const MIN_MTU: u16 = 1200;
 pub(crate) enum Purpose {
     /// Whatever the peer opens within the limits.
     Streams,
+    /// Messages on every bidirectional stream that the client opens.
+    MessageStreams,
     /// Messages: one stream, which the client opens.
     Messages,
     /// Datagrams alone.
@@ -62,8 +64,9 @@ pub(crate) fn transport(config: &QuicConfig, role: Role, purpose: Purpose) -> Re
     check(config)?;
     let (bidi, uni) = match (purpose, role) {
         (Purpose::Streams, _) => (config.max_bidi_streams, config.max_uni_streams),
+        (Purpose::MessageStreams, Role::Server) => (config.max_bidi_streams, 0),
         (Purpose::Messages, Role::Server) => (1, 0),
-        (Purpose::Messages, Role::Client) | (Purpose::Datagrams, _) => (0, 0),
+        (Purpose::Messages | Purpose::MessageStreams, Role::Client) | (Purpose::Datagrams, _) => (0, 0),
     };
     let mut transport = TransportConfig::default();
     transport

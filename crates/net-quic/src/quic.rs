@@ -167,7 +167,7 @@ impl<F: Framing> Quic<F> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn listen_sessions(&self, at: &Address) -> Result<QuicSessions<F>> {
-        only(self.listen_sessions_many(at, 1).await?, at)
+        only(self.sessions(at, 1, Purpose::Streams).await?, at)
     }
 
     /// Accepts sessions at `at` with `n` sockets that share one port, one for each runtime of a server; with one where
@@ -181,7 +181,17 @@ impl<F: Framing> Quic<F> {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn listen_sessions_many(&self, at: &Address, n: usize) -> Result<Vec<QuicSessions<F>>> {
-        let acceptors = self.setup.listen(at, n, Purpose::Streams, UNCHANGED).await?;
+        self.sessions(at, n, Purpose::Streams).await
+    }
+
+    /// Accepts sessions whose streams are for `purpose`.
+    pub(crate) async fn sessions(
+        &self,
+        at: &Address,
+        n: usize,
+        purpose: Purpose,
+    ) -> Result<Vec<QuicSessions<F>>> {
+        let acceptors = self.setup.listen(at, n, purpose, UNCHANGED).await?;
         let max_buffered = self.config().max_buffered;
         let sessions = |acceptor| QuicSessions::new(acceptor, self.framing.clone(), max_buffered);
         Ok(acceptors.into_iter().map(sessions).collect())

@@ -333,7 +333,7 @@ impl<F: Framing> QuicSession<F> {
     }
 
     /// Lets a stream in, or refuses it.
-    pub(crate) fn admit(
+    fn admit(
         &self,
         tx: quinn::SendStream,
         rx: quinn::RecvStream,
@@ -354,6 +354,12 @@ impl<F: Framing> QuicSession<F> {
         let tx = SendStream::new(tx, self.shared.clone(), permit.clone());
         Some(self.framed(tx, RecvStream::new(rx, self.shared.clone(), permit)))
     }
+}
+
+async fn next_stream(
+    connection: quinn::Connection,
+) -> Result<(quinn::SendStream, quinn::RecvStream), quinn::ConnectionError> {
+    connection.accept_bi().await
 }
 
 /// Makes a message connection of a stream.
@@ -383,19 +389,16 @@ impl<F: Framing> Listener for QuicSession<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<Self::Sender, Self::Receiver>>> {
         loop {
-            let connection = self.shared.connection().clone();
-            let next = async move { connection.accept_bi().await };
-            let Some(accepting) = &mut self.accepting else {
-                self.accepting = Some(ReusableBoxFuture::new(next));
-                continue;
-            };
+            let connection = self.shared.connection();
+            let accepting =
+                self.accepting.get_or_insert_with(|| ReusableBoxFuture::new(next_stream(connection.clone())));
             let accepted = match accepting.poll(cx) {
                 Poll::Pending if self.closed => {
                     return Poll::Ready(Err(Error::new(ErrorKind::Closed, "accept").at(&self.info().local)));
                 }
                 polled => ready!(polled),
             };
-            accepting.set(next);
+            accepting.set(next_stream(connection.clone()));
             match accepted {
                 Ok((tx, rx)) => {
                     if let Some(connection) = self.admit(tx, rx) {

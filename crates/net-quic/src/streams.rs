@@ -13,12 +13,14 @@ use net_core::{
     frame::{Framing, LengthPrefix},
 };
 
-use crate::{Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions};
+use crate::{Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions, parameters::Purpose, setup::only};
 
 /// Carries messages over QUIC as [`Quic`] does, but its listener gives a connection for every bidirectional stream that a
 /// client opens, however many there are in one session.
 ///
-/// Clients of [`Quic`] are served by it as by a listener of [`Quic`]; so are those that open a stream for each request.
+/// Clients of [`Quic`] are served by it as by a listener of [`Quic`]; so are those that open a stream for each request. Streams
+/// of one direction are not let in, and no early data is taken, whatever
+/// [`max_uni_streams`](crate::QuicConfig::max_uni_streams) and [`early_data`](crate::QuicConfig::early_data) say.
 ///
 /// # Examples
 ///
@@ -58,12 +60,12 @@ impl<F: Framing> Transport for QuicStreams<F> {
     }
 
     async fn listen(&self, at: &Address) -> Result<Self::Listener> {
-        Ok(self.0.listen_sessions(at).await?.into_streams())
+        only(self.listen_many(at, 1).await?, at)
     }
 
     /// Gives one listener where clients may [migrate](crate::QuicConfig::migration), which excludes sharing a port.
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<Self::Listener>> {
-        let listeners = self.0.listen_sessions_many(at, n).await?;
+        let listeners = self.0.sessions(at, n, Purpose::MessageStreams).await?;
         Ok(listeners.into_iter().map(QuicSessions::into_streams).collect())
     }
 }
@@ -95,13 +97,38 @@ pub struct StreamListener<F = LengthPrefix> {
     closed: bool,
 }
 
-type Next<F> = Pin<Box<dyn Future<Output = Option<(QuicSession<F>, Accepted)>> + Send>>;
-type Accepted = (quinn::SendStream, quinn::RecvStream);
+/// The next message connection of a session, and the session; `None` where there is none any more.
+struct Next<F> {
+    /// Gone with what it gives.
+    session: Option<QuicSession<F>>,
+    /// Waits for a handshake that still runs: what comes before its end may be a repetition, and the client is not known.
+    established: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
+}
 
-/// Waits for the next stream of a session; `None` where there is none any more.
-async fn next<F: Framing>(session: QuicSession<F>) -> Option<(QuicSession<F>, Accepted)> {
-    let accepted = session.shared().connection().accept_bi().await.ok()?;
-    Some((session, accepted))
+impl<F: Framing> Next<F> {
+    fn new(session: QuicSession<F>) -> Self {
+        let waits = session.is_handshaking();
+        let shared = session.shared().clone();
+        let established = waits.then(|| Box::pin(async move { shared.established().await.map(drop) }) as _);
+        Self { session: Some(session), established }
+    }
+}
+
+impl<F: Framing> Future for Next<F> {
+    type Output = Option<(QuicSession<F>, Connection<QuicSender<F>, QuicReceiver<F>>)>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(established) = &mut self.established {
+            let outcome = ready!(established.as_mut().poll(cx));
+            self.established = None;
+            if outcome.is_err() {
+                return Poll::Ready(None);
+            }
+        }
+        let Some(session) = &mut self.session else { return Poll::Ready(None) };
+        let accepted = ready!(session.poll_accept(cx));
+        Poll::Ready(self.session.take().zip(accepted.ok()))
+    }
 }
 
 impl<F: Framing> StreamListener<F> {
@@ -115,7 +142,7 @@ impl<F: Framing> StreamListener<F> {
             if let Some(admission) = &self.admission {
                 session.set_admission(admission.clone());
             }
-            self.next.push(Box::pin(next(session)));
+            self.next.push(Next::new(session));
         }
         Poll::Ready(())
     }
@@ -136,12 +163,9 @@ impl<F: Framing> Listener for StreamListener<F> {
         loop {
             let all_came = self.poll_sessions(cx).is_ready();
             match Pin::new(&mut self.next).poll_next(cx) {
-                Poll::Ready(Some(Some((session, (tx, rx))))) => {
-                    let admitted = session.admit(tx, rx);
-                    self.next.push(Box::pin(next(session)));
-                    if let Some(connection) = admitted {
-                        return Poll::Ready(Ok(connection));
-                    }
+                Poll::Ready(Some(Some((session, connection)))) => {
+                    self.next.push(Next { session: Some(session), established: None });
+                    return Poll::Ready(Ok(connection));
                 }
                 // A session has ended.
                 Poll::Ready(Some(None)) => {}

@@ -5,14 +5,18 @@ mod rig;
 use std::time::Duration;
 
 use net_core::{
-    Address, ErrorKind, Limits, Scheme,
+    Address, ErrorKind, Limits, Listener, Scheme, Transport,
     frame::LengthPrefix,
     testing::{Faults, RelayConfig},
+    tls::{Pem, TlsInfo},
 };
-use net_quic::{EarlyData, Idempotent, Quic, QuicConfig, QuicSession, QuicSessions};
+use net_quic::{
+    EarlyData, Idempotent, Quic, QuicConfig, QuicSession, QuicSessions, QuicStreams, StreamListener,
+};
 use rig::{
-    Seen, at, authority::Authority, other_version, quic, quic_with, relay, socket, soon, versions_for,
-    watched,
+    Seen, at,
+    authority::{Authority, WithPair},
+    other_version, quic, quic_with, relay, socket, soon, versions_for, watched,
 };
 use tokio::net::UdpSocket;
 
@@ -73,7 +77,7 @@ async fn q2_idempotent_messages_travel_in_the_first_flight_and_are_marked() {
         let mut answer = early.send(&Idempotent::new("lookup")).await.expect("sent");
         let (session, outcome) = early.established().await.expect("a session");
         assert_eq!(outcome, EarlyData::Accepted);
-        assert!(session.info().details::<net_core::tls::TlsInfo>().is_some_and(|tls| tls.resumed));
+        assert!(session.info().details::<TlsInfo>().is_some_and(|tls| tls.resumed));
         assert_eq!(answer.read_to_end(100).await.expect("all"), b"answer");
         session
     };
@@ -83,7 +87,7 @@ async fn q2_idempotent_messages_travel_in_the_first_flight_and_are_marked() {
         let served = serve_one(far.clone()).await;
         far.established().await.expect("a session");
         assert!(!far.is_handshaking());
-        assert!(far.info().details::<net_core::tls::TlsInfo>().is_some_and(|tls| tls.resumed));
+        assert!(far.info().details::<TlsInfo>().is_some_and(|tls| tls.resumed));
         served
     };
     let (_session, served) = soon("an early answer", async { tokio::join!(asking, answering) }).await;
@@ -206,6 +210,68 @@ async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
     let answering = async { serve_one(sessions.accept().await.expect("accepted")).await };
     let (_session, served) = soon("an answer", async { tokio::join!(asking, answering) }).await;
     assert_eq!(served.0, b"lookup");
+}
+
+/// Makes a first session with a server that gives streams as connections, which leaves a ticket behind.
+async fn get_ticket_of_streams(quic: &Quic, to: &Address, listener: &mut StreamListener) {
+    let first = async {
+        let early = quic.connect_early(to).await.expect("connected");
+        let (session, _) = early.established().await.expect("a session");
+        let mut near = session.open_messages().await.expect("a stream");
+        near.send("a ticket, please").await.expect("sent");
+        near.recv().await.expect("received").expect("an answer");
+        session.close(0, "");
+    };
+    let serving = async {
+        let mut far = listener.accept().await.expect("a stream");
+        let tls = far.info.details::<TlsInfo>().expect("the handshake is over").clone();
+        far.recv().await.expect("received");
+        // Behind the tickets, so that they have arrived when this has.
+        far.send("there").await.expect("sent");
+        tls
+    };
+    let ((), tls) = soon("a first stream", async { tokio::join!(first, serving) }).await;
+    assert!(!tls.resumed && tls.verified, "{tls:?}");
+}
+
+#[tokio::test]
+async fn a7_streams_that_are_given_as_connections_are_never_early_and_know_the_client() {
+    let authority = Authority::new("early");
+    let tls = authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings");
+    let config = QuicConfig { early_data: true, ..QuicConfig::default() };
+    let server = Quic::new(config.clone()).with_server_tls(tls);
+    let anywhere = at("quic://127.0.0.1:0");
+    let streams = QuicStreams::new(server.clone()).listen(&anywhere).await.expect("listening");
+    let sessions = server.listen_sessions(&anywhere).await.expect("listening").into_streams();
+    for (mut listener, takes_early_data) in [(streams, false), (sessions, true)] {
+        let tls = authority.client().pair(&authority.leaf(&["alice.test"])).build().expect("settings");
+        let client = Quic::new(config.clone()).with_client_tls(tls);
+        // A long way, so that the message is there long before the handshake is over.
+        let slow = Faults { delay: Duration::from_millis(100), ..Faults::default() };
+        let (_relay, to) = relay(listener.local(), RelayConfig::both(1, slow)).await;
+        get_ticket_of_streams(&client, &to, &mut listener).await;
+        let asking = async {
+            let early = client.connect_early(&to).await.expect("connected");
+            assert_eq!(early.is_early(), takes_early_data);
+            // A message of 6 bytes, as the framing has it.
+            let mut answer = early.send(&Idempotent::new(&b"\0\0\0\x06lookup"[..])).await.expect("sent");
+            let (session, _) = early.established().await.expect("a session");
+            let answer = answer.read_to_end(100).await.expect("all");
+            assert_eq!(answer, b"\0\0\0\x06answer");
+            session
+        };
+        let answering = async {
+            let mut far = listener.accept().await.expect("a stream");
+            assert!(!QuicSession::of(&far.tx).is_handshaking(), "what comes may not be a repetition");
+            let tls = far.info.details::<TlsInfo>().expect("the handshake is over").clone();
+            assert!(tls.resumed && tls.verified, "{tls:?}");
+            let alice = tls.peer.as_ref().and_then(|peer| peer.dns_names().next());
+            assert_eq!(alice, Some("alice.test"));
+            assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"lookup"[..]));
+            far.send("answer").await.expect("sent");
+        };
+        let (_session, ()) = soon("an answer", async { tokio::join!(asking, answering) }).await;
+    }
 }
 
 /// Returns what a client that has a ticket sends first, to whom it believes to be the server.

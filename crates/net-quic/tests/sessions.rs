@@ -419,3 +419,16 @@ async fn an_idle_connection_ends_unless_it_is_kept_alive() {
     assert!(kept.ended().now_or_never().is_none() && kept_far.ended().now_or_never().is_none(), "it lives");
     kept.open_uni().await.expect("a stream").finish().await.expect("acknowledged");
 }
+
+#[tokio::test]
+async fn where_streams_are_connections_none_of_one_direction_is_let_in() {
+    let quic = quic();
+    let listener = QuicStreams::new(quic.clone()).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    rig::echo(listener);
+    let session = soon("a session", quic.open(&to)).await.expect("connected");
+    let mut near = session.open_messages().await.expect("a stream");
+    near.send("hello").await.expect("sent");
+    assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+    assert!(session.open_uni().now_or_never().is_none(), "nobody would take it");
+}
