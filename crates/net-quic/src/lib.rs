@@ -30,6 +30,7 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod code;
 mod config;
 mod connect;
 mod crypto;
@@ -49,6 +50,7 @@ mod stats;
 mod stream;
 mod streams;
 
+pub use code::QuicCode;
 pub use config::{Congestion, QuicConfig};
 pub use datagram::{DatagramListener, DatagramReceiver, DatagramSender, QuicDatagrams};
 pub use early::{EarlyData, EarlySession, Idempotent};

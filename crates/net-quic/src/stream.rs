@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{Error, Permit, Result};
-use quinn::{StoppedError, VarInt};
+use quinn::{StoppedError, VarInt, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
@@ -94,8 +94,8 @@ impl SendStream {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Closed`](net_core::ErrorKind::Closed) where the stream has ended or the peer reads no more of it, or
-    /// why the connection is gone.
+    /// [`ErrorKind::Closed`](net_core::ErrorKind::Closed) where the stream has ended or the peer reads no more of it, with
+    /// its [`QuicCode`](crate::QuicCode), or why the connection is gone.
     ///
     /// # Cancel safety
     ///
@@ -276,7 +276,7 @@ impl SendStream {
                 self.end = End::Acknowledged;
                 Poll::Ready(match outcome {
                     Ok(None) => Ok(()),
-                    Ok(Some(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+                    Ok(Some(code)) => Err(of_write(WriteError::Stopped(code))),
                     Err(error) => Err(of_stopped(error)),
                 })
             }
@@ -307,7 +307,8 @@ impl RecvStream {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Reset`](net_core::ErrorKind::Reset) where the peer cut the stream, or why the connection is gone.
+    /// [`ErrorKind::Reset`](net_core::ErrorKind::Reset) where the peer cut the stream, with its [`QuicCode`](crate::QuicCode),
+    /// or why the connection is gone.
     ///
     /// # Cancel safety
     ///

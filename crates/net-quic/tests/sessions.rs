@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use net_core::{Admission, ErrorKind, Limits, Listener, Transport, frame::LengthPrefix, tls::TlsInfo};
-use net_quic::{ABORTED, Quic, QuicConfig, QuicSession, QuicStreams, REFUSED};
+use net_quic::{ABORTED, Quic, QuicCode, QuicConfig, QuicSession, QuicStreams, REFUSED};
 use rig::{at, connect, quic, quic_with, session, soon};
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn q1_codes_of_reset_and_stop_reach_the_other_side() {
     tx.reset(77);
     let error = soon("the cut", far_rx.read(&mut begun)).await.expect_err("cut");
     assert_eq!(error.kind(), ErrorKind::Reset);
-    assert!(error.report().contains("error 77"), "{}", error.report());
+    assert_eq!(QuicCode::of(&error), Some(QuicCode::Reset(77)), "{}", error.report());
 
     let mut rx = rx;
     rx.stop(78);
@@ -107,7 +107,10 @@ async fn q1_codes_of_reset_and_stop_reach_the_other_side() {
     let mut far_tx = far_tx;
     let error = far_tx.write(b"more").await.expect_err("nobody reads");
     assert_eq!(error.kind(), ErrorKind::Closed);
-    assert!(error.report().contains("error 78"), "{}", error.report());
+    assert_eq!(QuicCode::of(&error), Some(QuicCode::Stopped(78)), "{}", error.report());
+    let error = soon("the end", far_tx.finish()).await.expect_err("nobody reads");
+    assert_eq!(QuicCode::of(&error), Some(QuicCode::Stopped(78)), "{}", error.report());
+    assert_eq!(QuicCode::of(&error).map(QuicCode::get), Some(78));
 
     // The session is as it was.
     let mut tx = near.open_uni().await.expect("a stream");
@@ -185,8 +188,8 @@ async fn a2_streams_over_a_limit_are_refused() {
         }
     })
     .await;
-    assert_eq!(error.kind(), ErrorKind::Reset);
-    assert_eq!(REFUSED, 2);
+    assert_eq!(QuicCode::of(&error), Some(QuicCode::Reset(REFUSED.into())), "{}", error.report());
+    assert_eq!((error.kind(), REFUSED), (ErrorKind::Reset, 2));
     drop(held);
     assert!(soon("an end", first.recv()).await.is_ok_and(|end| end.is_none()));
 }
@@ -335,8 +338,10 @@ async fn closing_tells_a_code_and_a_reason() {
     near.close(4711, "enough");
     let error = soon("the end", far.ended()).await;
     assert_eq!(error.kind(), ErrorKind::Reset);
-    assert!(error.report().contains("4711") && error.report().contains("enough"), "{}", error.report());
-    assert_eq!(near.open_uni().await.expect_err("closed").kind(), ErrorKind::Closed);
+    assert_eq!(QuicCode::of(&error), Some(QuicCode::Closed(4711)), "{}", error.report());
+    assert!(error.report().contains("enough"), "{}", error.report());
+    let error = near.open_uni().await.expect_err("closed");
+    assert_eq!((error.kind(), QuicCode::of(&error)), (ErrorKind::Closed, None), "it was this side");
 }
 
 #[tokio::test]
