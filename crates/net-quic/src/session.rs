@@ -27,7 +27,7 @@ pub(crate) use shared::{Client, Shared, info, local_of};
 mod early;
 mod shared;
 
-/// What a stream is refused with where the limits of a server let no more in.
+/// What a stream is refused with where the limits of a server let no more in, or it takes no more.
 pub const REFUSED: u32 = 2;
 
 /// A session: one QUIC connection with its streams, datagrams, paths and figures. Clones are handles of the same one.
@@ -376,6 +376,8 @@ pub(crate) fn frame<F: Framing>(
 }
 
 /// Message connections, one for each bidirectional stream that the peer opens.
+///
+/// Once it is closed and [`ErrorKind::Closed`] was given, streams that the peer opens are refused with [`REFUSED`].
 impl<F: Framing> Listener for QuicSession<F> {
     type Sender = QuicSender<F>;
     type Receiver = QuicReceiver<F>;
@@ -394,6 +396,7 @@ impl<F: Framing> Listener for QuicSession<F> {
                 self.accepting.get_or_insert_with(|| ReusableBoxFuture::new(next_stream(connection.clone())));
             let accepted = match accepting.poll(cx) {
                 Poll::Pending if self.closed => {
+                    self.shared.refuse_streams();
                     return Poll::Ready(Err(Error::new(ErrorKind::Closed, "accept").at(&self.info().local)));
                 }
                 polled => ready!(polled),

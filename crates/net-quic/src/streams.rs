@@ -72,7 +72,8 @@ impl<F: Framing> Transport for QuicStreams<F> {
 
 /// Accepts message connections, one for every bidirectional stream of every session.
 ///
-/// Sessions are held to the limits of its admission as connections are, and each stream as well.
+/// Sessions are held to the limits of its admission as connections are, and each stream as well. Streams that clients open
+/// when it gives none any more, or is dropped, are refused with [`REFUSED`](crate::REFUSED); those that were given go on.
 ///
 /// # Examples
 ///
@@ -89,7 +90,7 @@ impl<F: Framing> Transport for QuicStreams<F> {
 /// # Ok(())
 /// # }
 /// ```
-pub struct StreamListener<F = LengthPrefix> {
+pub struct StreamListener<F: Framing = LengthPrefix> {
     sessions: QuicSessions<F>,
     /// The next stream of each session.
     next: FuturesUnordered<Next<F>>,
@@ -136,6 +137,14 @@ impl<F: Framing> StreamListener<F> {
         Self { sessions, next: FuturesUnordered::new(), admission: None, closed: false }
     }
 
+    /// Has the sessions refuse the streams that are yet to come, which are nobody's.
+    fn refuse_streams(&mut self) {
+        for session in self.next.iter_mut().filter_map(|next| next.session.as_ref()) {
+            session.shared().refuse_streams();
+        }
+        self.next.clear();
+    }
+
     /// Takes every session that has come. `Ready`: none comes any more.
     fn poll_sessions(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Ok(mut session) = ready!(self.sessions.poll_accept(cx)) {
@@ -169,9 +178,8 @@ impl<F: Framing> Listener for StreamListener<F> {
                 }
                 // A session has ended.
                 Poll::Ready(Some(None)) => {}
-                // Streams that are yet to come are nobody's.
                 Poll::Ready(None) | Poll::Pending if all_came && self.closed => {
-                    self.next.clear();
+                    self.refuse_streams();
                     return Poll::Ready(Err(Error::new(ErrorKind::Closed, "accept").at(self.local())));
                 }
                 Poll::Ready(None) | Poll::Pending => return Poll::Pending,
@@ -190,7 +198,13 @@ impl<F: Framing> Listener for StreamListener<F> {
     }
 }
 
-impl<F> fmt::Debug for StreamListener<F> {
+impl<F: Framing> Drop for StreamListener<F> {
+    fn drop(&mut self) {
+        self.refuse_streams();
+    }
+}
+
+impl<F: Framing> fmt::Debug for StreamListener<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamListener").field("sessions", &self.sessions).finish_non_exhaustive()
     }

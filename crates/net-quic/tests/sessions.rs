@@ -437,3 +437,55 @@ async fn where_streams_are_connections_none_of_one_direction_is_let_in() {
     assert!(soon("the echo", near.recv()).await.expect("received").is_some());
     assert!(session.open_uni().now_or_never().is_none(), "nobody would take it");
 }
+
+#[tokio::test]
+async fn streams_that_begin_while_a_listener_drains_are_refused() {
+    let quic = quic();
+    let mut listener =
+        QuicStreams::new(quic.clone()).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let opening = async {
+        let session = quic.open(&to).await.expect("connected");
+        let mut first = session.open_messages().await.expect("a stream");
+        first.send("before").await.expect("sent");
+        (session, first)
+    };
+    let ((session, mut first), far) =
+        soon("a stream", async { tokio::join!(opening, listener.accept()) }).await;
+    let mut far = far.expect("accepted");
+    listener.close();
+    let error = soon("Closed", listener.accept()).await.expect_err("closed");
+    assert_eq!(error.kind(), ErrorKind::Closed);
+    // As often as the client was allowed before it learns of the end.
+    for _ in 0..3 {
+        let mut late = soon("a stream", session.open_messages()).await.expect("connected");
+        let _ = late.send("after").await;
+        let error = soon("the refusal", late.recv()).await.expect_err("nobody takes it");
+        assert_eq!(QuicCode::of(&error), Some(QuicCode::Reset(REFUSED.into())), "{}", error.report());
+    }
+    // What was begun goes on, with the listener and without it.
+    drop(listener);
+    far.send("still here").await.expect("sent");
+    assert!(soon("a message", first.recv()).await.expect("received").is_some());
+    let mut late = soon("a stream", session.open_messages()).await.expect("connected");
+    soon("the refusal", late.recv()).await.expect_err("nobody takes it");
+    // And ends the session with it.
+    drop((first, far));
+    assert_eq!(soon("the end", session.ended()).await.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn streams_that_begin_after_a_session_takes_no_more_are_refused() {
+    let (near, mut far, _sessions) = session(&quic()).await;
+    let mut first = near.open_messages().await.expect("a stream");
+    let mut taken = soon("the stream", far.accept()).await.expect("a message connection");
+    Listener::close(&mut far);
+    assert_eq!(soon("Closed", far.accept()).await.expect_err("closed").kind(), ErrorKind::Closed);
+    let mut late = soon("a stream", near.open_messages()).await.expect("connected");
+    let error = soon("the refusal", late.recv()).await.expect_err("nobody takes it");
+    assert_eq!(error.kind(), ErrorKind::Reset);
+    taken.send("still here").await.expect("sent");
+    assert!(soon("a message", first.recv()).await.expect("received").is_some());
+    drop((taken, far));
+    assert_eq!(soon("the end", near.ended()).await.kind(), ErrorKind::Closed);
+}

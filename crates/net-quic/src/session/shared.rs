@@ -8,7 +8,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
     time::Duration,
@@ -19,11 +19,11 @@ use net_core::{ConnectionId, Error, ErrorKind, Info, Permit, Result};
 use quinn::SendDatagramError;
 use tokio::{
     runtime::Handle,
-    sync::Notify,
+    sync::{Notify, watch},
     time::{sleep, timeout},
 };
 
-use super::{Early, Path, address};
+use super::{Early, Path, REFUSED, address};
 use crate::{
     QuicConfig, QuicStats,
     error::{of_connection, of_stopped},
@@ -52,6 +52,10 @@ pub(crate) struct Shared {
     ended: Notify,
     kept: Mutex<Kept>,
     datagrams: Datagrams,
+    /// New streams of the peer are refused.
+    refuses: AtomicBool,
+    /// Gone with this: who waits for that asks by it.
+    gone: OnceLock<watch::Sender<()>>,
     /// The place among those that a server admits.
     permit: Option<Permit>,
     /// Where what outlives the last handle runs.
@@ -119,6 +123,8 @@ impl Shared {
             ended: Notify::new(),
             kept: Mutex::default(),
             datagrams: Datagrams::default(),
+            refuses: AtomicBool::new(false),
+            gone: OnceLock::new(),
             permit,
             runtime: Handle::current(),
             close_timeout,
@@ -302,6 +308,34 @@ impl Shared {
         let moved = socket::for_client(&client.config, self.path().remote.is_ipv6())
             .and_then(|socket| client.endpoint.rebind(socket));
         moved.map_err(|error| Error::from_io(error, "rebind").at(&self.info.local))
+    }
+
+    /// Waits until the last handle, stream and half is gone, without being one.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut told = self.gone.get_or_init(|| watch::Sender::new(())).subscribe();
+        async move { while told.changed().await.is_ok() {} }
+    }
+
+    /// Refuses the bidirectional streams that the peer opens from now on: who opens one must not wait for an answer in vain.
+    pub(crate) fn refuse_streams(&self) {
+        if self.refuses.swap(true, Ordering::Relaxed) || self.connection.close_reason().is_some() {
+            return;
+        }
+        self.connection.set_max_concurrent_bi_streams(0_u32.into());
+        let (connection, gone) = (self.connection.clone(), self.gone());
+        self.runtime.spawn(async move {
+            // What the peer was allowed to open before is no more than that.
+            let refusing = async {
+                while let Ok((mut tx, mut rx)) = connection.accept_bi().await {
+                    // Gone already is as good.
+                    let _ = (tx.reset(REFUSED.into()), rx.stop(REFUSED.into()));
+                }
+            };
+            tokio::select! {
+                () = refusing => {}
+                () = gone => {}
+            }
+        });
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
