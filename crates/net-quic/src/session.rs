@@ -30,7 +30,8 @@ mod shared;
 /// What a stream is refused with where the limits of a server let no more in, or it takes no more.
 pub const REFUSED: u32 = 2;
 
-/// A session: one QUIC connection with its streams, datagrams, paths and figures. Clones are handles of the same one.
+/// A session: one QUIC connection with its streams, datagrams, paths and figures. Clones are handles of the same one; as a
+/// listener, a clone has the limits that the original had, and is closed if that was.
 ///
 /// Each side opens streams as it likes, within what the other allows. Its peer's bidirectional streams come in as
 /// [`accept_bi`](Self::accept_bi) gives them, or framed: a session is a [`Listener`] of message connections, one a stream.
@@ -185,9 +186,9 @@ impl<F> QuicSession<F> {
         self.shared.path()
     }
 
-    /// Watches the addresses of the connection.
+    /// Watches the addresses of the connection, without keeping it open.
     pub fn watch_path(&self) -> PathWatch {
-        PathWatch::new(self.shared.clone())
+        PathWatch::new(&self.shared)
     }
 
     /// Returns what happened on the connection so far.
@@ -303,15 +304,13 @@ impl<F> QuicSession<F> {
     }
 }
 
-impl QuicSession {
-    /// Returns the session of a message connection, for what the messages do not need.
-    pub fn of<F>(sender: &QuicSender<F>) -> Self {
-        let max_buffered = crate::QuicConfig::default().max_buffered;
-        Self::new(sender.get_ref().shared().clone(), LengthPrefix::default(), max_buffered)
-    }
-}
-
 impl<F: Framing> QuicSession<F> {
+    /// Returns the session of a message connection, for what the messages do not need; streams of messages have the same
+    /// framing.
+    pub fn of(sender: &QuicSender<F>) -> Self {
+        Self::new(sender.get_ref().shared().clone(), sender.framing().clone(), sender.max_buffered())
+    }
+
     /// Opens a message connection on a stream of its own.
     ///
     /// # Errors
@@ -453,7 +452,11 @@ pub(crate) fn address(socket: SocketAddr) -> Address {
 
 impl<F: Clone> Clone for QuicSession<F> {
     fn clone(&self) -> Self {
-        Self::new(self.shared.clone(), self.framing.clone(), self.max_buffered)
+        Self {
+            admission: self.admission.clone(),
+            closed: self.closed,
+            ..Self::new(self.shared.clone(), self.framing.clone(), self.max_buffered)
+        }
     }
 }
 

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use net_core::{Admission, ErrorKind, Limits, Listener, Transport, frame::LengthPrefix, tls::TlsInfo};
+use net_core::{
+    Admission, ErrorKind, Limits, Listener, Transport,
+    frame::{Delimiter, LengthPrefix},
+    tls::TlsInfo,
+};
 use net_quic::{ABORTED, Quic, QuicCode, QuicConfig, QuicSession, QuicStreams, REFUSED};
 use rig::{at, connect, quic, quic_with, session, soon};
 
@@ -488,4 +492,50 @@ async fn streams_that_begin_after_a_session_takes_no_more_are_refused() {
     assert!(soon("a message", first.recv()).await.expect("received").is_some());
     drop((taken, far));
     assert_eq!(soon("the end", near.ended()).await.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_watch_of_the_path_keeps_no_session_open() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let mut watch = near.watch_path();
+    let watching = tokio::spawn(async move { while watch.changed().await.is_ok() {} });
+    drop(near);
+    assert_eq!(soon("the end", far.ended()).await.kind(), ErrorKind::Closed);
+    soon("the end of the watch", watching).await.expect("no panic");
+}
+
+#[tokio::test]
+async fn the_session_of_a_message_connection_has_its_framing() {
+    let quic = quic_with(QuicConfig::default(), Delimiter::lines());
+    let listener = QuicStreams::new(quic.clone()).listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    rig::echo(listener);
+    let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+    near.send("one").await.expect("sent");
+    assert_eq!(soon("the echo", near.recv()).await.expect("received").as_deref(), Some(&b"one"[..]));
+    // The server of this connection lets more streams in than the one.
+    let mut other = QuicSession::of(&near.tx).open_messages().await.expect("a stream");
+    other.send("two").await.expect("sent");
+    assert_eq!(soon("the echo", other.recv()).await.expect("received").as_deref(), Some(&b"two"[..]));
+}
+
+#[tokio::test]
+async fn a2_a_clone_of_a_session_is_held_to_its_limits_and_closed_with_it() {
+    let (near, mut far, _sessions) = session(&quic()).await;
+    let limits = Limits { max_connections: 1, ..Limits::default() };
+    far.set_admission(std::sync::Arc::new(Admission::new(limits, None)));
+    let mut clone = far.clone();
+    let _first = near.open_messages().await.expect("a stream");
+    let _held = soon("the stream", clone.accept()).await.expect("a message connection");
+    let mut second = near.open_messages().await.expect("a stream");
+    let refused = soon("the refusal", async {
+        tokio::select! {
+            accepted = clone.accept() => panic!("one is enough: {accepted:?}"),
+            told = second.recv() => told.expect_err("refused"),
+        }
+    })
+    .await;
+    assert_eq!(refused.kind(), ErrorKind::Reset);
+    Listener::close(&mut far);
+    assert_eq!(soon("Closed", far.clone().accept()).await.expect_err("closed").kind(), ErrorKind::Closed);
 }
