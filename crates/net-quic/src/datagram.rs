@@ -2,11 +2,15 @@
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use net_core::{
     Acceptor, Address, Admission, Connection, Error, ErrorKind, Guarantees, IncomingConnection, Info,
     Listener, Receiver, Result, Sender, Transport,
@@ -108,9 +112,18 @@ impl Transport for QuicDatagrams {
 fn connection(shared: Shared) -> Connection<DatagramSender, DatagramReceiver> {
     let info: Info = shared.info().clone();
     let session = Arc::new(shared);
-    let tx = DatagramSender { session: session.clone(), sending: None, waits: false, finished: false };
-    let rx = DatagramReceiver { session, receiving: None };
+    let ending = Arc::<Ending>::default();
+    let tx = DatagramSender { session: session.clone(), sending: None, waits: false, ending: ending.clone() };
+    let rx = DatagramReceiver { session, receiving: None, ending };
     Connection::new(tx, rx, info)
+}
+
+/// Whether this side has finished, and who waits to learn of it: nobody is told of the peer's end, so there is nothing to wait
+/// for behind one's own.
+#[derive(Default)]
+struct Ending {
+    finished: AtomicBool,
+    receiver: AtomicWaker,
 }
 
 /// Accepts connections whose messages are datagrams.
@@ -167,6 +180,8 @@ impl Listener for DatagramListener {
 
 /// The sending half of a connection whose messages are datagrams.
 ///
+/// What was sent still leaves when both halves are dropped, [`close_timeout`](QuicConfig::close_timeout) at the longest.
+///
 /// # Examples
 ///
 /// ```no_run
@@ -186,7 +201,7 @@ pub struct DatagramSender {
     sending: Option<Sending>,
     /// Whether the last one waits for room; it belongs to no message any more.
     waits: bool,
-    finished: bool,
+    ending: Arc<Ending>,
 }
 
 type Sending = ReusableBoxFuture<'static, Result<()>>;
@@ -211,7 +226,7 @@ impl DatagramSender {
 impl Sender for DatagramSender {
     fn poll_send(&mut self, cx: &mut Context<'_>, message: &mut Bytes) -> Poll<Result<()>> {
         let failed = |kind| Error::new(kind, "send").at(&self.session.info().remote);
-        if self.finished {
+        if self.ending.finished.load(Ordering::Relaxed) {
             return Poll::Ready(Err(failed(ErrorKind::Closed)));
         }
         if message.len() > MAX_MESSAGE_LEN {
@@ -237,7 +252,8 @@ impl Sender for DatagramSender {
 
     fn poll_finish(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         ready!(self.poll_sending(cx))?;
-        self.finished = true;
+        self.ending.finished.store(true, Ordering::Release);
+        self.ending.receiver.wake();
         Poll::Ready(Ok(()))
     }
 }
@@ -251,6 +267,9 @@ async fn next(session: Arc<Shared>) -> Result<Bytes> {
 }
 
 /// The receiving half of a connection whose messages are datagrams.
+///
+/// `None` comes once this side's sender has finished, behind what has arrived by then; of the peer's end it is told by an error
+/// where the connection is closed.
 ///
 /// # Examples
 ///
@@ -268,12 +287,20 @@ async fn next(session: Arc<Shared>) -> Result<Bytes> {
 pub struct DatagramReceiver {
     session: Arc<Shared>,
     receiving: Option<Receiving>,
+    ending: Arc<Ending>,
 }
 
 impl Receiver for DatagramReceiver {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>>> {
         let receiving = self.receiving.get_or_insert_with(|| Receiving::new(next(self.session.clone())));
-        let received = ready!(receiving.poll(cx));
+        let received = match receiving.poll(cx) {
+            Poll::Ready(received) => received,
+            Poll::Pending => {
+                self.ending.receiver.register(cx.waker());
+                let finished = self.ending.finished.load(Ordering::Acquire);
+                return if finished { Poll::Ready(Ok(None)) } else { Poll::Pending };
+            }
+        };
         receiving.set(next(self.session.clone()));
         Poll::Ready(received.map(Some))
     }

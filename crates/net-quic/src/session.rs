@@ -37,7 +37,7 @@ pub const REFUSED: u32 = 2;
 /// [`accept_bi`](Self::accept_bi) gives them, or framed: a session is a [`Listener`] of message connections, one a stream.
 ///
 /// The connection is closed, with code 0, when the last handle, stream and half of it is dropped and what was written has
-/// been acknowledged, [`close_timeout`](crate::QuicConfig::close_timeout) at the longest;
+/// been acknowledged, and datagrams have left, [`close_timeout`](crate::QuicConfig::close_timeout) at the longest;
 /// [`finish_and_wait`](Self::finish_and_wait) waits for that, [`close`](Self::close) does not.
 ///
 /// # Examples
@@ -238,7 +238,7 @@ impl<F> QuicSession<F> {
     }
 
     /// Closes the connection, with code 0, once the peer has acknowledged all that was sent: every stream is waited for to
-    /// be ended, finished or dropped, and then to have arrived.
+    /// be ended, finished or dropped, and then to have arrived; every datagram, to have left.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ use crate::{
 
 /// From how many streams on those are forgotten that the peer has acknowledged.
 const MIN_KEPT: usize = 32;
-/// How often it is looked whether a reset is known; quinn tells nobody.
+/// How often it is looked whether a reset is known, or datagrams have left; quinn tells nobody.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a session waits for the packet that says that it is closed to leave.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     ended: Notify,
     kept: Mutex<Kept>,
     datagrams: Datagrams,
+    /// The room for datagrams where none waits to be sent, in bytes.
+    datagram_room: usize,
     /// New streams of the peer are refused.
     refuses: AtomicBool,
     /// Gone with this: who waits for that asks by it.
@@ -114,6 +116,7 @@ impl Shared {
         close_timeout: Duration,
     ) -> Self {
         Self {
+            datagram_room: connection.datagram_send_buffer_space(),
             connection,
             info,
             established: OnceLock::new(),
@@ -195,7 +198,7 @@ impl Shared {
         if cut { kept.cut.push_back(stream) } else { kept.ended.push_back(stream) }
     }
 
-    /// Waits until no sender is open and the peer has acknowledged every stream.
+    /// Waits until no sender is open, the peer has acknowledged every stream and every datagram has left.
     pub(crate) async fn settle(&self) -> Result<()> {
         loop {
             let mut ended = pin!(self.ended.notified());
@@ -210,12 +213,16 @@ impl Shared {
         }
         loop {
             let first = self.kept().ended.front().map(|stream| (stream.id(), stream.stopped()));
-            let Some((id, acknowledged)) = first else { return Ok(()) };
+            let Some((id, acknowledged)) = first else { break };
             if let Err(error) = acknowledged.await {
                 return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
             }
             self.kept().ended.retain(|stream| stream.id() != id && is_unacknowledged(stream));
         }
+        while datagrams_wait(&self.connection, self.datagram_room) {
+            sleep(LOOK).await;
+        }
+        Ok(())
     }
 
     /// Waits until the packet has left that tells the peer of the end.
@@ -343,6 +350,11 @@ impl Shared {
     }
 }
 
+/// Tells whether datagrams wait to be sent, where there is less than all of the room for them.
+fn datagrams_wait(connection: &quinn::Connection, room: usize) -> bool {
+    connection.close_reason().is_none() && connection.datagram_send_buffer_space() < room
+}
+
 /// quinn forgets a stream when the peer has all of it: it has no priority then.
 fn is_unacknowledged(stream: &quinn::SendStream) -> bool {
     stream.priority().is_ok()
@@ -397,7 +409,8 @@ impl Drop for Shared {
         }
         ended.retain(is_unacknowledged);
         cut.retain(is_unacknowledged);
-        if ended.is_empty() && cut.is_empty() {
+        let room = self.datagram_room;
+        if ended.is_empty() && cut.is_empty() && !datagrams_wait(&self.connection, room) {
             return;
         }
         let (connection, permit) = (self.connection.clone(), self.permit.take());
@@ -410,6 +423,9 @@ impl Drop for Shared {
                 }
                 // The packet that closes a connection is sent once, and may be lost; a reset is sent until it is known.
                 while cut.iter().any(is_unacknowledged) && connection.close_reason().is_none() {
+                    sleep(LOOK).await;
+                }
+                while datagrams_wait(&connection, room) {
                     sleep(LOOK).await;
                 }
             };
