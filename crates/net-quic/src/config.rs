@@ -34,9 +34,12 @@ pub struct QuicConfig {
     /// QUIC needs one (RFC 9001 §8.1); a list in the TLS settings is for TLS over TCP.
     pub alpn: Vec<String>,
     /// The address that clients send from; port 0 lets the system choose one. Default: the system's choice.
+    ///
+    /// With any other port there is one socket: [`rebind`](crate::Quic::rebind), clients of a second runtime and of another
+    /// [`Quic`](crate::Quic) get [`ErrorKind::AddressInUse`](net_core::ErrorKind::AddressInUse).
     pub bind: Option<SocketAddr>,
-    /// How long connecting may take, name resolution, every address and the handshake included; a listener's name
-    /// resolution, too. Default: 10 s.
+    /// How long connecting may take, name resolution, every address, the handshake (one with early data, too) and the stream
+    /// of a message connection included; a listener's name resolution, too. Default: 10 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub connect_timeout: Duration,
     /// How long one address is tried alone before the next one is tried beside it. Default: 250 ms.

@@ -13,7 +13,7 @@ use quinn::{TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
     runtime::{Handle, Id},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     error::{as_io, of_connect, of_handshake},
     parameters::{Purpose, Role, transport},
     resolve,
+    runtime::runtime,
     session::{self, Client, Early, Shared, info, local_of},
     socket,
 };
@@ -117,7 +118,7 @@ impl Connector {
 
     /// Moves the sockets of this runtime to other addresses.
     pub(crate) fn rebind(&self) -> Result<()> {
-        let runtime = Handle::current().id();
+        let runtime = runtime("rebind")?.id();
         let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
         for one in sockets.iter().filter(|one| one.runtime == runtime) {
             socket::for_client(&self.config, one.v6)
@@ -245,12 +246,14 @@ async fn refused(address: SocketAddr) -> Error {
         socket.connect(address).await?;
         loop {
             socket.send(&[0]).await?;
-            // An answer says nothing, and neither does anything else that the system tells.
-            if let Ok(Err(error)) = timeout(ASK_AGAIN, socket.recv(&mut [0; 1])).await
+            let again = Instant::now() + ASK_AGAIN;
+            if let Ok(Err(error)) = timeout_at(again, socket.recv(&mut [0; 1])).await
                 && is_refusal(&error)
             {
                 return Ok::<_, io::Error>(Error::from_io(error, "connect"));
             }
+            // An answer says nothing, and neither does anything else that the system tells: nobody is asked the faster for it.
+            sleep_until(again).await;
         }
     };
     match asked.await {

@@ -21,6 +21,7 @@ use tokio_util::sync::ReusableBoxFuture;
 use crate::{
     QuicConfig, QuicSession,
     parameters::Purpose,
+    runtime::runtime,
     session::Shared,
     setup::{Setup, UNCHANGED, only},
     source::Source,
@@ -159,6 +160,7 @@ impl Listener for DatagramListener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<DatagramSender, DatagramReceiver>>> {
+        runtime("accept")?;
         self.0.poll_accept(cx).map_ok(connection)
     }
 
@@ -166,6 +168,7 @@ impl Listener for DatagramListener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<IncomingConnection<DatagramSender, DatagramReceiver>>> {
+        runtime("accept")?;
         self.0.poll_incoming(cx).map_ok(|incoming| incoming.map(connection))
     }
 

@@ -42,6 +42,7 @@ mod parameters;
 mod path;
 mod quic;
 mod resolve;
+mod runtime;
 mod session;
 mod setup;
 mod socket;

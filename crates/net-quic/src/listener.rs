@@ -14,6 +14,7 @@ use net_core::{
 
 use crate::{
     QuicReceiver, QuicSender, QuicSession, RecvStream, SendStream, StreamListener,
+    runtime::runtime,
     session::{Shared, frame},
     source::Source,
 };
@@ -24,7 +25,8 @@ pub(crate) type Messages = (SendStream, RecvStream, Info);
 /// Accepts message connections over QUIC, each on the first stream of a connection.
 ///
 /// A connection is given when its client has opened the stream, which this crate's does at once; until then it counts as a
-/// handshake, and has its deadline.
+/// handshake, and has its deadline. Accepting outside a runtime of tokio is
+/// [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported).
 ///
 /// # Examples
 ///
@@ -65,6 +67,7 @@ impl<F: Framing> Listener for QuicListener<F> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<Self::Sender, Self::Receiver>>> {
+        runtime("accept")?;
         self.acceptor
             .poll_accept(cx)
             .map_ok(|(tx, rx, info)| frame(tx, rx, info, &self.framing, self.max_buffered))
@@ -74,6 +77,7 @@ impl<F: Framing> Listener for QuicListener<F> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<IncomingConnection<Self::Sender, Self::Receiver>>> {
+        runtime("accept")?;
         self.acceptor.poll_incoming(cx).map_ok(|incoming| {
             let (framing, max_buffered) = (self.framing.clone(), self.max_buffered);
             incoming.map(move |(tx, rx, info)| frame(tx, rx, info, &framing, max_buffered))
@@ -139,8 +143,9 @@ impl<F: Framing> QuicSessions<F> {
     ///
     /// # Errors
     ///
-    /// It accepts no more.
+    /// It accepts no more; [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported) outside a runtime of tokio.
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<QuicSession<F>>> {
+        runtime("accept")?;
         self.acceptor
             .poll_accept(cx)
             .map_ok(|shared| QuicSession::new(Arc::new(shared), self.framing.clone(), self.max_buffered))

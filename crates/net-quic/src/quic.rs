@@ -3,11 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use net_core::{
-    Address, Connection, Guarantees, Result, Transport,
+    Address, Connection, Error, ErrorKind, Guarantees, Result, Transport,
     frame::{Framing, LengthPrefix},
     framed::{FrameReceiver, FrameSender},
     tls::{ClientTls, ServerTls},
 };
+use tokio::time::{Instant, timeout};
 
 use crate::{
     EarlySession, QuicConfig, QuicListener, QuicSession, QuicSessions, RecvStream, SendStream,
@@ -202,7 +203,8 @@ impl<F: Framing> Quic<F> {
     ///
     /// # Errors
     ///
-    /// Why there can be no other socket; those that were not moved stay as they are.
+    /// Why there can be no other socket; those that were not moved stay as they are. [`ErrorKind::Unsupported`] outside a
+    /// runtime of tokio, and [`ErrorKind::AddressInUse`] where [`bind`](QuicConfig::bind) names a port.
     pub fn rebind(&self) -> Result<()> {
         self.setup.connector().rebind()
     }
@@ -237,8 +239,14 @@ impl<F: Framing> Transport for Quic<F> {
     }
 
     async fn connect(&self, to: &Address) -> Result<Connection<Self::Sender, Self::Receiver>> {
+        let began = Instant::now();
         let shared = Arc::new(self.setup.connector().connect(to, Purpose::Messages, false).await?);
-        let opened = shared.connection().open_bi().await;
+        let left = self.config().connect_timeout.saturating_sub(began.elapsed());
+        // A server may grant no stream, now or ever.
+        let opened = timeout(left, shared.connection().open_bi()).await;
+        let opened = opened.map_err(|_| {
+            Error::new(ErrorKind::TimedOut, "connect").at(to).because("the server lets no stream in")
+        })?;
         let (tx, rx) = opened.map_err(|error| of_connection(error, "connect").at(to))?;
         let mut tx = SendStream::new(tx, shared.clone(), None);
         // A server that speaks first needs the stream before anything was sent on it.

@@ -28,6 +28,7 @@ use crate::{
     error::of_handshake,
     parameters::{Purpose, Role, transport},
     resolve,
+    runtime::runtime,
     session::{Early, Shared, address, info},
     socket,
 };
@@ -57,6 +58,8 @@ pub(crate) struct Source<T> {
 /// What the listeners at one address share.
 struct Server {
     config: Arc<QuicConfig>,
+    /// Several sockets have the port.
+    shares_port: bool,
     tls: Settings<ServerTls>,
     endpoint: quinn::EndpointConfig,
     /// With keys of its own, by which any of the listeners knows what another one gave.
@@ -65,8 +68,12 @@ struct Server {
 
 /// A socket that becomes known to the runtime in which it is polled first.
 enum Registered {
+    /// Another one is bound where there is none: the first one is gone.
     NotYet(Option<UdpSocket>),
-    Now { endpoint: quinn::Endpoint, next: Next },
+    Now {
+        endpoint: quinn::Endpoint,
+        next: Next,
+    },
 }
 
 type Next = ReusableBoxFuture<'static, Option<quinn::Incoming>>;
@@ -104,9 +111,11 @@ pub(crate) async fn bind<T>(
         return Err(error.because("quic:// needs TLS settings: set them by with_server_tls"));
     };
     let early = config.early_data && purpose == Purpose::Streams;
-    let server = Arc::new(Server::new(config.clone(), tls, purpose, early).map_err(|error| error.at(at))?);
     // Sockets that share a port and clients that move exclude each other.
     let n = if BALANCES && !config.migration { n.max(1) } else { 1 };
+    let shares_port = n > 1 || config.reuse_port;
+    let server = Server::new(config.clone(), shares_port, tls, purpose, early);
+    let server = Arc::new(server.map_err(|error| error.at(at))?);
     let (first, local) = bind_first(at, config, n > 1).await?;
     let mut sockets = vec![first];
     for _ in 1..n {
@@ -152,7 +161,13 @@ async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(
 }
 
 impl Server {
-    fn new(config: Arc<QuicConfig>, tls: &ServerTls, purpose: Purpose, early: bool) -> Result<Self> {
+    fn new(
+        config: Arc<QuicConfig>,
+        shares_port: bool,
+        tls: &ServerTls,
+        purpose: Purpose,
+        early: bool,
+    ) -> Result<Self> {
         let tls = Settings::new(tls.with_alpn(config.alpn.clone()), early);
         // It derives the keys of first packets; each connection has another one, of the settings that are in force.
         let crypto = ServerCrypto::new(&tls, Failure::default(), None)?;
@@ -163,15 +178,19 @@ impl Server {
             .max_incoming(config.max_incoming)
             .incoming_buffer_size(MAX_WAITING)
             .incoming_buffer_size_total(MAX_ALL_WAITING);
-        Ok(Self { config, tls, endpoint: quinn::EndpointConfig::default(), quinn })
+        Ok(Self { config, shares_port, tls, endpoint: quinn::EndpointConfig::default(), quinn })
     }
 }
 
 impl Registered {
-    fn get(&mut self, server: &Server) -> io::Result<&mut Next> {
+    fn get(&mut self, server: &Server, local: &Address) -> io::Result<&mut Next> {
         if let Self::NotYet(socket) = self {
-            // Gone only where an earlier attempt failed.
-            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
+            Handle::try_current().map_err(io::Error::other)?;
+            let socket = match (socket.take(), local.socket()) {
+                (Some(socket), _) => socket,
+                (None, Some(at)) => socket::bind(at, &server.config, server.shares_port)?,
+                (None, None) => return Err(io::ErrorKind::NotConnected.into()),
+            };
             let runtime = Arc::new(quinn::TokioRuntime);
             let endpoint =
                 quinn::Endpoint::new(server.endpoint.clone(), Some(server.quinn.clone()), socket, runtime)?;
@@ -203,13 +222,18 @@ impl<T: Send + 'static> Accept for Source<T> {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(quinn::Incoming, Address)>> {
         loop {
             let incoming = {
-                let waiting = self.socket.get(&self.server)?;
+                let waiting = self.socket.get(&self.server, &self.local)?;
                 let incoming = ready!(waiting.poll(cx));
-                if let Registered::Now { endpoint, next: waiting } = &mut self.socket {
-                    waiting.set(next(endpoint.clone()));
-                }
-                // The socket failed.
-                incoming.ok_or(io::ErrorKind::NotConnected)?
+                let (Registered::Now { endpoint, next: waiting }, Some(incoming)) =
+                    (&mut self.socket, incoming)
+                else {
+                    // The socket failed, or the runtime is gone in which it was: another one takes its place, when the
+                    // connections on this one are gone too.
+                    self.socket = Registered::NotYet(None);
+                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+                };
+                waiting.set(next(endpoint.clone()));
+                incoming
             };
             // RFC 9000 §8.1.2: a spoofed source never answers, so it holds nothing here.
             if !incoming.remote_address_validated()
@@ -225,6 +249,9 @@ impl<T: Send + 'static> Accept for Source<T> {
     }
 
     fn handshake(&self, incoming: quinn::Incoming, peer: Address, permit: Permit) -> Handshake<T> {
+        if let Err(outside) = runtime("accept") {
+            return Handshake::Done(Err(outside.at(&peer)));
+        }
         let unvalidated = (!incoming.remote_address_validated()).then(|| Unvalidated::new(&self.unvalidated));
         let failure = Failure::default();
         let resumes = self.early.then(Resumes::default);

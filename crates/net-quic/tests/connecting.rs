@@ -1,0 +1,111 @@
+//! Connecting and listening where something is amiss: deadlines, runtimes that are gone or were never there.
+
+mod rig;
+
+use std::{
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use net_core::{Address, ErrorKind, Listener, Scheme, Transport, frame::LengthPrefix};
+use net_quic::QuicConfig;
+use rig::{at, echo, quic, quic_with, soon};
+use tokio::{net::UdpSocket, runtime::Runtime};
+
+#[tokio::test]
+async fn a_server_that_lets_no_stream_in_is_given_up_in_time() {
+    let connect_timeout = Duration::from_secs(1);
+    let config = QuicConfig { max_bidi_streams: 0, connect_timeout, ..QuicConfig::default() };
+    let quic = quic_with(config, LengthPrefix::default());
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok(session) = sessions.accept().await {
+            held.push(session);
+        }
+    });
+    let error = soon("the deadline", quic.connect(&to)).await.expect_err("no stream");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+}
+
+/// Whoever answers the question whether anybody is there is not asked all the faster.
+#[tokio::test]
+async fn nobody_is_asked_more_than_once_a_second_whether_it_is_there() {
+    let connect_timeout = Duration::from_secs(2);
+    let quic = quic_with(QuicConfig { connect_timeout, ..QuicConfig::default() }, LengthPrefix::default());
+    let chatty = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let to = Address::from_socket(Scheme::Quic, chatty.local_addr().expect("an address"));
+    let answering = async {
+        let mut asked = 0;
+        let mut datagram = vec![0; 2000];
+        loop {
+            let (len, from) = chatty.recv_from(&mut datagram).await.expect("received");
+            if len == 1 {
+                asked += 1;
+                assert!(asked <= 3, "asked {asked} times in 2 s");
+                chatty.send_to(&[1], from).await.expect("sent");
+            }
+        }
+    };
+    let error = soon("the deadline", async {
+        tokio::select! {
+            connected = quic.connect(&to) => connected.expect_err("nobody speaks QUIC there"),
+            () = answering => unreachable!("it answers for ever"),
+        }
+    })
+    .await;
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+}
+
+#[test]
+fn outside_a_runtime_there_are_errors_instead_of_panics() {
+    let runtime = Runtime::new().expect("a runtime");
+    let quic = quic();
+    let (mut listener, mut sessions) = runtime.block_on(async {
+        let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+        (listener, quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening"))
+    });
+    let error = quic.rebind().expect_err("outside");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());
+    let mut cx = Context::from_waker(Waker::noop());
+    let outside = |polled: Poll<net_core::Error>| match polled {
+        Poll::Ready(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report()),
+        Poll::Pending => panic!("it waits for what cannot come"),
+    };
+    outside(listener.poll_accept(&mut cx).map(|accepted| accepted.expect_err("outside")));
+    outside(listener.poll_incoming(&mut cx).map(|accepted| accepted.expect_err("outside")));
+    outside(sessions.poll_accept(&mut cx).map(|accepted| accepted.expect_err("outside")));
+    // Inside it serves.
+    runtime.block_on(async {
+        let to = listener.local().clone();
+        echo(listener);
+        let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+        near.send("hello").await.expect("sent");
+        assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+    });
+    sessions.close();
+}
+
+#[test]
+fn a_listener_goes_on_in_another_runtime_where_the_one_it_began_in_is_gone() {
+    let first = Runtime::new().expect("a runtime");
+    let quic = quic();
+    let (listener, to) = first.block_on(async {
+        let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+        let to = listener.local().clone();
+        let (near, far) =
+            soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
+        let (mut near, mut far) = (near.expect("connected"), far.expect("accepted"));
+        near.send("hello").await.expect("sent");
+        assert!(soon("a message", far.recv()).await.expect("received").is_some());
+        (listener, to)
+    });
+    drop(first);
+    Runtime::new().expect("a runtime").block_on(async {
+        echo(listener);
+        let mut near = soon("a connection", quic.connect(&to)).await.expect("connected");
+        near.send("and again").await.expect("sent");
+        assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+    });
+}
