@@ -15,7 +15,7 @@ use std::{net::SocketAddr, time::Duration};
 /// use net_quic::{Congestion, QuicConfig};
 ///
 /// let config = QuicConfig { congestion: Congestion::Bbr, ..QuicConfig::default() };
-/// assert_eq!(config.retry_threshold, 256);
+/// assert_eq!(config.retry_threshold, 128);
 ///
 /// // A path of 1 Gbit/s and 80 ms: 10 MB are on their way at once.
 /// let long = QuicConfig::default().for_path(125_000_000, Duration::from_millis(80));
@@ -60,8 +60,8 @@ pub struct QuicConfig {
     /// The kernel's send buffer, in bytes (`SO_SNDBUF`). Default: the system's.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub send_buffer_len: Option<usize>,
-    /// The kernel's receive buffer, in bytes (`SO_RCVBUF`), which all connections of a listener share. Default: the
-    /// system's.
+    /// The kernel's receive buffer, in bytes (`SO_RCVBUF`), of which the system gives as much as it allows
+    /// (`net.core.rmem_max`). Default: 4 MiB, since one socket receives for every connection of a listener, or of a client.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub recv_buffer_len: Option<usize>,
     /// Bytes that a sender of messages gathers before a message waits; one message always fits. Default: 256 KiB.
@@ -104,9 +104,14 @@ pub struct QuicConfig {
     /// client's address, so a client whose address changes would reach another one: not with `migration`. Default: false.
     pub reuse_port: bool,
     /// Above so many handshakes with clients that have not shown that they receive at their address, a client must show
-    /// that first (Retry, RFC 9000 §8.1.2); 0: each must. Default: 256.
+    /// that first (Retry, RFC 9000 §8.1.2); 0: each must. Default: 128.
+    ///
+    /// It is half of [`Limits::max_handshakes`](net_core::Limits::max_handshakes), above which the oldest handshake gives way:
+    /// the other half is for clients that have shown their address, whom a flood from spoofed ones then does not displace.
+    /// Who sets one of them sets both.
     pub retry_threshold: usize,
-    /// How many clients may wait for a listener to look at them; more are not heard. Default: 1024.
+    /// How many clients may wait for a listener to look at them, before they are among its handshakes; more are not heard, and
+    /// try again. Default: 1024.
     pub max_incoming: usize,
     /// Data may travel in the first flight of a resumed session (0-RTT), where an attacker can repeat it. Default: false.
     ///
@@ -149,7 +154,7 @@ impl Default for QuicConfig {
             keepalive_interval: Some(Duration::from_secs(20)),
             close_timeout: Duration::from_secs(10),
             send_buffer_len: None,
-            recv_buffer_len: None,
+            recv_buffer_len: Some(4 << 20),
             max_buffered: 256 * 1024,
             stream_window: 4 << 20,
             connection_window: 8 << 20,
@@ -164,7 +169,7 @@ impl Default for QuicConfig {
             segmentation_offload: true,
             migration: true,
             reuse_port: false,
-            retry_threshold: 256,
+            retry_threshold: 128,
             max_incoming: 1024,
             early_data: false,
         }

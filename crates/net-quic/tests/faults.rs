@@ -148,6 +148,29 @@ async fn a20_where_early_data_is_on_who_does_not_resume_is_held_as_ever() {
     assert!(!accepting.is_finished(), "nobody was given");
 }
 
+/// At the proportions of the defaults: whoever has shown its address keeps its place, however many others begin.
+#[tokio::test]
+async fn a20_a_flood_of_spoofed_handshakes_does_not_displace_who_has_shown_its_address() {
+    const PLACES: usize = 16;
+    let retry_threshold = PLACES * QuicConfig::default().retry_threshold / Limits::default().max_handshakes;
+    let config = QuicConfig { retry_threshold, ..QuicConfig::default() };
+    let quic = quic_with(config, net_core::frame::LengthPrefix::default());
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let (server, to) = (socket(listener.local()), listener.local().clone());
+    let (admission, mut told) = watched(&Limits { max_handshakes: PLACES, ..Limits::default() });
+    listener.set_admission(admission);
+    echo(listener);
+    let flights = first_flights(&quic, 2 * PLACES).await;
+    // Until it has opened the stream of its messages, it counts as a handshake.
+    let session = soon("a session", quic.open(&to)).await.expect("connected");
+    let (retries, _spoofed) = retries(server, &flights).await;
+    assert_eq!(retries, 2 * PLACES - retry_threshold);
+    let mut near = session.open_messages().await.expect("a stream");
+    near.send("hello").await.expect("sent");
+    assert!(soon("the echo", near.recv()).await.expect("received").is_some());
+    assert!(told.try_recv().is_err(), "no handshake gave way");
+}
+
 #[tokio::test]
 async fn a20_a_token_is_good_for_the_address_that_it_was_given_to() {
     let config =
