@@ -45,8 +45,9 @@ pub(crate) struct Serve {
 
 impl Serve {
     /// Serves until a signal or until it can accept no more, drains, and says what was cut.
-    pub(crate) async fn run(self, json: bool) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(mut self, json: bool) -> Result<ExitCode, Failure> {
         let address = self.target.address()?;
+        self.serving = self.serving.over(address.scheme());
         let framing = self.bytes_of_streams(&address, self.wire.framing()?);
         let drain = self.serving.drain()?;
         let config = self.limits.config(&self.wire, &self.serving);
@@ -64,6 +65,7 @@ impl Serve {
         sockets.udp.max_sessions = config.limits.max_connections;
         sockets.udp.idle_timeout = config.limits.idle_timeout.unwrap_or(NEVER);
         sockets.ws.config.idle_timeout = config.limits.idle_timeout;
+        sockets.quic.migration &= self.serving.io_threads() == 1;
         let _watch = watch(&sockets, &log)?;
         let shown = transport::framing_name(&address, &framing);
         let server = listen(address, framing, &sockets, config, echo).await?;

@@ -8,6 +8,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+#[cfg(target_os = "linux")]
+use rig::built;
 use rig::{Server, net, released};
 use tempfile::TempDir;
 
@@ -63,6 +65,32 @@ fn secrets_are_written_on_request_alone() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = fs::read_to_string(&secrets).unwrap_or_default();
         assert_eq!(text.contains("CLIENT_TRAFFIC_SECRET_0"), written, "{flags:?}: {text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn q3_several_threads_over_quic_are_as_many_sockets_and_there_on_request_alone() {
+    let certs = certs();
+    let (cert, key) = (file(&certs, "server.pem"), file(&certs, "server.key"));
+    for (flags, told, sockets) in [
+        ("", "1 I/O thread by", 1),
+        ("--io-threads 0", "1 I/O thread by", 1),
+        ("--io-threads 3", "3 I/O threads by", 3),
+    ] {
+        let flags = format!("--cert {cert} --key {key} {flags}");
+        let mut server = Server::start(built(), "quic://127.0.0.1:0", &flags);
+        server.process.told(told);
+        let port: u16 = server.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+        // proc(5): `sl local_address rem_address ...`, in hexadecimal.
+        let bound = fs::read_to_string("/proc/net/udp").expect("Linux");
+        let at_port = format!(":{port:04X}");
+        let at_port =
+            |line: &&str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&at_port));
+        assert_eq!(bound.lines().filter(at_port).count(), sockets, "{flags}");
+        let ca = file(&certs, "ca.pem");
+        let ended = net(["echo", "client", &server.url, "hello", "--ca", &ca]).expect(0);
+        assert_eq!(ended.stdout, ["hello"], "{flags}");
     }
 }
 

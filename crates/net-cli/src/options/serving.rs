@@ -3,6 +3,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use clap::Args;
+use net_core::Scheme;
 
 use super::Time;
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ use crate::failure::Failure;
 #[command(next_help_heading = "Serving")]
 pub(crate) struct Serving {
     /// Threads that serve, each with a runtime and, on TCP, a listener of its own; 1 is the main thread, 0 one for each
-    /// core that the process may use
+    /// core that the process may use. Over QUIC 0 is 1: with more, clients stay where they are (no migration)
     #[arg(long, value_name = "N", default_value_t = 0)]
     io_threads: usize,
 
@@ -34,6 +35,15 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
+    /// The same for a server at addresses of `scheme`.
+    ///
+    /// Several sockets of QUIC on one port exclude clients that move, so that they are there on request alone; only Linux
+    /// spreads clients over them.
+    pub(crate) fn over(self, scheme: Scheme) -> Self {
+        let one = scheme == Scheme::Quic && (self.io_threads == 0 || !cfg!(target_os = "linux"));
+        Self { io_threads: if one { 1 } else { self.io_threads }, ..self }
+    }
+
     pub(crate) fn io_threads(&self) -> usize {
         match self.io_threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

@@ -38,7 +38,7 @@ pub(crate) struct Socket {
     #[arg(long, value_name = "SIZE")]
     send_buffer: Option<Size>,
 
-    /// The kernel's receive buffer of TCP, UDP and QUIC (`SO_RCVBUF`) [default: the system's; UDP 4MiB]
+    /// The kernel's receive buffer of TCP, UDP and QUIC (`SO_RCVBUF`) [default: the system's; UDP and QUIC 4MiB]
     #[arg(long, value_name = "SIZE")]
     recv_buffer: Option<Size>,
 
@@ -160,7 +160,7 @@ impl Socket {
         sockets.quic = QuicConfig {
             alpn: vec!["echo".to_owned(), "net".to_owned()],
             send_buffer_len: len(self.send_buffer),
-            recv_buffer_len: len(self.recv_buffer),
+            recv_buffer_len: len(self.recv_buffer).or(sockets.quic.recv_buffer_len),
             max_buffered: self.max_buffered.0,
             ..sockets.quic
         };
