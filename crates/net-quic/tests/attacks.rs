@@ -4,7 +4,7 @@
 mod python;
 mod rig;
 
-use std::alloc::System;
+use std::{alloc::System, process::Command};
 
 use net_core::{Address, frame::LengthPrefix};
 use net_quic::{Quic, QuicConfig};
@@ -43,8 +43,7 @@ impl Target {
 
     /// Attacks, and returns how that ended and what is held while the attacker is still there, in bytes.
     async fn attack(&self, action: &str, count: usize) -> (String, usize) {
-        let mut command = python("attack.py");
-        command.arg(rig::socket(&self.to).to_string()).arg(action).arg("--ca").arg(self.files.path("ca.pem"));
+        let mut command = self.command(action);
         command.args(["--count", &count.to_string()]);
         let mut attacker = Talk::start(command);
         assert_eq!(attacker.line().await, "sent", "{action}");
@@ -54,6 +53,12 @@ impl Target {
         let held = held.max(self.held());
         self.is_served().await;
         (end, held)
+    }
+
+    fn command(&self, action: &str) -> Command {
+        let mut command = python("attack.py");
+        command.arg(rig::socket(&self.to).to_string()).arg(action).arg("--ca").arg(self.files.path("ca.pem"));
+        command
     }
 
     fn held(&self) -> usize {
@@ -129,4 +134,23 @@ async fn measured_a21_what_is_not_allowed_ends_the_connection() {
         assert!(end.split(' ').nth(1) == Some(code), "{action}: {end}");
         assert!(held < 1 << 20, "{action}: {held} bytes held");
     }
+}
+
+/// RUSTSEC-2026-0037: a number that was cut short was a panic, in the first packet and by anybody.
+#[tokio::test]
+async fn a21_transport_parameters_that_make_no_sense_end_the_handshake() {
+    let target = Target::new().await;
+    let mut attacker = Talk::start(target.command("parameters"));
+    let mut ended = 0;
+    loop {
+        let line = attacker.line().await;
+        if line == "all" {
+            break;
+        }
+        // TRANSPORT_PARAMETER_ERROR
+        assert!(line.starts_with("ended 0x8 "), "{line}");
+        ended += 1;
+    }
+    assert!(ended > 20, "{ended} connections");
+    target.is_served().await;
 }

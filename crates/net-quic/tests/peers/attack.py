@@ -141,6 +141,57 @@ async def challenges(client, arguments):
     )
 
 
+def parameter(number, value, length=None):
+    """A transport parameter (RFC 9000 §18), which may lie about its length."""
+    return var(number) + var(len(value) if length is None else length) + value
+
+
+# RFC 9000 §18.2, RFC 9221 §3; each stands behind those that a client sends anyway.
+SENSELESS = {
+    "a number cut short": parameter(0x20, b"\x40"),
+    "a number of the first byte of eight": parameter(0x04, b"\xc0"),
+    "an identifier cut short": b"\x80",
+    "an identifier alone": b"\x20",
+    "a length cut short": b"\x20\x40",
+    "a length beyond the end": parameter(0x1B, b"", length=200),
+    "a length of 62 bits": b"\x1b" + var((1 << 62) - 1),
+    "a value longer than its number": parameter(0x0B, b"\x19\x00"),
+    "a value of nothing": parameter(0x20, b""),
+    "a maximum below 1200": parameter(0x03, var(1199)),
+    "an exponent above 20": parameter(0x0A, var(21)),
+    "a delay of 2^14 ms": parameter(0x0B, var(1 << 14)),
+    "one identifier at the most": parameter(0x0E, var(1)),
+    "2^60 + 1 streams": parameter(0x08, var((1 << 60) + 1)),
+    "the same twice": parameter(0x01, var(1)) * 2,
+    "an identifier of 21 bytes": parameter(0x0F, bytes(21)),
+    "an address cut short": parameter(0x0D, bytes(3)),
+    "an address whose identifier has 255 bytes": parameter(0x0D, bytes(24) + b"\xff" + bytes(16)),
+    "an address without a token": parameter(0x0D, b"\x7f\0\0\x01\0\x01" + bytes(18) + b"\x08" + bytes(8)),
+    "a server's address": parameter(0x0D, b"\x7f\0\0\x01\0\x01" + bytes(18) + b"\x08" + bytes(24)),
+    "a server's token": parameter(0x02, bytes(16)),
+    "a token of one byte": parameter(0x02, b"\x00"),
+    "the identifier that a server was asked by": parameter(0x00, bytes(8)),
+}
+
+
+async def parameters(configuration, host, port):
+    """Transport parameters that make no sense (RUSTSEC-2026-0037), one connection each; prints how each ended."""
+    for name, bytes_of_it in SENSELESS.items():
+
+        def create(*args, **kwargs):
+            client = Attacker(*args, **kwargs)
+            honest = client._quic._serialize_transport_parameters
+            client._quic._serialize_transport_parameters = lambda: honest() + bytes_of_it
+            return client
+
+        client = connect(host, port, configuration=configuration, create_protocol=create, wait_connected=False)
+        async with client as client:
+            client.transmit()
+            code, _ = await asyncio.wait_for(client.ended, 10)
+            print(f"ended {code:#x} {name}", flush=True)
+    print("all", flush=True)
+
+
 ACTIONS = {
     function.__name__: function
     for function in [gaps, tiny, exhaust, beyond, acknowledge, crypto, identifiers, challenges]
@@ -152,6 +203,8 @@ async def main(arguments):
     configuration = QuicConfiguration(is_client=True, alpn_protocols=["net"], server_name="localhost")
     configuration.load_verify_locations(arguments.ca)
     configuration.verify_mode = ssl.CERT_REQUIRED
+    if arguments.action == "parameters":
+        return await parameters(configuration, host, int(port))
     # What is lost is nobody's here: congestion must not slow an attacker down.
     async with connect(host, int(port), configuration=configuration, create_protocol=Attacker) as client:
         client._quic._loss._cc.congestion_window = 1 << 30
@@ -169,7 +222,7 @@ async def main(arguments):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
-    parser.add_argument("action", choices=ACTIONS)
+    parser.add_argument("action", choices=[*ACTIONS, "parameters"])
     parser.add_argument("--ca", required=True)
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--wait", type=float, default=2.0)
