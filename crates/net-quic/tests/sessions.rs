@@ -539,3 +539,24 @@ async fn a2_a_clone_of_a_session_is_held_to_its_limits_and_closed_with_it() {
     Listener::close(&mut far);
     assert_eq!(soon("Closed", far.clone().accept()).await.expect_err("closed").kind(), ErrorKind::Closed);
 }
+
+#[tokio::test]
+async fn a_stream_that_the_peer_stopped_makes_room_for_the_next() {
+    let few = QuicConfig { max_bidi_streams: 2, max_uni_streams: 2, ..QuicConfig::default() };
+    let (near, far, _sessions) = session(&quic_with(few, LengthPrefix::default())).await;
+    for number in 0..10 {
+        let (mut tx, mut rx) = soon("a stream", near.open_bi()).await.expect("connected");
+        tx.write_all(b"never mind").await.expect("written");
+        let (far_tx, far_rx) = soon("the stream", far.accept_bi()).await.expect("a stream");
+        rx.stop(number);
+        assert_eq!(soon("the stop", far_tx.stopped()).await.expect("connected"), Some(number));
+        // Nothing was written to it, and nothing is any more.
+        drop((far_tx, far_rx));
+
+        let mut tx = soon("a stream", near.open_uni()).await.expect("connected");
+        tx.write_all(b"one way").await.expect("written");
+        let mut far_rx = soon("the stream", far.accept_uni()).await.expect("a stream");
+        far_rx.stop(number);
+        assert_eq!(soon("the stop", tx.stopped()).await.expect("connected"), Some(number));
+    }
+}

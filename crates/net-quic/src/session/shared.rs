@@ -89,21 +89,37 @@ struct Datagrams {
 }
 
 impl Kept {
-    /// Forgets what the peer knows.
+    fn len(&self) -> usize {
+        self.ended.len() + self.cut.len()
+    }
+
+    /// Keeps a stream that was ended, or `cut`.
+    fn keep(&mut self, mut stream: quinn::SendStream, cut: bool) {
+        if cut {
+            self.cut.push_back(stream);
+        } else if self.len() >= MIN_KEPT || !is_stopped(&mut stream) {
+            self.ended.push_back(stream);
+        }
+        if self.len() >= self.limit.max(MIN_KEPT) {
+            self.forget_acknowledged();
+        }
+    }
+
+    /// Forgets what the peer knows, or does not want.
     fn forget_acknowledged(&mut self) {
         for streams in [&mut self.ended, &mut self.cut] {
             let before = streams.len();
             // Most are acknowledged in the order in which they ended, so that this looks at few that are not.
-            while streams.front().is_some_and(|stream| !is_unacknowledged(stream)) {
+            while streams.front_mut().is_some_and(|stream| !is_waited_for(stream)) {
                 streams.pop_front();
             }
             // One that takes long does not keep those behind it.
             if streams.len() > before - before / 4 {
-                streams.retain(is_unacknowledged);
+                streams.retain_mut(is_waited_for);
             }
         }
         // So that each stream is looked at a few times on the average, however many are on their way.
-        self.limit = (self.ended.len() + self.cut.len()) * 2;
+        self.limit = self.len() * 2;
     }
 }
 
@@ -191,11 +207,7 @@ impl Shared {
 
     /// Keeps a stream that was ended, or `cut`, until the peer knows it.
     pub(crate) fn keep(&self, stream: quinn::SendStream, cut: bool) {
-        let mut kept = self.kept();
-        if kept.ended.len() + kept.cut.len() >= kept.limit.max(MIN_KEPT) {
-            kept.forget_acknowledged();
-        }
-        if cut { kept.cut.push_back(stream) } else { kept.ended.push_back(stream) }
+        self.kept().keep(stream, cut);
     }
 
     /// Waits until no sender is open, the peer has acknowledged every stream and every datagram has left.
@@ -217,7 +229,7 @@ impl Shared {
             if let Err(error) = acknowledged.await {
                 return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
             }
-            self.kept().ended.retain(|stream| stream.id() != id && is_unacknowledged(stream));
+            self.kept().ended.retain_mut(|stream| stream.id() != id && is_waited_for(stream));
         }
         while datagrams_wait(&self.connection, self.datagram_room) {
             sleep(LOOK).await;
@@ -358,6 +370,17 @@ fn datagrams_wait(connection: &quinn::Connection, room: usize) -> bool {
 /// quinn forgets a stream when the peer has all of it: it has no priority then.
 fn is_unacknowledged(stream: &quinn::SendStream) -> bool {
     stream.priority().is_ok()
+}
+
+/// Tells whether the peer wants no more of a stream that was ended, and stopped it before: it does not end then, and takes
+/// the room of another one until it is reset, which quinn does as it is dropped (RFC 9000 §3.5).
+fn is_stopped(ended: &mut quinn::SendStream) -> bool {
+    // What has ended, or was reset, cannot end again.
+    ended.finish().is_ok()
+}
+
+fn is_waited_for(stream: &mut quinn::SendStream) -> bool {
+    is_unacknowledged(stream) && !is_stopped(stream)
 }
 
 /// Returns the address that a socket bound to `bound` sends from to `remote`: where it is bound to none, the one that the
