@@ -4,16 +4,17 @@
 mod python;
 mod rig;
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use bytes::Bytes;
 use net_core::{
     Address, Listener, Sender, Transport,
+    testing::{Faults, RelayConfig},
     tls::{Pem, TlsInfo},
 };
-use net_quic::{Quic, QuicConfig};
+use net_quic::{EarlyData, Idempotent, Quic, QuicConfig};
 use python::{Files, Talk, python, run, text};
-use rig::{at, echo, echo_session, soon};
+use rig::{at, echo, echo_session, relay, soon, within};
 
 fn client(files: &Files, to: &Address, action: &str) -> Command {
     let mut command = python("client.py");
@@ -58,6 +59,68 @@ async fn real_d14_a_foreign_client_is_served() {
         for action in ["streams", "datagrams", "abort", "migrate", "resume"] {
             succeeds(&files, &to, action).await;
         }
+    }
+}
+
+/// A long way, so that what is early is there long before the handshake is over.
+fn slow() -> RelayConfig {
+    RelayConfig::both(1, Faults { delay: Duration::from_millis(100), ..Faults::default() })
+}
+
+#[tokio::test]
+async fn real_d14_q2_early_data_of_a_foreign_client_is_taken_and_marked() {
+    let files = Files::new();
+    let tls = files.authority.server().build().expect("settings");
+    let config = QuicConfig { early_data: true, ..QuicConfig::default() };
+    let quic = Quic::new(config).with_server_tls(tls);
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    let (_relay, then) = relay(&to, slow()).await;
+    let serving = async {
+        let first = sessions.accept().await.expect("a session");
+        assert!(!first.is_handshaking(), "it has no ticket yet");
+        echo_session(first);
+        let second = sessions.accept().await.expect("a session");
+        assert!(second.is_handshaking(), "it is given before the handshake is over");
+        let (mut tx, mut rx) = second.accept_bi().await.expect("a stream");
+        let early = rx.is_early();
+        let all = rx.read_to_end(1000).await.expect("all");
+        second.established().await.expect("a session");
+        tx.write_all(&all).await.expect("written");
+        tx.end();
+        second.ended().await;
+        (all, early)
+    };
+    let mut asking = client(&files, &to, "early");
+    asking.args(["--then", &rig::socket(&then).to_string()]);
+    let asking = async { text(&run(asking).await) };
+    let (output, (all, early)) =
+        within(Duration::from_mins(1), "the exchange", async { tokio::join!(asking, serving) }).await;
+    assert!(output.contains("ok early"), "{output}");
+    assert_eq!((all.as_slice(), early), (&b"in the first flight"[..], true));
+}
+
+#[tokio::test]
+async fn real_d14_q2_a_foreign_server_takes_our_early_data() {
+    let files = Files::new();
+    let (_server, server) = foreign_server(&files, &[]).await;
+    let (_relay, to) = relay(&server, slow()).await;
+    let config = QuicConfig { early_data: true, ..QuicConfig::default() };
+    let tls = files.authority.client().build().expect("settings");
+    let quic = Quic::new(config).with_client_tls(tls);
+    for expected in [EarlyData::None, EarlyData::Accepted] {
+        let early = soon("a session", quic.connect_early(&to)).await.expect("connected");
+        assert_eq!(early.is_early(), expected == EarlyData::Accepted);
+        let mut answer = early.send(&Idempotent::new("lookup")).await.expect("sent");
+        // The tickets of the first one come before its echo.
+        assert_eq!(soon("the echo", answer.read_to_end(100)).await.expect("all"), b"lookup");
+        let (session, outcome) = soon("a session", early.established()).await.expect("connected");
+        assert_eq!(outcome, expected);
+        assert_eq!(
+            session.info().details::<TlsInfo>().map(|tls| tls.resumed),
+            Some(expected != EarlyData::None)
+        );
+        session.close(0, "");
     }
 }
 
@@ -122,7 +185,7 @@ async fn real_d14_a_foreign_server_serves_us() {
         tx.write_all(b"from elsewhere").await.expect("written");
         soon("an acknowledgement", tx.finish()).await.expect("acknowledged");
         assert_eq!(soon("the echo", rx.read_to_end(100)).await.expect("all"), b"from elsewhere");
-        session.finish_and_wait(std::time::Duration::from_secs(5)).await.expect("all is there");
+        session.finish_and_wait(Duration::from_secs(5)).await.expect("all is there");
     }
 }
 

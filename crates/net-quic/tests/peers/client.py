@@ -1,4 +1,5 @@
-"""A client of QUIC that shares no code with ours (aioquic): streams, frames, datagrams, resumption, another address."""
+"""A client of QUIC that shares no code with ours (aioquic): streams, frames, datagrams, resumption, early data, another
+address."""
 
 import argparse
 import asyncio
@@ -10,7 +11,7 @@ import struct
 
 from aioquic.asyncio import QuicConnectionProtocol, connect
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import DatagramFrameReceived, StreamDataReceived
+from aioquic.quic.events import DatagramFrameReceived, StreamDataReceived, StreamReset
 
 SIZES = [0, 1, 125, 1200, 16_384, 65_536, 300_000]
 
@@ -20,6 +21,7 @@ class Client(QuicConnectionProtocol):
         super().__init__(*args, **kwargs)
         self.received = {}
         self.ended = {}
+        self.cut = asyncio.Queue()
         self.datagrams = asyncio.Queue()
 
     def quic_event_received(self, event):
@@ -27,6 +29,8 @@ class Client(QuicConnectionProtocol):
             self.received.setdefault(event.stream_id, bytearray()).extend(event.data)
             if event.end_stream:
                 self.ended.setdefault(event.stream_id, asyncio.Event()).set()
+        elif isinstance(event, StreamReset):
+            self.cut.put_nowait((event.stream_id, event.error_code))
         elif isinstance(event, DatagramFrameReceived):
             self.datagrams.put_nowait(event.data)
 
@@ -87,11 +91,17 @@ async def datagrams(client):
 
 
 async def abort(client):
-    """A stream that is cut, and one that the other side stops; both leave the connection as it is."""
-    stream = client._quic.get_next_available_stream_id()
-    client.send(stream, b"never to end", False)
-    client._quic.reset_stream(stream, 77)
-    client.transmit()
+    """Streams that are cut, and others whose echo is not wanted: more than may be open at once, and the connection goes on."""
+    for _ in range(100):
+        cut = client._quic.get_next_available_stream_id()
+        client.send(cut, b"never to end", False)
+        client._quic.reset_stream(cut, 77)
+        unwanted = client._quic.get_next_available_stream_id()
+        client.send(unwanted, bytes(1000), False)
+        client._quic.stop_stream(unwanted, 78)
+        client.send(unwanted, bytes(1000), True)
+        # RFC 9000 §3.5: who is asked to stop resets the stream, by the same code.
+        assert await asyncio.wait_for(client.cut.get(), 10) == (unwanted, 78)
     await streams(client)
 
 
@@ -121,6 +131,14 @@ class Forward(asyncio.DatagramProtocol):
         self.client.datagram_received(data, addr)
 
 
+async def early(client, stream, sent):
+    """What was sent in the first flight was taken, and came back."""
+    assert await client.everything(stream) == sent
+    assert client._quic.tls.session_resumed, "not resumed"
+    assert client._quic.tls.early_data_accepted, "not early"
+    print("ok early")
+
+
 ACTIONS = {"streams": streams, "frames": frames, "datagrams": datagrams, "abort": abort, "migrate": migrate}
 
 
@@ -142,12 +160,26 @@ async def main(arguments):
         made.verify_mode = ssl.CERT_REQUIRED
         return made
 
-    if arguments.action == "resume":
+    if arguments.action in ("resume", "early"):
         async with connect(
             host, int(port), configuration=configuration(), create_protocol=Client, session_ticket_handler=tickets.append
         ) as client:
             await streams(client)
         assert tickets, "no ticket"
+        if arguments.action == "early":
+            host, port = arguments.then.rsplit(":", 1)
+            connecting = connect(
+                host,
+                int(port),
+                configuration=configuration(tickets[-1]),
+                create_protocol=Client,
+                wait_connected=False,
+            )
+            async with connecting as client:
+                stream = client._quic.get_next_available_stream_id()
+                client.send(stream, b"in the first flight", True)
+                await early(client, stream, b"in the first flight")
+            return
         async with connect(
             host, int(port), configuration=configuration(tickets[-1]), create_protocol=Client
         ) as client:
@@ -162,8 +194,9 @@ async def main(arguments):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("address")
-    parser.add_argument("action", choices=[*ACTIONS, "resume"])
+    parser.add_argument("action", choices=[*ACTIONS, "resume", "early"])
     parser.add_argument("--ca", required=True)
+    parser.add_argument("--then", help="where the server is reached for what is early")
     parser.add_argument("--cert")
     parser.add_argument("--key")
     parser.add_argument("--alpn", default="net")

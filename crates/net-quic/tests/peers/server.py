@@ -22,13 +22,33 @@ class Echo(QuicConnectionProtocol):
         self.transmit()
 
 
+class Tickets:
+    """Those that were given; each is good once."""
+
+    def __init__(self):
+        self.given = {}
+
+    def add(self, ticket):
+        self.given[ticket.ticket] = ticket
+
+    def take(self, label):
+        return self.given.pop(label, None)
+
+
 async def main(arguments):
     configuration = QuicConfiguration(
         is_client=False, alpn_protocols=[arguments.alpn], max_datagram_frame_size=65_536
     )
     configuration.load_cert_chain(arguments.cert, arguments.key)
+    tickets = Tickets()
     server = await serve(
-        "127.0.0.1", 0, configuration=configuration, create_protocol=Echo, retry=arguments.retry
+        "127.0.0.1",
+        0,
+        configuration=configuration,
+        create_protocol=Echo,
+        retry=arguments.retry,
+        session_ticket_fetcher=tickets.take,
+        session_ticket_handler=tickets.add,
     )
     print(server._transport.get_extra_info("sockname")[1], flush=True)
     # Until whoever started it ends it.
