@@ -332,3 +332,6 @@ impl<T> fmt::Debug for Source<T> {
         f.debug_struct("Source").field("local", &self.local).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
