@@ -145,9 +145,11 @@ impl<F: Framing> Quic<F> {
     /// first flight (0-RTT), where there is a ticket of an earlier session and the configuration allows
     /// [`early_data`](QuicConfig::early_data).
     ///
+    /// Where there is a ticket, the first address of `to` alone is tried.
+    ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open); where the handshake still runs, [`established`](EarlySession::established) tells how it ends.
     ///
     /// # Cancel safety
     ///

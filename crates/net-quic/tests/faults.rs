@@ -157,14 +157,16 @@ async fn a20_a_flood_of_spoofed_handshakes_does_not_displace_who_has_shown_its_a
     let quic = quic_with(config, net_core::frame::LengthPrefix::default());
     let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
     let (server, to) = (socket(listener.local()), listener.local().clone());
-    let (admission, mut told) = watched(&Limits { max_handshakes: PLACES, ..Limits::default() });
+    let handshake_timeout = Duration::from_mins(1);
+    let limits = Limits { max_handshakes: PLACES, handshake_timeout, ..Limits::default() };
+    let (admission, mut told) = watched(&limits);
     listener.set_admission(admission);
     echo(listener);
     let flights = first_flights(&quic, 2 * PLACES).await;
     // Until it has opened the stream of its messages, it counts as a handshake.
     let session = soon("a session", quic.open(&to)).await.expect("connected");
     let (retries, _spoofed) = retries(server, &flights).await;
-    assert_eq!(retries, 2 * PLACES - retry_threshold);
+    assert!(retries >= 2 * PLACES - retry_threshold, "{retries}");
     let mut near = session.open_messages().await.expect("a stream");
     near.send("hello").await.expect("sent");
     assert!(soon("the echo", near.recv()).await.expect("received").is_some());
