@@ -178,7 +178,11 @@ async fn a7_a_repeated_first_flight_is_not_served_again() {
         }
     };
     let ((), failed) = soon("the end of it", async { tokio::join!(repeating, serving) }).await;
-    assert_eq!(failed, Some(Seen::HandshakeFailed(ErrorKind::TimedOut)));
+    // Whatever the rest of what is repeated says: it acknowledges what this connection may not have sent.
+    assert!(
+        matches!(failed, Some(Seen::HandshakeFailed(ErrorKind::TimedOut | ErrorKind::Protocol))),
+        "{failed:?}"
+    );
 }
 
 #[tokio::test]
