@@ -97,8 +97,9 @@ impl<F: Framing> Listener for QuicListener<F> {
 ///
 /// Where [`early_data`](crate::QuicConfig::early_data) is on, the session of a client that resumes with it is given while its
 /// handshake runs. Until that is over it counts as a handshake for [`retry_threshold`](crate::QuicConfig::retry_threshold), and
-/// it is closed at the deadline of handshakes, [`handshake_timeout`](net_core::Limits::handshake_timeout). All others are given
-/// when their handshake is over.
+/// it is closed at the deadline of handshakes, [`handshake_timeout`](net_core::Limits::handshake_timeout); that it failed is told
+/// by [`established`](QuicSession::established), and no longer to the observer. All others are given when their handshake is
+/// over.
 ///
 /// # Examples
 ///

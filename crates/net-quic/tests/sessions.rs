@@ -560,3 +560,36 @@ async fn a_stream_that_the_peer_stopped_makes_room_for_the_next() {
         assert_eq!(soon("the stop", tx.stopped()).await.expect("connected"), Some(number));
     }
 }
+
+#[tokio::test]
+async fn streams_that_the_peer_stopped_make_room_however_many_others_have_ended() {
+    const MANY: usize = 64;
+    let few = u32::try_from(MANY).expect("few");
+    let config = QuicConfig { max_bidi_streams: few, max_uni_streams: few, ..QuicConfig::default() };
+    let (near, far, _sessions) = session(&quic_with(config, LengthPrefix::default())).await;
+    // All at once, so that none is known to have arrived when the last one ends.
+    let mut ended = Vec::new();
+    for _ in 0..MANY {
+        let mut tx = soon("a stream", far.open_uni()).await.expect("connected");
+        tx.write_all(b"all of it").await.expect("written");
+        ended.push(tx);
+    }
+    drop(ended);
+    for _ in 0..MANY {
+        let mut rx = soon("a stream", near.accept_uni()).await.expect("a stream");
+        assert_eq!(soon("its end", rx.read_to_end(100)).await.expect("all"), b"all of it");
+    }
+    for _ in 0..3 {
+        let mut stopped = Vec::new();
+        for _ in 0..MANY {
+            let (mut tx, mut rx) = soon("a stream", near.open_bi()).await.expect("connected");
+            tx.write_all(b"never mind").await.expect("written");
+            let (far_tx, _) = soon("the stream", far.accept_bi()).await.expect("a stream");
+            rx.stop(1);
+            assert_eq!(soon("the stop", far_tx.stopped()).await.expect("connected"), Some(1));
+            stopped.push(far_tx);
+        }
+        // Each ends without a word more.
+        drop(stopped);
+    }
+}
