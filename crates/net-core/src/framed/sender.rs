@@ -108,7 +108,7 @@ impl<W, F> FrameSender<W, F> {
 
     /// Returns how many bytes are gathered before a message waits.
     pub fn max_buffered(&self) -> usize {
-        self.max_buffered
+        self.max_buffered as usize
     }
 
     /// Returns how many bytes are accepted and not yet written.
