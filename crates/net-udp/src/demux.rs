@@ -20,7 +20,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::{UdpSocket, intake::Arrival, outgoing::Outgoing, peer::Standing};
+use crate::{UdpSocket, intake::Arrival, outgoing::Outgoing, peer::Standing, socket::Unsent};
 
 mod hub;
 mod inbox;
@@ -99,10 +99,12 @@ impl Demux {
             match self.socket.poll_transmit(cx, &mut self.sending) {
                 Poll::Ready(Ok(())) => return true,
                 // No route, too long, forbidden: nobody waits for this datagram, and the next one may do.
-                Poll::Ready(Err(_)) => {
+                Poll::Ready(Err(Unsent::Refused)) => {
                     self.sending.pop();
                     self.hub.counters.refused.add(1);
                 }
+                // The runtime that polls this task is gone.
+                Poll::Ready(Err(Unsent::Stranded(_))) => self.sending.clear(),
                 Poll::Pending => return false,
             }
         }

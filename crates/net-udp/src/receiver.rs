@@ -22,7 +22,8 @@ use crate::{
 ///
 /// A peer that leaves is not noticed: a session of a listener ends with
 /// [`ErrorKind::TimedOut`](net_core::ErrorKind::TimedOut) when nothing has arrived for the idle time-out; that of a client
-/// does not end by itself. `None` comes once this side's sender has finished.
+/// does not end by itself, and fails only where the system does, or where the runtime is gone in which it was made. `None`
+/// comes once this side's sender has finished.
 ///
 /// # Examples
 ///
@@ -83,9 +84,14 @@ impl Receiver for UdpReceiver {
                         socket.counters().oversize.add(arrival.count() as u64);
                     }
                     Some(arrival) => *current = Some(arrival.into_datagrams()),
-                    // What the system reports here is of datagrams that are gone; the next one may be in order.
-                    None if poll_more(socket, cx, arrivals).is_ready() => {}
-                    None => return ending.poll(cx).map(|()| Ok(None)),
+                    None => match socket.poll_receive(cx, arrivals) {
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(error)) => {
+                            let error = Error::from_io(error, "receive");
+                            return Poll::Ready(Err(error.at(&address(socket.local()))));
+                        }
+                        Poll::Pending => return ending.poll(cx).map(|()| Ok(None)),
+                    },
                 }
             },
             Path::Shared { session, taken, cost } => {
@@ -127,17 +133,6 @@ impl Receiver for UdpReceiver {
             }
         }
     }
-}
-
-/// Receives what one system call takes.
-fn poll_more(socket: &UdpSocket, cx: &mut Context<'_>, arrivals: &mut VecDeque<Arrival>) -> Poll<()> {
-    if ready!(socket.poll_receive(cx, arrivals)).is_err() {
-        // Whatever it is, others have their turn before it is tried again.
-        socket.counters().icmp_errors.add(1);
-        cx.waker().wake_by_ref();
-        return Poll::Pending;
-    }
-    Poll::Ready(())
 }
 
 impl Drop for UdpReceiver {

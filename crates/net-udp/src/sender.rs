@@ -97,7 +97,7 @@ impl Sender for UdpSender {
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         match &mut self.path {
-            Path::Own(own) => own.poll_flush(cx).map(Ok),
+            Path::Own(own) => own.poll_flush(cx),
             Path::Shared(shared) => shared.poll_flush(cx),
         }
     }

@@ -14,24 +14,32 @@ use std::{
 use net_core::{Address, Error, ErrorKind, Result, Scheme};
 use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-use tokio::{io::Interest, runtime::Handle};
+use tokio::{io::Interest, runtime::Handle, task::yield_now};
 
-use crate::{TrafficClass, UdpConfig, UdpStats, stats::Counters, transmit::is_reported};
+use crate::{
+    TrafficClass, UdpConfig, UdpStats,
+    stats::Counters,
+    transmit::{is_reported, is_reported_to_receivers},
+};
 
+mod attempts;
 mod batches;
 mod multicast;
 mod options;
 
+pub(crate) use attempts::Unsent;
 pub use batches::{Datagram, RecvBatch, SendBatch};
 use multicast::Heard;
 
-/// How many errors in a row that others reported are skipped before a call gives other tasks their turn.
+/// How many errors that others reported, and datagrams that are not to be heard, are skipped before a call gives other
+/// tasks their turn.
 pub(crate) const MAX_SKIPPED: usize = 64;
 
 /// A UDP socket: datagrams to and from anyone, or one peer.
 ///
-/// All operations take `&self`: any number of tasks may send and receive. What others report of datagrams sent earlier
-/// (ICMP) is counted in [`stats`](Self::stats) and ends no operation. It must be made within a runtime.
+/// All operations take `&self`: any number of tasks may send and receive, and each that waits is woken. What others report
+/// of datagrams sent earlier (ICMP) is counted in [`stats`](Self::stats) and ends no operation. It must be made within a
+/// runtime.
 ///
 /// # Examples
 ///
@@ -229,7 +237,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::MessageTooLong`] where it is longer than `buffer`: it is gone, and the socket is good for others.
+    /// [`ErrorKind::MessageTooLong`] where it is longer than `buffer`: it is gone, and the socket is good for others. That is
+    /// so on Linux; elsewhere it is gone with what the system makes of it, another error or none.
     /// [`ErrorKind::InvalidConfig`] where [datagrams are joined](Self::set_joins).
     ///
     /// # Cancel safety
@@ -267,7 +276,8 @@ impl UdpSocket {
             let why = "datagrams are joined: receive batches";
             return Err(Error::new(ErrorKind::InvalidConfig, "receive").because(why));
         }
-        for _ in 0..MAX_SKIPPED {
+        let mut skipped = 0;
+        loop {
             match self.io.async_io(Interest::READABLE, || receive(self, buffer)).await {
                 Ok(meta) if !self.hears(meta.peer, meta.local) => {}
                 Ok(meta) if meta.len > buffer.len() => {
@@ -280,11 +290,14 @@ impl UdpSocket {
                     self.counters.received_bytes.add(meta.len as u64);
                     return Ok(meta);
                 }
-                Err(error) if is_reported(&error) => self.counters.icmp_errors.add(1),
+                Err(error) if is_reported_to_receivers(&error) => self.counters.icmp_errors.add(1),
                 Err(error) => return Err(Error::from_io(error, "receive").at(&address(self.local))),
             }
+            skipped += 1;
+            if skipped % MAX_SKIPPED == 0 {
+                yield_now().await;
+            }
         }
-        Err(Error::new(ErrorKind::Unreachable, "receive").at(&address(self.peer.unwrap_or(self.local))))
     }
 
     pub(crate) fn io(&self) -> &tokio::net::UdpSocket {

@@ -166,5 +166,24 @@ pub(crate) fn is_reported(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         Io::ConnectionRefused | Io::ConnectionReset | Io::HostUnreachable | Io::NetworkUnreachable
-    )
+    ) || is_one_of(error, &[ENONET, EPROTO, ENOPROTOOPT, EOPNOTSUPP, EHOSTDOWN])
+}
+
+/// The same of an error that receiving met, which can be of no datagram of its own: a path that takes less than was sent, and
+/// what an administrator prohibits, are reports there, too.
+pub(crate) fn is_reported_to_receivers(error: &io::Error) -> bool {
+    is_reported(error) || is_one_of(error, &[EACCES, EMSGSIZE])
+}
+
+// Numbers of Linux for what has no kind, or one that says too little: what its `icmp_err_convert` makes of reports.
+const EACCES: i32 = 13;
+const ENONET: i32 = 64;
+const EPROTO: i32 = 71;
+const EMSGSIZE: i32 = 90;
+const ENOPROTOOPT: i32 = 92;
+const EOPNOTSUPP: i32 = 95;
+const EHOSTDOWN: i32 = 112;
+
+fn is_one_of(error: &io::Error, codes: &[i32]) -> bool {
+    cfg!(target_os = "linux") && error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }

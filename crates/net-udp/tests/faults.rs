@@ -4,9 +4,14 @@ use std::{net::SocketAddr, sync::Arc};
 
 use net_core::{ErrorKind, Listener, Receiver, Sender, Transport};
 use net_udp::{Udp, UdpConfig, UdpSocket};
+#[cfg(target_os = "linux")]
+use socket2::{Domain, Protocol, Socket, Type};
 
+#[path = "../../net-core/tests/namespace/mod.rs"]
+mod namespace;
 mod rig;
 
+use namespace::is_inside;
 use rig::{at, bound, counted, echo, listen, peer, received, session, socket, soon};
 
 #[tokio::test]
@@ -266,6 +271,58 @@ async fn a23_peers_that_are_gone_end_no_listener() {
     assert_eq!(other.recv().await.expect("received").as_deref(), Some(&b"another"[..]));
     other.send("served").await.expect("sent");
     assert_eq!(received(&near).await.0, b"served");
+}
+
+/// Whoever reports of datagrams from `from` to `to`: a router on the way, or somebody who feigns one.
+#[cfg(target_os = "linux")]
+struct Reporter {
+    socket: Socket,
+    from: SocketAddr,
+    to: SocketAddr,
+}
+
+#[cfg(target_os = "linux")]
+impl Reporter {
+    fn new(from: SocketAddr, to: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).expect("a raw socket");
+        Self { socket, from, to }
+    }
+
+    fn report(&self, kind: u8, code: u8) {
+        // RFC 792: a head of 8 bytes, then what it is about: the IP header, and that of UDP.
+        let mut packet = vec![kind, code, 0, 0, 0, 0, 5, 0];
+        let sum_at = 2..4;
+        packet.extend([0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
+        packet
+            .extend([self.from.port().to_be_bytes(), self.to.port().to_be_bytes(), [0, 9], [0, 0]].concat());
+        let sum: u32 = packet.as_chunks().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
+        let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("16 bits");
+        packet.splice(sum_at, sum.to_be_bytes());
+        self.socket.send_to(&packet, &SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("sent");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a23_no_kind_of_report_ends_receiving() {
+    if !is_inside("a23_no_kind_of_report_ends_receiving", "ip link set lo up") {
+        return;
+    }
+    let far = bound();
+    let near = bound().connect(far.local()).expect("a route");
+    let reporter = Reporter::new(near.local(), far.local());
+    for (kind, code) in (0..16).map(|code| (3, code)).chain([(11, 0), (11, 1), (12, 0)]) {
+        reporter.report(kind, code);
+        far.send_to(&[kind, code], near.local()).await.expect("sent");
+        assert_eq!(received(&near).await.0, [kind, code]);
+        reporter.report(kind, code);
+        far.send_to(&[kind, code], near.local()).await.expect("sent");
+        let mut batch = net_udp::RecvBatch::new();
+        soon("a datagram", near.recv_batch(&mut batch)).await.expect("received");
+        assert_eq!(batch.next().expect("one").payload, [kind, code][..]);
+    }
+    // The system itself passes over some that are nothing final.
+    assert!((20..=38).contains(&near.stats().icmp_errors), "{:?}", near.stats());
 }
 
 #[tokio::test]

@@ -175,3 +175,19 @@ async fn sources_of_ipv6_are_joined_one_by_one() {
     assert!(!hears(&far, &other, to, alone).await, "no source any more");
     assert!(far.leave_source_v6(second, GROUP_V6, wire()).is_err(), "the group is left");
 }
+
+#[tokio::test]
+async fn a23_any_number_of_datagrams_that_are_not_heard_ends_no_receiving() {
+    if !is_inside("a23_any_number_of_datagrams_that_are_not_heard_ends_no_receiving", SETUP) {
+        return;
+    }
+    let (one, other) = (speaker("[fd00::1]:0"), speaker("[fd00::2]:0"));
+    let far = UdpSocket::bind(any("[::]:0")).expect("a socket");
+    let to = SocketAddr::from((GROUP_V6, far.local().port()));
+    far.join_source_v6("fd00::1".parse().expect("an address"), GROUP_V6, wire()).expect("joined");
+    for _ in 0..200 {
+        other.send_to(b"not for you", to).await.expect("sent");
+    }
+    one.send_to(b"for the group", to).await.expect("sent");
+    assert_eq!(received(&far).await, (b"for the group".to_vec(), one.local()));
+}

@@ -12,6 +12,7 @@ use crate::{
     UdpSocket,
     ending::Ending,
     outgoing::{Outgoing, Route},
+    socket::{Unsent, send_error},
 };
 
 /// To the one peer.
@@ -43,19 +44,26 @@ impl Own {
     ) -> Poll<Result<()>> {
         let len = head.len() + body.len();
         if self.outgoing.cost() + len > self.max_buffered && !self.outgoing.is_empty() {
-            ready!(self.poll_flush(cx));
+            ready!(self.poll_flush(cx))?;
         }
         self.outgoing.push(CONNECTED, head, std::mem::take(body));
         Poll::Ready(Ok(()))
     }
 
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // No route, too long for the path, forbidden: nobody waits for this datagram, and the next one may do.
-        while ready!(self.socket.poll_transmit(cx, &mut self.outgoing)).is_err() {
-            self.outgoing.pop();
-            self.socket.counters().refused.add(1);
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            match ready!(self.socket.poll_transmit(cx, &mut self.outgoing)) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                // No route, too long for the path, forbidden: nobody waits for this datagram, and the next one may do.
+                Err(Unsent::Refused) => {
+                    self.outgoing.pop();
+                    self.socket.counters().refused.add(1);
+                }
+                Err(Unsent::Stranded(error)) => {
+                    return Poll::Ready(Err(send_error(error, self.socket.peer())));
+                }
+            }
         }
-        Poll::Ready(())
     }
 
     pub(super) fn unsent_len(&self) -> usize {

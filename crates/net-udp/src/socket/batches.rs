@@ -4,19 +4,18 @@ use std::{
     collections::VecDeque,
     io,
     net::{IpAddr, SocketAddr},
-    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use net_core::{Error, Result};
-use tokio::io::Interest;
+use tokio::{io::Interest, task::coop::consume_budget};
 
-use super::{MAX_SKIPPED, UdpSocket, address, send_error};
+use super::{UdpSocket, address, send_error};
 use crate::{
-    Ecn, intake,
-    intake::{Arrival, Datagrams, Rest},
+    Ecn,
+    intake::{Arrival, Datagrams},
     outgoing::{Outgoing, Route},
-    transmit::{is_reported, transmit},
+    transmit::is_reported_to_receivers,
 };
 
 /// A datagram that was received.
@@ -183,11 +182,18 @@ impl UdpSocket {
     ///
     /// Cancel safe: what was not sent is still in `batch`.
     pub async fn send_batch(&self, batch: &mut SendBatch) -> Result<()> {
-        let sent = std::future::poll_fn(|cx| self.poll_transmit(cx, &mut batch.0)).await;
-        sent.map_err(|error| {
-            let to = batch.0.front().and_then(|front| front.route.to);
-            send_error(error, to.or(self.peer))
-        })
+        let mut reported_at = None;
+        while !batch.0.is_empty() {
+            self.ready(Interest::WRITABLE, "send").await?;
+            match self.try_transmit(&mut batch.0, &mut reported_at) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    let to = batch.0.front().and_then(|front| front.route.to);
+                    return Err(send_error(error, to.or(self.peer)));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Waits for datagrams and appends to `batch` what one system call takes: up to 32, or 4 where the one before brought fewer;
@@ -204,85 +210,23 @@ impl UdpSocket {
     /// Cancel safe: no datagram is lost.
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> Result<usize> {
         loop {
-            let received = std::future::poll_fn(|cx| self.poll_receive(cx, &mut batch.arrivals)).await;
-            match received {
+            self.ready(Interest::READABLE, "receive").await?;
+            match self.try_receive(&mut batch.arrivals) {
                 // All were of sources that are not heard.
                 Ok(0) => {}
                 Ok(count) => return Ok(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if is_reported_to_receivers(&error) => self.counters.icmp_errors.add(1),
                 Err(error) => return Err(Error::from_io(error, "receive").at(&address(self.local))),
             }
         }
     }
 
-    /// Hands `outgoing` to the system, until it is empty. An error is of the datagram that is now the first.
-    pub(crate) fn poll_transmit(
-        &self,
-        cx: &mut Context<'_>,
-        outgoing: &mut Outgoing,
-    ) -> Poll<io::Result<()>> {
-        let mut reported_at = None;
-        while !outgoing.is_empty() {
-            ready!(self.io.poll_send_ready(cx))?;
-            match self.io.try_io(Interest::WRITABLE, || transmit(self, outgoing)) {
-                Ok(()) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // An error that was reported of an earlier datagram has taken the place of sending this one.
-                // One that comes again before anything was sent is of the first datagram itself: no route leads there.
-                Err(error) if is_reported(&error) && reported_at != Some(outgoing.cost()) => {
-                    self.counters.icmp_errors.add(1);
-                    reported_at = Some(outgoing.cost());
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Receives what one system call takes, and appends what is to be heard. Returns how many datagrams that is.
-    pub(crate) fn poll_receive(
-        &self,
-        cx: &mut Context<'_>,
-        arrivals: &mut VecDeque<Arrival>,
-    ) -> Poll<io::Result<usize>> {
-        for _ in 0..MAX_SKIPPED {
-            ready!(self.io.poll_recv_ready(cx))?;
-            let before = arrivals.len();
-            let result = self.io.try_io(Interest::READABLE, || {
-                match intake::receive((&self.io).into(), &self.state, arrivals)? {
-                    Rest::Possible => Ok(()),
-                    // With edges (epoll), saying so here, where the runtime knows what it told us, spares the call that
-                    // would only fail.
-                    Rest::Nothing => Err(io::ErrorKind::WouldBlock.into()),
-                }
-            });
-            match result {
-                _ if arrivals.len() > before => return Poll::Ready(Ok(self.heard_of(arrivals, before))),
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if is_reported(&error) => self.counters.icmp_errors.add(1),
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Counts what arrived behind the first `before`, and drops what is not to be heard.
-    fn heard_of(&self, arrivals: &mut VecDeque<Arrival>, before: usize) -> usize {
-        if self.selects() {
-            let mut index = 0;
-            arrivals.retain(|arrival| {
-                index += 1;
-                index <= before || self.hears(arrival.peer, arrival.local)
-            });
-        }
-        let (mut count, mut len) = (0, 0);
-        for arrival in arrivals.iter().skip(before) {
-            count += arrival.count();
-            len += arrival.payload.len();
-        }
-        self.counters.received.add(count as u64);
-        self.counters.received_bytes.add(len as u64);
-        count
+    /// Waits until the system may have something, or room, as one of any number of tasks. Those that always find something
+    /// give others their turn.
+    async fn ready(&self, interest: Interest, operation: &'static str) -> Result<()> {
+        consume_budget().await;
+        let ready = self.io.ready(interest).await;
+        ready.map(drop).map_err(|error| Error::from_io(error, operation).at(&address(self.local)))
     }
 }

@@ -1,0 +1,127 @@
+//! Tasks that wait for one socket: each of them is woken, whoever else waits, gives up or has an end.
+
+use std::{process::Command, sync::Arc, time::Duration};
+
+use net_core::{ErrorKind, Transport};
+use net_udp::{RecvBatch, SendBatch, Udp, UdpSocket};
+
+#[path = "../../net-core/tests/namespace/mod.rs"]
+mod namespace;
+mod rig;
+
+use namespace::is_inside;
+use rig::{at, bound, socket, soon};
+
+/// A wire on which nobody answers for its addresses, so that what is sent waits, and fills the kernel's buffer.
+const SETUP: &str = "ip link set lo up
+ip link add wire type veth peer name end
+ip link set end up
+ip address add 10.9.0.1/24 dev wire
+ip link set wire up";
+
+async fn recv_one(socket: Arc<UdpSocket>) -> Vec<u8> {
+    let mut batch = RecvBatch::new();
+    socket.recv_batch(&mut batch).await.expect("received");
+    batch.next().expect("one at the least").payload.to_vec()
+}
+
+/// Lets every other task run until it waits.
+async fn all_wait() {
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_datagrams_is_woken_though_another_one_gave_up() {
+    let far = Arc::new(bound());
+    let first = tokio::spawn(recv_one(far.clone()));
+    all_wait().await;
+    let second = tokio::spawn(recv_one(far.clone()));
+    all_wait().await;
+    second.abort();
+    assert!(second.await.expect_err("it gave up").is_cancelled());
+    bound().send_to(b"for the first", far.local()).await.expect("sent");
+    assert_eq!(soon("a datagram", first).await.expect("no panic"), b"for the first");
+}
+
+#[tokio::test]
+async fn every_task_that_waits_for_datagrams_gets_one() {
+    let far = Arc::new(bound());
+    let mut waiting: tokio::task::JoinSet<_> = (0..20).map(|_| recv_one(far.clone())).collect();
+    all_wait().await;
+    let near = bound();
+    for number in 0..20_u8 {
+        // Whichever task takes it, the others go on waiting.
+        near.send_to(&[number], far.local()).await.expect("sent");
+        let got = soon("a datagram", waiting.join_next()).await.expect("one more");
+        assert_eq!(got.expect("no panic"), [number]);
+    }
+}
+
+#[tokio::test]
+async fn who_waits_to_send_is_woken_though_another_one_gave_up() {
+    if !is_inside("who_waits_to_send_is_woken_though_another_one_gave_up", SETUP) {
+        return;
+    }
+    let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
+    near.set_send_buffer_len(1).expect("an option");
+    let send = |near: Arc<UdpSocket>| async move {
+        let mut batch = SendBatch::new();
+        for len in 0..100 {
+            batch.push(([10, 9, 0, 2], 9).into(), vec![0; 1_000 + len]);
+        }
+        near.send_batch(&mut batch).await
+    };
+    let first = tokio::spawn(send(near.clone()));
+    all_wait().await;
+    let second = tokio::spawn(send(near.clone()));
+    all_wait().await;
+    second.abort();
+    assert!(second.await.expect_err("it gave up").is_cancelled());
+    assert!(!first.is_finished(), "nobody has told yet where the address is");
+    let told = Command::new("ip")
+        .args(["neighbour", "replace", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", "wire"])
+        .status();
+    assert!(told.expect("ip is there").success());
+    soon("room", first).await.expect("no panic").expect("sent");
+}
+
+#[tokio::test]
+async fn who_receives_by_the_socket_of_a_connection_leaves_its_halves_their_wake_up() {
+    let far = bound();
+    let near = Udp::default().connect(&at(&format!("udp://{}", far.local()))).await.expect("a route");
+    let own = near.info.details::<Arc<UdpSocket>>().expect("the socket of a client").clone();
+    let to = socket(&near.info.local);
+    let net_core::Connection { mut rx, tx: _tx, .. } = near;
+    let half = tokio::spawn(async move { net_core::Receiver::recv(&mut rx).await });
+    all_wait().await;
+    let other = tokio::spawn(recv_one(own));
+    all_wait().await;
+    other.abort();
+    assert!(other.await.expect_err("it gave up").is_cancelled());
+    far.send_to(b"for the half", to).await.expect("sent");
+    let told = soon("a message", half).await.expect("no panic").expect("received");
+    assert_eq!(told.as_deref(), Some(&b"for the half"[..]));
+}
+
+/// Connects in a runtime that is gone afterwards.
+fn stranded(to: std::net::SocketAddr) -> net_core::Connection<net_udp::UdpSender, net_udp::UdpReceiver> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let near = runtime.block_on(Udp::default().connect(&at(&format!("udp://{to}"))));
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    near.expect("a route")
+}
+
+#[tokio::test]
+async fn a_client_whose_runtime_is_gone_is_told() {
+    let far = bound();
+    let to = far.local();
+    let mut near = tokio::task::spawn_blocking(move || stranded(to)).await.expect("no panic");
+    for _ in 0..2 {
+        let error = soon("an error", near.recv()).await.expect_err("nobody tells of datagrams");
+        assert_eq!(error.kind(), ErrorKind::Io);
+        let error = soon("an error", near.send("hello")).await.expect_err("nobody tells of room");
+        assert_eq!(error.kind(), ErrorKind::Io);
+    }
+}
