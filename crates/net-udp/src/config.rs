@@ -81,11 +81,14 @@ pub struct UdpConfig {
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub idle_timeout: Duration,
     /// Datagrams that wait for a session to take them; more are dropped and counted. Default: 256.
+    ///
+    /// A receiver takes all that wait, so that as many again may be in it.
     pub max_queued: usize,
     /// Bytes that wait for a session to take them; one datagram always fits. Default: 256 KiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_queued_len: usize,
-    /// Bytes that wait for all sessions of a listener together. Default: 64 MiB.
+    /// Bytes that wait for all sessions of a listener together; what a receiver has taken waits until it has given the last of
+    /// what it took with it. Default: 64 MiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_queued_total_len: usize,
     /// How many times as much as came from a peer a listener sends to it, headers counted, until the peer has proved its

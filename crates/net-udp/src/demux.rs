@@ -26,7 +26,7 @@ mod hub;
 mod inbox;
 
 pub(crate) use hub::{Hub, Key, Line, Place, Staged};
-pub(crate) use inbox::{Inbox, Queued};
+pub(crate) use inbox::{Inbox, Queued, Taken};
 
 /// The longest time between two looks at who has been silent for too long.
 const MAX_SWEEP: Duration = Duration::from_secs(1);

@@ -2,7 +2,6 @@
 
 use std::{
     collections::VecDeque,
-    mem,
     sync::Arc,
     task::{Context, Poll, ready},
 };
@@ -12,6 +11,7 @@ use net_core::{Batch, Error, Receiver, Result};
 
 use crate::{
     UdpConfig, UdpSocket,
+    demux::Taken,
     ending::Ending,
     intake::{Arrival, Datagrams},
     session::Session,
@@ -56,7 +56,7 @@ enum Path {
         max_message_len: usize,
     },
     /// The socket of a listener, whose task receives.
-    Shared { session: Arc<Session>, taken: VecDeque<Bytes>, cost: usize },
+    Shared { session: Arc<Session>, taken: Taken },
 }
 
 impl UdpReceiver {
@@ -66,7 +66,7 @@ impl UdpReceiver {
     }
 
     pub(crate) fn of_session(session: Arc<Session>) -> Self {
-        Self(Path::Shared { session, taken: VecDeque::new(), cost: 0 })
+        Self(Path::Shared { session, taken: Taken::default() })
     }
 }
 
@@ -94,16 +94,13 @@ impl Receiver for UdpReceiver {
                     },
                 }
             },
-            Path::Shared { session, taken, cost } => {
+            Path::Shared { session, taken } => {
                 if taken.is_empty() {
-                    *cost = 0;
                     let line = session.line();
-                    let more = ready!(line.inbox.poll_take(cx, taken, &session.hub().queued));
-                    *cost = more
-                        .map_err(|why| Error::new(why, "receive").at(&address(line.key.peer)))?
-                        .unwrap_or_default();
+                    ready!(line.inbox.poll_take(cx, taken))
+                        .map_err(|why| Error::new(why, "receive").at(&address(line.key.peer)))?;
                 }
-                Poll::Ready(Ok(taken.pop_front()))
+                Poll::Ready(Ok(taken.pop(&session.hub().queued)))
             }
         }
     }
@@ -115,7 +112,7 @@ impl Receiver for UdpReceiver {
         while !batch.is_full() {
             let next = match &mut self.0 {
                 Path::Own { current, .. } => current.as_mut().and_then(Iterator::next),
-                Path::Shared { taken, .. } => taken.pop_front(),
+                Path::Shared { session, taken } => taken.pop(&session.hub().queued),
             };
             let Some(next) = next else { break };
             batch.push(next);
@@ -127,19 +124,17 @@ impl Receiver for UdpReceiver {
     fn held_len(&self) -> usize {
         match &self.0 {
             Path::Own { arrivals, .. } => arrivals.iter().map(|arrival| arrival.payload.len()).sum(),
-            Path::Shared { session, taken, cost } => {
-                let held = if taken.is_empty() { 0 } else { *cost };
-                held + session.line().inbox.cost()
-            }
+            Path::Shared { session, taken } => taken.cost() + session.line().inbox.cost(),
         }
     }
 }
 
 impl Drop for UdpReceiver {
     fn drop(&mut self) {
-        if let Path::Shared { session, taken, .. } = &mut self.0 {
-            session.line().inbox.abandon(&session.hub().queued);
-            drop(mem::take(taken));
+        if let Path::Shared { session, taken } = &mut self.0 {
+            let queued = &session.hub().queued;
+            session.line().inbox.abandon(queued);
+            taken.clear(queued);
         }
     }
 }

@@ -196,6 +196,55 @@ async fn a23_what_waits_for_all_sessions_is_bounded_in_bytes() {
 }
 
 #[tokio::test]
+async fn a23_what_was_taken_and_not_given_yet_counts_as_waiting() {
+    let config = UdpConfig { max_queued_total_len: 100_000, ..UdpConfig::default() };
+    let (slow, mut listener, mut far) = session(config, &vec![1; 20_000]).await;
+    let to = socket(listener.local());
+    for _ in 0..3 {
+        slow.send(&vec![1; 20_000]).await.expect("sent");
+    }
+    counted(&mut listener, "all to be looked at", |stats| stats.received == 4).await;
+    // The receiver has all four now, and has given one of them.
+    far.recv().await.expect("received").expect("a message");
+    assert!(far.rx.held_len() >= 60_000);
+    let other = bound().connect(to).expect("a route");
+    for _ in 0..4 {
+        other.send(&vec![2; 20_000]).await.expect("sent");
+    }
+    counted(&mut listener, "all to be looked at", |stats| stats.received == 8).await;
+    assert_eq!(
+        listener.stats().overflowed,
+        4,
+        "80 000 bytes are held, and 20 000 with what they cost are too many"
+    );
+    // With the last of them the room is there again; the new session begins with what has room.
+    for _ in 0..3 {
+        far.recv().await.expect("received").expect("a message");
+    }
+    for _ in 0..4 {
+        other.send(&vec![3; 20_000]).await.expect("sent");
+    }
+    let mut far = soon("a session", listener.accept()).await.expect("a session");
+    for _ in 0..4 {
+        let message = soon("a message", far.recv()).await.expect("received");
+        assert_eq!(message.as_deref(), Some(&[3; 20_000][..]));
+    }
+    assert_eq!(listener.stats().overflowed, 4);
+    // What a receiver had taken is given back with it.
+    for _ in 0..4 {
+        other.send(&vec![4; 20_000]).await.expect("sent");
+    }
+    soon("a message", far.recv()).await.expect("received").expect("a message");
+    drop(far);
+    counted(&mut listener, "its end", |stats| stats.sessions == 1).await;
+    for _ in 0..4 {
+        slow.send(&vec![5; 20_000]).await.expect("sent");
+    }
+    counted(&mut listener, "all to be looked at", |stats| stats.received == 20).await;
+    assert_eq!(listener.stats().overflowed, 4);
+}
+
+#[tokio::test]
 async fn a23_what_is_too_long_is_dropped_alone() {
     let config = UdpConfig { max_message_len: 100, ..UdpConfig::default() };
     let (mut listener, to) = listen(config).await;

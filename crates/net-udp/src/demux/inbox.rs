@@ -42,9 +42,44 @@ enum Over {
     Failed(ErrorKind),
 }
 
-/// What waits for all sessions of a listener.
+/// What waits for all sessions of a listener, and what their receivers have taken and not given yet.
 #[derive(Debug, Default)]
 pub(crate) struct Queued(AtomicUsize);
+
+/// What a receiver has taken out of its inbox, and gives one by one.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    datagrams: VecDeque<Bytes>,
+    /// What they cost together; counted as waiting until the last of them is given, once for all of them.
+    cost: usize,
+}
+
+impl Taken {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    pub(crate) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Gives the next one.
+    pub(crate) fn pop(&mut self, queued: &Queued) -> Option<Bytes> {
+        let datagram = self.datagrams.pop_front();
+        if self.datagrams.is_empty() {
+            self.clear(queued);
+        }
+        datagram
+    }
+
+    /// Drops what is left.
+    pub(crate) fn clear(&mut self, queued: &Queued) {
+        self.datagrams.clear();
+        if self.cost > 0 {
+            queued.give_back(mem::take(&mut self.cost));
+        }
+    }
+}
 
 impl Queued {
     fn give_back(&self, cost: usize) {
@@ -90,17 +125,12 @@ impl Inbox {
         dropped
     }
 
-    /// Moves all that waits into `taken`, which is empty, and returns what it costs. `None`: nothing will come.
-    pub(crate) fn poll_take(
-        &self,
-        cx: &mut Context<'_>,
-        taken: &mut VecDeque<Bytes>,
-        queued: &Queued,
-    ) -> Poll<Result<Option<usize>, ErrorKind>> {
+    /// Moves all that waits into `taken`, which is empty. It stays empty where nothing will come.
+    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, taken: &mut Taken) -> Poll<Result<(), ErrorKind>> {
         let mut state = self.state();
         if state.datagrams.is_empty() {
             match state.over {
-                Some(Over::Finished) => return Poll::Ready(Ok(None)),
+                Some(Over::Finished) => return Poll::Ready(Ok(())),
                 Some(Over::Failed(why)) => return Poll::Ready(Err(why)),
                 None => {}
             }
@@ -109,10 +139,9 @@ impl Inbox {
             }
             return Poll::Pending;
         }
-        mem::swap(&mut state.datagrams, taken);
-        let cost = mem::take(&mut state.cost);
-        queued.give_back(cost);
-        Poll::Ready(Ok(Some(cost)))
+        mem::swap(&mut state.datagrams, &mut taken.datagrams);
+        taken.cost = mem::take(&mut state.cost);
+        Poll::Ready(Ok(()))
     }
 
     /// Returns how much memory waits.
