@@ -11,7 +11,9 @@ use std::{
 use crate::stats::Counter;
 
 /// What is counted for each datagram beside its payload: the headers of IPv4 and UDP.
-const HEADERS: u64 = 28;
+const V4_HEADERS: u64 = 28;
+/// The same of IPv6, whose own header has 40 bytes.
+const V6_HEADERS: u64 = 48;
 
 /// A peer of a listener, as [`Info::details`](net_core::Info::details) of its sessions gives it.
 ///
@@ -58,6 +60,8 @@ pub struct UdpPeer(pub(crate) Arc<Standing>);
 #[derive(Debug)]
 pub(crate) struct Standing {
     address: SocketAddr,
+    /// What is counted for each datagram beside its payload.
+    headers: u64,
     proved: AtomicBool,
     /// Bytes that came from it, headers counted.
     received: Counter,
@@ -96,8 +100,11 @@ impl UdpPeer {
 
 impl Standing {
     pub(crate) fn new(address: SocketAddr, proved: bool) -> Self {
+        // A socket for both families gives the addresses of IPv4 as ones of IPv6.
+        let headers = if address.ip().to_canonical().is_ipv4() { V4_HEADERS } else { V6_HEADERS };
         Self {
             address,
+            headers,
             proved: AtomicBool::new(proved),
             received: Counter::default(),
             datagrams: Counter::default(),
@@ -108,7 +115,7 @@ impl Standing {
 
     /// Counts what came from it.
     pub(crate) fn came(&self, datagrams: usize, len: usize) {
-        self.received.add(datagrams as u64 * HEADERS + len as u64);
+        self.received.add(datagrams as u64 * self.headers + len as u64);
         self.datagrams.add(datagrams as u64);
     }
 
@@ -122,7 +129,7 @@ impl Standing {
         if self.proved.load(Ordering::Relaxed) {
             return true;
         }
-        let after = *sent + HEADERS + len as u64;
+        let after = *sent + self.headers + len as u64;
         let may = after <= self.received.get().saturating_mul(factor.into());
         if may {
             *sent = after;

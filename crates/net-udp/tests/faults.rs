@@ -44,6 +44,24 @@ async fn a23_many_small_answers_to_one_request_are_withheld_together() {
 }
 
 #[tokio::test]
+async fn a23_headers_of_ipv6_are_counted_as_long_as_they_are() {
+    for (listens, host, headers) in
+        [("udp://[::1]:0", "[::1]", 48), ("udp://:0", "[::1]", 48), ("udp://:0", "127.0.0.1", 28)]
+    {
+        let mut listener = Udp::default().listen(&at(listens)).await.expect("listening");
+        let to = format!("{host}:{}", listener.local().port().expect("a port")).parse().expect("an address");
+        let near = UdpSocket::bind(format!("{host}:0").parse().expect("an address")).expect("a socket");
+        near.send_to(&[1; 1_000], to).await.expect("sent");
+        let mut far = soon("a session", listener.accept()).await.expect("a session");
+        for _ in 0..100 {
+            far.tx.send("").await.expect("accepted");
+        }
+        // An empty answer is as long as its headers.
+        assert_eq!(peer(&far).withheld(), 100 - (1_000 + headers) / headers, "{listens} {host}");
+    }
+}
+
+#[tokio::test]
 async fn a23_a_larger_factor_and_none_are_a_matter_of_configuration() {
     let three = UdpConfig { max_amplification: Some(3), ..UdpConfig::default() };
     let (near, _listener, mut far) = session(three, &[1; 100]).await;
