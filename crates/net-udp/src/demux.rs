@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -20,7 +20,13 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::{UdpSocket, intake::Arrival, outgoing::Outgoing, peer::Standing, socket::Unsent};
+use crate::{
+    UdpSocket,
+    intake::Arrival,
+    outgoing::{Outgoing, Route},
+    peer::Standing,
+    socket::Unsent,
+};
 
 mod hub;
 mod inbox;
@@ -95,19 +101,26 @@ impl Demux {
 
     /// Hands what is to be sent to the system. Returns whether it has taken all.
     fn send(&mut self, cx: &mut Context<'_>) -> bool {
-        loop {
+        let sent = loop {
             match self.socket.poll_transmit(cx, &mut self.sending) {
-                Poll::Ready(Ok(())) => return true,
+                Poll::Ready(Ok(())) => break true,
                 // No route, too long, forbidden: nobody waits for this datagram, and the next one may do.
                 Poll::Ready(Err(Unsent::Refused)) => {
-                    self.sending.pop();
+                    self.sending.refuse();
                     self.hub.counters.refused.add(1);
                 }
                 // The runtime that polls this task is gone.
                 Poll::Ready(Err(Unsent::Stranded(_))) => self.sending.clear(),
-                Poll::Pending => return false,
+                Poll::Pending => break false,
+            }
+        };
+        for Route { to, from, .. } in self.sending.take_misplaced() {
+            let key = to.map(|peer| Key { peer, local: from });
+            if let Some(line) = key.and_then(|key| self.sessions.get(&key)) {
+                line.misplaced.store(true, Ordering::Relaxed);
             }
         }
+        sent
     }
 
     /// Takes one batch to its sessions. Returns whether there may be more.
@@ -197,6 +210,7 @@ impl Demux {
             inbox: Inbox::default(),
             standing: Arc::new(Standing::new(key.peer, config.max_amplification.is_none())),
             heard: AtomicU64::new(0),
+            misplaced: AtomicBool::new(false),
         });
         self.sessions.insert(key, line.clone());
         self.strangers.push_back(line.clone());
@@ -307,7 +321,8 @@ fn key_of(arrival: &Arrival, is_wildcard: bool) -> Key {
     Key { peer: arrival.peer, local: arrival.local.filter(|ip| is_wildcard && is_ours(*ip)) }
 }
 
-/// Tells whether a datagram that was sent to `ip` can be answered from it: it is no group and no broadcast.
+/// Tells whether a datagram that was sent to `ip` may be answered from it: it is no group and not everyone. What everyone on
+/// one network is, only the system knows: it is told by what it makes of the first answer.
 fn is_ours(ip: IpAddr) -> bool {
     let canonical = ip.to_canonical();
     !canonical.is_multicast() && canonical != IpAddr::from([255; 4])

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    mem,
     net::{IpAddr, SocketAddr},
 };
 
@@ -43,6 +44,8 @@ pub(crate) struct Outgoing {
     joined: BytesMut,
     runs: VecDeque<Run>,
     cost: usize,
+    /// What was sent from another address than it was to be, since it could not be from that one.
+    misplaced: Vec<Route>,
 }
 
 /// Datagrams of one route, all of one length but the last, which may be shorter.
@@ -56,6 +59,8 @@ struct Run {
     open: bool,
     /// Whether the kernel is to cut it; it is asked once.
     segmented: bool,
+    /// The address that it was to be sent from, and could not be.
+    forgotten: Option<IpAddr>,
 }
 
 #[derive(Debug)]
@@ -136,8 +141,8 @@ impl Outgoing {
         let len = head.len() + body.len();
         self.cost += len + COST;
         if len > MAX_JOINED && head.is_empty() {
-            let run =
-                Run { route, segment: len, payload: Payload::Whole(body), open: false, segmented: false };
+            let payload = Payload::Whole(body);
+            let run = Run { route, segment: len, payload, open: false, segmented: false, forgotten: None };
             self.runs.push_back(run);
             return;
         }
@@ -149,7 +154,7 @@ impl Outgoing {
         }
         let open = len > 0 && len <= MAX_JOINED;
         let payload = Payload::Joined { start, len };
-        self.runs.push_back(Run { route, payload, segment: len, open, segmented: true });
+        self.runs.push_back(Run { route, payload, segment: len, open, segmented: true, forgotten: None });
     }
 
     /// Returns the first run.
@@ -178,17 +183,28 @@ impl Outgoing {
     /// Removes the first run, which was sent. Returns how many datagrams it was, and their bytes.
     pub(crate) fn pop_run(&mut self) -> (usize, usize) {
         let Some(run) = self.runs.pop_front() else { return (0, 0) };
+        self.misplaced.extend(run.forgotten.map(|from| Route { from: Some(from), ..run.route }));
         let (count, len) = (run.count(), run.len());
         self.removed(count, len);
         (count, len)
     }
 
-    /// Removes the first datagram. Returns its bytes.
+    /// Removes the first datagram, which the system refused.
+    pub(crate) fn refuse(&mut self) {
+        // It was not for the address that it was to be sent from.
+        if let Some(run) = self.runs.front_mut() {
+            run.forgotten = None;
+        }
+        self.pop();
+    }
+
+    /// Removes the first datagram, which was sent. Returns its bytes.
     pub(crate) fn pop(&mut self) -> usize {
         let Some(run) = self.runs.front_mut() else { return 0 };
         if run.count() == 1 {
             return self.pop_run().1;
         }
+        self.misplaced.extend(run.forgotten.take().map(|from| Route { from: Some(from), ..run.route }));
         let segment = run.segment;
         match &mut run.payload {
             Payload::Joined { start, len } => {
@@ -208,16 +224,23 @@ impl Outgoing {
         }
     }
 
-    /// Has the first run sent from whichever address the system chooses.
+    /// Has the first run, and the others of its route, sent from whichever address the system chooses.
     pub(crate) fn forget_source(&mut self) {
-        if let Some(run) = self.runs.front_mut() {
-            run.route.from = None;
+        let Some(route) = self.runs.front().map(|run| run.route) else { return };
+        for run in self.runs.iter_mut().filter(|run| run.route == route) {
+            run.forgotten = run.route.from.take();
         }
+    }
+
+    /// Returns the routes of what was sent from another address than it was to be, since it was asked last.
+    pub(crate) fn take_misplaced(&mut self) -> Vec<Route> {
+        mem::take(&mut self.misplaced)
     }
 
     /// Drops everything.
     pub(crate) fn clear(&mut self) {
         self.runs.clear();
+        self.misplaced.clear();
         self.cost = 0;
         self.tidy();
     }

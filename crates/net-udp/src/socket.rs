@@ -63,6 +63,8 @@ pub struct UdpSocket {
     local: SocketAddr,
     peer: Option<SocketAddr>,
     dscp: AtomicU8,
+    /// Whether the kernel cuts runs of datagrams apart.
+    segments: AtomicBool,
     /// Whether the kernel joins what one peer sent.
     joins: AtomicBool,
     /// Whether there are groups of which not all sources are heard.
@@ -147,9 +149,11 @@ impl UdpSocket {
         let io = tokio::net::UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&io).into())?;
         let local = io.local_addr()?;
+        let segments = AtomicBool::new(state.max_gso_segments() > 1);
         let socket = Self {
             io,
             state,
+            segments,
             local,
             peer: None,
             dscp: AtomicU8::new(0),
@@ -329,8 +333,14 @@ impl UdpSocket {
     }
 
     /// Tells whether the kernel cuts runs of datagrams apart.
+    ///
+    /// quinn-udp takes any error for a sign that it does not, even that of a source or of one path.
     pub(crate) fn segments(&self) -> bool {
-        self.state.max_gso_segments() > 1
+        self.segments.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn stop_segmenting(&self) {
+        self.segments.store(false, Ordering::Relaxed);
     }
 
     fn joins(&self) -> bool {

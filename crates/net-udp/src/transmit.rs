@@ -40,9 +40,19 @@ fn after_run(socket: &UdpSocket, outgoing: &mut Outgoing, sent: io::Result<()>) 
             let (count, len) = outgoing.pop_run();
             socket.count_sent(count, len);
         }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_reported(&error) => return Err(error),
-        // The path takes no datagrams of this length, or the system cuts none: whichever, one by one they may go.
-        Err(_) => outgoing.do_not_segment(),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable && has_source(outgoing) => {
+            outgoing.forget_source();
+        }
+        Err(error) if is_reported(&error) => return Err(error),
+        // The path takes no datagrams of this length, they cannot come from there, or the system cuts none: whichever, one by
+        // one they may go.
+        Err(error) => {
+            outgoing.do_not_segment();
+            if is_one_of(&error, &[EIO]) {
+                socket.stop_segmenting();
+            }
+        }
     }
     Ok(())
 }
@@ -54,16 +64,23 @@ fn after_one(socket: &UdpSocket, outgoing: &mut Outgoing, sent: io::Result<()>) 
             socket.count_sent(1, len);
             Ok(())
         }
-        // The address that the peer sent to is none to send from: a broadcast address, or gone since.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::AddrNotAvailable)
-                && outgoing.front().is_some_and(|front| front.route.from.is_some()) =>
-        {
+        Err(error) if is_of_source(&error) && has_source(outgoing) => {
             outgoing.forget_source();
             Ok(())
         }
         Err(error) => Err(error),
     }
+}
+
+fn has_source(outgoing: &Outgoing) -> bool {
+    outgoing.front().is_some_and(|front| front.route.from.is_some())
+}
+
+/// Tells whether an error may mean that the address that a peer sent to is none to send from: that of everyone on a network,
+/// or gone since.
+fn is_of_source(error: &io::Error) -> bool {
+    use io::ErrorKind as Io;
+    matches!(error.kind(), Io::InvalidInput | Io::AddrNotAvailable | Io::NetworkUnreachable)
 }
 
 /// Sends one datagram, or a run that the kernel cuts, with what its route asks for.
@@ -72,9 +89,10 @@ fn send_controlled(socket: &UdpSocket, front: &Front<'_>) -> io::Result<()> {
         return Err(io::ErrorKind::NotConnected.into());
     };
     let segment = (front.count > 1).then_some(front.segment);
+    // The system call below sets the whole traffic class, and knows of congestion alone; and once a run was refused, for
+    // whichever reason, quinn-udp marks nothing any more.
     #[cfg(target_os = "linux")]
-    if socket.dscp() != 0 {
-        // The system call below sets the whole traffic class, and knows of congestion alone.
+    if socket.dscp() != 0 || segment.is_some() && front.route.ecn.is_some() {
         return crate::control::send(socket, to, front, segment);
     }
     let transmit = Transmit {
@@ -175,7 +193,9 @@ pub(crate) fn is_reported_to_receivers(error: &io::Error) -> bool {
     is_reported(error) || is_one_of(error, &[EACCES, EMSGSIZE])
 }
 
-// Numbers of Linux for what has no kind, or one that says too little: what its `icmp_err_convert` makes of reports.
+// Numbers of Linux for what has no kind, or one that says too little: a device that cuts nothing, and what `icmp_err_convert`
+// makes of reports.
+const EIO: i32 = 5;
 const EACCES: i32 = 13;
 const ENONET: i32 = 64;
 const EPROTO: i32 = 71;

@@ -3,7 +3,10 @@
 use std::{
     mem,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
     task::{Context, Poll, Waker},
 };
 
@@ -34,6 +37,8 @@ pub(crate) struct Line {
     pub(crate) standing: Arc<Standing>,
     /// When something arrived last, in milliseconds since the task began; its own.
     pub(crate) heard: AtomicU64,
+    /// Whether nothing can be sent from the address that the peer sends to: it is that of everyone, or is gone.
+    pub(crate) misplaced: AtomicBool,
 }
 
 /// What a listener's task and the halves of its sessions share.

@@ -56,7 +56,7 @@ impl Own {
                 Ok(()) => return Poll::Ready(Ok(())),
                 // No route, too long for the path, forbidden: nobody waits for this datagram, and the next one may do.
                 Err(Unsent::Refused) => {
-                    self.outgoing.pop();
+                    self.outgoing.refuse();
                     self.socket.counters().refused.add(1);
                 }
                 Err(Unsent::Stranded(error)) => {

@@ -1,7 +1,7 @@
 //! Sending over the socket of a listener, whose task does it for all sessions.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
@@ -79,6 +79,9 @@ impl Shared {
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         if self.staged.is_empty() {
             return Poll::Ready(Ok(()));
+        }
+        if self.route.from.is_some() && self.session.line().misplaced.load(Ordering::Relaxed) {
+            self.route.from = None;
         }
         let handed = self.session.hub().poll_hand_over(cx, self.route, &mut self.staged, &mut self.place);
         self.staged_len = self.staged.iter().map(Staged::len).sum();

@@ -156,7 +156,7 @@ impl SendBatch {
 
     /// Drops the first datagram: one that the system has refused.
     pub fn skip(&mut self) {
-        self.0.pop();
+        self.0.refuse();
     }
 
     /// Returns how many datagrams wait.
