@@ -6,10 +6,7 @@ use std::{
     iter,
     net::IpAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
     time::Duration,
 };
@@ -24,15 +21,16 @@ use crate::{
     UdpSocket,
     intake::Arrival,
     outgoing::{Outgoing, Route},
-    peer::Standing,
     socket::Unsent,
 };
 
 mod hub;
 mod inbox;
+mod strangers;
 
 pub(crate) use hub::{Hub, Key, Line, Place, Staged};
 pub(crate) use inbox::{Inbox, Queued, Taken};
+use strangers::Strangers;
 
 /// The longest time between two looks at who has been silent for too long.
 const MAX_SWEEP: Duration = Duration::from_secs(1);
@@ -53,8 +51,8 @@ pub(crate) struct Demux {
     backlog: Option<mpsc::Sender<Newcomer>>,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
     sessions: HashMap<Key, Arc<Line>>,
-    /// Those that may have been heard once alone, oldest first.
-    strangers: VecDeque<Arc<Line>>,
+    /// Those that may have been heard once alone.
+    strangers: Strangers,
     /// Whose datagrams came last: the next ones are mostly of the same peer.
     last: Option<Arc<Line>>,
     arrivals: VecDeque<Arrival>,
@@ -88,7 +86,7 @@ impl Demux {
             hub,
             backlog: Some(backlog),
             sessions: HashMap::new(),
-            strangers: VecDeque::new(),
+            strangers: Strangers::default(),
             last: None,
             arrivals: VecDeque::new(),
             sending: Outgoing::default(),
@@ -205,15 +203,9 @@ impl Demux {
             return None;
         };
         let config = &self.hub.config;
-        let line = Arc::new(Line {
-            key,
-            inbox: Inbox::default(),
-            standing: Arc::new(Standing::new(key.peer, config.max_amplification.is_none())),
-            heard: AtomicU64::new(0),
-            misplaced: AtomicBool::new(false),
-        });
+        let line = Arc::new(Line::new(key, config.max_amplification.is_none()));
         self.sessions.insert(key, line.clone());
-        self.strangers.push_back(line.clone());
+        self.strangers.push(line.clone(), &self.sessions, config.max_sessions);
         self.hub.counters.sessions.set(self.sessions.len() as u64);
         place.send(Newcomer { line: line.clone(), hub: self.hub.clone() });
         Some(line)
@@ -223,19 +215,11 @@ impl Demux {
     ///
     /// Whoever forges sources sends one datagram from each; who is there sends a second one.
     fn has_place(&mut self) -> bool {
-        let max = self.hub.config.max_sessions;
-        if self.strangers.len() > max {
-            self.strangers
-                .retain(|line| line.standing.is_stranger() && self.sessions.contains_key(&line.key));
-        }
-        while self.sessions.len() >= max {
-            let Some(stranger) = self.strangers.pop_front() else { return false };
-            let known = self.sessions.get(&stranger.key).is_some_and(|line| Arc::ptr_eq(line, &stranger));
-            if known && stranger.standing.is_stranger() {
-                stranger.inbox.fail(ErrorKind::LimitReached);
-                self.hub.counters.displaced.add(1);
-                self.forget(vec![stranger]);
-            }
+        while self.sessions.len() >= self.hub.config.max_sessions {
+            let Some(stranger) = self.strangers.pop(&self.sessions) else { return false };
+            stranger.inbox.fail(ErrorKind::LimitReached);
+            self.hub.counters.displaced.add(1);
+            self.forget(vec![stranger]);
         }
         true
     }

@@ -41,6 +41,19 @@ pub(crate) struct Line {
     pub(crate) misplaced: AtomicBool,
 }
 
+impl Line {
+    /// Makes a session of which nothing has arrived; its peer may be one that need not prove its address.
+    pub(super) fn new(key: Key, is_proved: bool) -> Self {
+        Self {
+            key,
+            inbox: Inbox::default(),
+            standing: Arc::new(Standing::new(key.peer, is_proved)),
+            heard: AtomicU64::new(0),
+            misplaced: AtomicBool::new(false),
+        }
+    }
+}
+
 /// What a listener's task and the halves of its sessions share.
 #[derive(Debug)]
 pub(crate) struct Hub {
