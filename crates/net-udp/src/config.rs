@@ -2,12 +2,19 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use net_core::{Error, ErrorKind, Result};
+
 /// The longest payload over IPv4: what the length field of the IP header leaves, less its 20 bytes and 8 for UDP.
 pub(crate) const MAX_V4_LEN: usize = 65_507;
 /// The longest payload over IPv6, whose length field does not count the IP header.
 pub(crate) const MAX_V6_LEN: usize = 65_527;
+/// The highest code point: it has six bits.
+pub(crate) const MAX_DSCP: u8 = 63;
 
 /// How datagrams are sent and received, and how many sessions a listener keeps.
+///
+/// A setting that means nothing is [`ErrorKind::InvalidConfig`] from the first use, with the name of the field: a code point
+/// above 63, no time at all, no session at all.
 ///
 /// # Examples
 ///
@@ -127,6 +134,22 @@ impl Default for UdpConfig {
 }
 
 impl UdpConfig {
+    /// Checks what its types do not exclude.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<()> {
+        let fault = if self.dscp > MAX_DSCP {
+            "dscp is more than 63"
+        } else if self.connect_timeout.is_zero() {
+            "connect_timeout is no time"
+        } else if self.idle_timeout.is_zero() {
+            "idle_timeout is no time"
+        } else if self.max_sessions == 0 {
+            "max_sessions is none"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidConfig, operation).because(fault))
+    }
+
     /// Returns the longest message that the protocol allows.
     pub(crate) fn max_message_len(&self) -> usize {
         self.max_message_len.min(MAX_V6_LEN)

@@ -24,8 +24,9 @@ use crate::{
 
 /// Accepts sessions: the first datagram of a peer begins one, and is the first message of it.
 ///
-/// One task takes the datagrams from the socket to the sessions, in the runtime in which the listener is first polled. It
-/// goes on after the listener is closed or dropped, until the last session has ended: so the address is free only then.
+/// One task takes the datagrams from the socket to the sessions, in the runtime in which the listener is first polled, which
+/// must have its timers enabled. It goes on after the listener is closed or dropped, until the last session has ended: so the
+/// address is free only then.
 ///
 /// # Examples
 ///

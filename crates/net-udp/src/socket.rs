@@ -118,8 +118,9 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// As [`bind`](Self::bind); [`ErrorKind::InvalidConfig`] for a setting that means nothing.
     pub fn bind_with(at: SocketAddr, config: &UdpConfig) -> Result<Self> {
+        config.check("bind")?;
         let made = open(config, at, config.reuse_port).and_then(|socket| Self::register(socket, config));
         made.map_err(|error| Error::from_io(error, "bind").at(&address(at)))
     }

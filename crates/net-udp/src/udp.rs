@@ -108,6 +108,7 @@ impl Transport for Udp {
 
     async fn connect(&self, to: &Address) -> Result<Connection<UdpSender, UdpReceiver>> {
         check_scheme(to, "connect")?;
+        self.config.check("connect")?;
         let addresses = resolve::connectable(to, self.config.connect_timeout).await?;
         let socket = first_of(&addresses, |peer| self.dial(peer));
         let socket = Arc::new(socket.map_err(|attempts| attempts.into_error("connect").at(to))?);
@@ -120,6 +121,7 @@ impl Transport for Udp {
 
     async fn listen(&self, at: &Address) -> Result<UdpListener> {
         check_scheme(at, "listen")?;
+        self.config.check("listen")?;
         let addresses = resolve::bindable(at, self.config.connect_timeout).await?;
         self.bind(at, self.config.reuse_port, &addresses)
     }
@@ -129,6 +131,7 @@ impl Transport for Udp {
             return Ok(vec![self.listen(at).await?]);
         }
         check_scheme(at, "listen")?;
+        self.config.check("listen")?;
         let mut addresses = resolve::bindable(at, self.config.connect_timeout).await?;
         if !self.config.reuse_port && at.port() != Some(0) {
             // A socket that would share the port starts beside a foreign one without an error. This one does not.

@@ -2,10 +2,11 @@
 
 use std::{io, sync::atomic::Ordering};
 
-use net_core::{Error, Result};
+use net_core::{Error, ErrorKind, Result};
 use socket2::SockRef;
 
 use super::{UdpSocket, address};
+use crate::config::MAX_DSCP;
 
 impl UdpSocket {
     /// Permits datagrams to broadcast addresses. Off unless set.
@@ -38,8 +39,12 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// [`ErrorKind::InvalidConfig`] above 63; what the system reports. The one before stays.
     pub fn set_dscp(&self, dscp: u8) -> Result<()> {
+        if dscp > MAX_DSCP {
+            let error = Error::new(ErrorKind::InvalidConfig, "set option").because("dscp is more than 63");
+            return Err(error.at(&address(self.local)));
+        }
         self.set(|_| self.classify(dscp))
     }
 
@@ -131,9 +136,8 @@ impl UdpSocket {
     }
 
     pub(super) fn classify(&self, dscp: u8) -> io::Result<()> {
-        let dscp = dscp & 0x3f;
         // A socket begins without one.
-        if self.dscp.swap(dscp, Ordering::Relaxed) == dscp {
+        if self.dscp.load(Ordering::Relaxed) == dscp {
             return Ok(());
         }
         let socket = SockRef::from(&self.io);
@@ -142,7 +146,9 @@ impl UdpSocket {
         if self.local.is_ipv6() {
             socket.set_tclass_v6(octet)?;
         }
-        self.for_v4(|| socket.set_tos_v4(octet))
+        self.for_v4(|| socket.set_tos_v4(octet))?;
+        self.dscp.store(dscp, Ordering::Relaxed);
+        Ok(())
     }
 
     #[cfg(target_os = "linux")]
