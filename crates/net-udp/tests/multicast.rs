@@ -18,14 +18,17 @@ const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 7, 7);
 const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0x7, 0x7);
 
 /// Two ends of a wire, of which one has addresses of both families. No address is probed for: that takes a second. That one
-/// comes up last, so that it is ready at once and not when the system gets to it.
+/// comes up last, so that it is ready at once and not when the system gets to it; addresses of IPv6 are waited for.
 const SETUP: &str = "ip link set lo up
 ip link add wire type veth peer name end
 ip link set end up
 ip address add 10.9.0.1/24 dev wire
 ip link set wire up
 ip -6 address add fd00::1/64 dev wire nodad
-ip -6 address add fd00::2/64 dev wire nodad";
+ip -6 address add fd00::2/64 dev wire nodad
+own() { n=0; until ip -6 route get $1 | grep -q ^local; do n=$((n + 1)); test $n -lt 5000; done; }
+own fd00::1
+own fd00::2";
 
 fn any(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -44,10 +47,14 @@ fn speaker(from: &str) -> UdpSocket {
 
 /// Returns the index of the interface `wire`.
 fn wire() -> u32 {
-    let index = std::fs::read_to_string("/sys/class/net/wire/ifindex");
+    index_of("wire")
+}
+
+fn index_of(name: &str) -> u32 {
+    let index = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex"));
     // The directory is that of the namespace in which it was mounted.
     let listed =
-        || Command::new("ip").args(["-o", "link", "show", "wire"]).output().expect("ip is there").stdout;
+        || Command::new("ip").args(["-o", "link", "show", name]).output().expect("ip is there").stdout;
     let text = index.unwrap_or_else(|_| String::from_utf8(listed()).expect("text"));
     text.split([':', '\n']).next().and_then(|index| index.trim().parse().ok()).expect("an index")
 }
@@ -190,4 +197,54 @@ async fn a23_any_number_of_datagrams_that_are_not_heard_ends_no_receiving() {
     }
     one.send_to(b"for the group", to).await.expect("sent");
     assert_eq!(received(&far).await, (b"for the group".to_vec(), one.local()));
+}
+
+#[tokio::test]
+async fn sources_of_ipv6_are_joined_on_each_interface() {
+    const TWO: &str = "ip link add second type veth peer name its_end
+ip link set its_end up
+ip link set second up
+ip -6 address add fd01::1/64 dev second nodad
+own fd01::1";
+    if !is_inside("sources_of_ipv6_are_joined_on_each_interface", &format!("{SETUP}\n{TWO}")) {
+        return;
+    }
+    let second = index_of("second");
+    let (one, other) = (speaker("[fd00::1]:0"), UdpSocket::bind(any("[fd01::1]:0")).expect("a socket"));
+    other.set_multicast_interface_v6(second).expect("an option");
+    let far = UdpSocket::bind(any("[::]:0")).expect("a socket");
+    let port = far.local().port();
+    let (to, alone) = (SocketAddr::from((GROUP_V6, port)), any(&format!("[fd00::1]:{port}")));
+    let (first, source) = ("fd00::1".parse().expect("an address"), "fd01::1".parse().expect("an address"));
+    far.join_source_v6(first, GROUP_V6, wire()).expect("joined");
+    assert!(!hears(&far, &other, to, alone).await, "another network");
+    far.join_source_v6(source, GROUP_V6, second).expect("joined");
+    assert!(hears(&far, &other, to, alone).await);
+    assert!(hears(&far, &one, to, alone).await);
+    // Each is left where it was joined.
+    assert!(far.leave_source_v6(source, GROUP_V6, wire()).is_err(), "it was joined on the other one");
+    far.leave_source_v6(source, GROUP_V6, second).expect("left");
+    assert!(!hears(&far, &other, to, alone).await, "it is left");
+    assert!(hears(&far, &one, to, alone).await, "this one is not");
+}
+
+#[tokio::test]
+async fn a_source_of_ipv6_that_was_not_joined_is_not_left() {
+    if !is_inside("a_source_of_ipv6_that_was_not_joined_is_not_left", SETUP) {
+        return;
+    }
+    let one = speaker("[fd00::1]:0");
+    let far = UdpSocket::bind(any("[::]:0")).expect("a socket");
+    let port = far.local().port();
+    let (to, alone) = (SocketAddr::from((GROUP_V6, port)), any(&format!("[fd00::1]:{port}")));
+    let (first, second) = ("fd00::1".parse().expect("an address"), "fd00::2".parse().expect("an address"));
+    far.join_multicast_v6(GROUP_V6, wire()).expect("joined");
+    assert!(far.leave_source_v6(first, GROUP_V6, wire()).is_err(), "the group is joined, and no source");
+    assert!(hears(&far, &one, to, alone).await, "the group stays joined");
+    assert!(far.join_source_v6(first, GROUP_V6, wire()).is_err(), "all sources are heard");
+    assert!(hears(&far, &one, to, alone).await);
+    far.leave_multicast_v6(GROUP_V6, wire()).expect("left");
+    far.join_source_v6(first, GROUP_V6, wire()).expect("joined");
+    assert!(far.leave_source_v6(second, GROUP_V6, wire()).is_err(), "another source");
+    assert!(hears(&far, &one, to, alone).await, "the source stays joined");
 }

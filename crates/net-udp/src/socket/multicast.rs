@@ -1,6 +1,7 @@
 //! Multicast: one datagram for all who have joined a group.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{MutexGuard, PoisonError, atomic::Ordering},
 };
@@ -9,11 +10,19 @@ use net_core::Result;
 
 use super::UdpSocket;
 
-/// A group of IPv6 of which one source alone is heard.
+/// A source that is heard of a group of IPv6 that was joined on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heard {
     group: Ipv6Addr,
     source: Ipv6Addr,
+    interface: u32,
+}
+
+impl Heard {
+    /// Tells whether it belongs to the same group on the same interface.
+    fn is_beside(&self, other: &Self) -> bool {
+        (self.group, self.interface) == (other.group, other.interface)
+    }
 }
 
 /// Groups, and what is sent to them. A socket that is to receive what is sent to a group is bound to the group's port.
@@ -78,17 +87,17 @@ impl UdpSocket {
     /// Joins a group for what `source` sends to it alone; several sources are joined one after another.
     ///
     /// The network sends what every source sends: no safe interface to the system asks for less. What comes from others
-    /// is dropped here.
+    /// is dropped here; one that is joined on an interface is heard on all on which the group is.
     ///
     /// # Errors
     ///
-    /// As [`join_multicast_v6`](Self::join_multicast_v6).
+    /// As [`join_multicast_v6`](Self::join_multicast_v6), which joins the group for all sources.
     pub fn join_source_v6(&self, source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Result<()> {
         let mut heard = self.heard();
-        if !heard.iter().any(|one| one.group == group) {
+        let one = Heard { group, source, interface };
+        if !heard.iter().any(|other| other.is_beside(&one)) {
             self.join_multicast_v6(group, interface)?;
         }
-        let one = Heard { group, source };
         if !heard.contains(&one) {
             heard.push(one);
         }
@@ -96,19 +105,23 @@ impl UdpSocket {
         Ok(())
     }
 
-    /// Leaves what `source` sends to a group.
+    /// Leaves what `source` sends to a group that was joined for it with the same `interface`.
     ///
     /// # Errors
     ///
-    /// The group was not joined.
+    /// It was not joined.
     pub fn leave_source_v6(&self, source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Result<()> {
         let mut heard = self.heard();
-        heard.retain(|one| *one != Heard { group, source });
-        self.selects.store(!heard.is_empty(), Ordering::Relaxed);
-        if heard.iter().any(|one| one.group == group) {
-            return Ok(());
+        let one = Heard { group, source, interface };
+        if !heard.contains(&one) {
+            return self.set(|_| Err(io::ErrorKind::AddrNotAvailable.into()));
         }
-        self.leave_multicast_v6(group, interface)
+        if !heard.iter().any(|other| *other != one && other.is_beside(&one)) {
+            self.leave_multicast_v6(group, interface)?;
+        }
+        heard.retain(|other| *other != one);
+        self.selects.store(!heard.is_empty(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Sets how many routers a datagram to a group may pass; 0 keeps it on this machine. 1 unless set: the own network.
@@ -165,7 +178,8 @@ impl UdpSocket {
         }
         let (Some(IpAddr::V6(group)), IpAddr::V6(source)) = (local, peer.ip()) else { return true };
         let heard = self.heard();
-        !heard.iter().any(|one| one.group == group) || heard.contains(&Heard { group, source })
+        let mut sources = heard.iter().filter(|one| one.group == group).peekable();
+        sources.peek().is_none() || sources.any(|one| one.source == source)
     }
 
     /// Tells whether there are groups of which not all sources are heard.
