@@ -1,5 +1,7 @@
 //! Clients whose address changes: the connection goes on, and both sides are told.
 
+#[path = "../../net-core/tests/namespace/mod.rs"]
+mod namespace;
 mod rig;
 
 use std::{
@@ -212,9 +214,8 @@ fn real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes() {
     let namespaces = match Namespaces::new() {
         Ok(namespaces) => namespaces,
         Err(why) => {
-            assert!(std::env::var_os("CI").is_none(), "continuous integration may make namespaces: {why}");
-            eprintln!("SKIPPED: this machine lets us make no network namespaces: {why}");
-            return;
+            let test = "real_q3_a_transfer_goes_on_between_namespaces_whose_address_changes";
+            return namespace::do_without(test, &why);
         }
     };
     let authority = rig::authority::Authority::new("namespaces");

@@ -196,3 +196,19 @@ async fn marks_and_runs_outlive_a_path_that_takes_less() {
     soon("datagrams", far.recv_batch(&mut arrived)).await.expect("received");
     assert_eq!(arrived.next().expect("one").ecn, Some(Ecn::Ect0));
 }
+
+#[test]
+fn a_test_that_gets_no_namespace_fails_unless_it_is_left_out_on_purpose() {
+    let run = |set: bool| {
+        let mut test = Command::new(std::env::current_exe().expect("this program"));
+        // Nothing that makes a namespace is found.
+        test.args(["--exact", "a_question_to_everyone_is_answered", "--nocapture"]).env("PATH", "");
+        test.env_remove("NET_WITHOUT_NAMESPACES").envs(set.then_some(("NET_WITHOUT_NAMESPACES", "1")));
+        let told = test.output().expect("it runs");
+        (told.status.success(), String::from_utf8(told.stderr).expect("text"))
+    };
+    let (passed, told) = run(false);
+    assert!(!passed && told.contains("NET_WITHOUT_NAMESPACES"), "{told}");
+    let (passed, told) = run(true);
+    assert!(passed && told.contains("left out"), "{told}");
+}
