@@ -26,11 +26,16 @@ pub(crate) fn send(
     let traffic = if is_v4 { ControlMessage::Ipv4Tos(&octet) } else { ControlMessage::Ipv6TClass(&class) };
     let segment = segment.and_then(|len| u16::try_from(len).ok());
     let source = front.route.from.map(Source::of);
-    let mut controls = vec![traffic];
-    controls.extend(segment.as_ref().map(ControlMessage::UdpGsoSegments));
-    controls.extend(source.as_ref().map(Source::control));
+    let segment = segment.as_ref().map(ControlMessage::UdpGsoSegments);
+    let source = source.as_ref().map(Source::control);
+    let (mut controls, mut count) = ([traffic; 3], 1);
+    for (place, control) in controls.iter_mut().skip(1).zip([segment, source].into_iter().flatten()) {
+        *place = control;
+        count += 1;
+    }
+    let controls = controls.get(..count).unwrap_or_default();
     let to = SockaddrStorage::from(to);
-    sendmsg(socket.io().as_raw_fd(), &[IoSlice::new(front.bytes)], &controls, MsgFlags::empty(), Some(&to))?;
+    sendmsg(socket.io().as_raw_fd(), &[IoSlice::new(front.bytes)], controls, MsgFlags::empty(), Some(&to))?;
     Ok(())
 }
 

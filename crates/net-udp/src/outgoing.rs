@@ -44,6 +44,8 @@ pub(crate) struct Outgoing {
     joined: BytesMut,
     runs: VecDeque<Run>,
     cost: usize,
+    /// Whether what cannot be sent from the address that was asked for is not to be sent from another one.
+    keeps_sources: bool,
     /// What was sent from another address than it was to be, since it could not be from that one.
     misplaced: Vec<Route>,
 }
@@ -122,6 +124,20 @@ pub(crate) struct Front<'a> {
 }
 
 impl Outgoing {
+    /// Makes one that sends from the addresses that are asked for, or not at all.
+    pub(crate) fn keeping_sources() -> Self {
+        Self { keeps_sources: true, ..Self::default() }
+    }
+
+    pub(crate) fn keeps_sources(&self) -> bool {
+        self.keeps_sources
+    }
+
+    /// Tells whether the first run could go from another address than the one that was asked for.
+    pub(crate) fn may_forget_source(&self) -> bool {
+        !self.keeps_sources && self.runs.front().is_some_and(|run| run.route.from.is_some())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }

@@ -19,7 +19,7 @@ pub(crate) fn transmit(socket: &UdpSocket, outgoing: &mut Outgoing) -> io::Resul
     while let Some(front) = outgoing.front() {
         let cuts = socket.segments();
         if cuts && front.segmented && front.count > 1 {
-            let sent = send_controlled(socket, &front);
+            let sent = send_controlled(socket, &front, outgoing.keeps_sources());
             after_run(socket, outgoing, sent)?;
         } else if front.route.is_plain() {
             send_plain(socket, outgoing, cuts)?;
@@ -27,7 +27,7 @@ pub(crate) fn transmit(socket: &UdpSocket, outgoing: &mut Outgoing) -> io::Resul
             // The first datagram of the run alone.
             let segment = front.segment.min(front.bytes.len());
             let bytes = front.bytes.get(..segment).unwrap_or_default();
-            let sent = send_controlled(socket, &Front { bytes, count: 1, ..front });
+            let sent = send_controlled(socket, &Front { bytes, count: 1, ..front }, outgoing.keeps_sources());
             after_one(socket, outgoing, sent)?;
         }
     }
@@ -41,7 +41,7 @@ fn after_run(socket: &UdpSocket, outgoing: &mut Outgoing, sent: io::Result<()>) 
             socket.count_sent(count, len);
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
-        Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable && has_source(outgoing) => {
+        Err(error) if error.kind() == io::ErrorKind::NetworkUnreachable && outgoing.may_forget_source() => {
             outgoing.forget_source();
         }
         Err(error) if is_reported(&error) => return Err(error),
@@ -64,16 +64,12 @@ fn after_one(socket: &UdpSocket, outgoing: &mut Outgoing, sent: io::Result<()>) 
             socket.count_sent(1, len);
             Ok(())
         }
-        Err(error) if is_of_source(&error) && has_source(outgoing) => {
+        Err(error) if is_of_source(&error) && outgoing.may_forget_source() => {
             outgoing.forget_source();
             Ok(())
         }
         Err(error) => Err(error),
     }
-}
-
-fn has_source(outgoing: &Outgoing) -> bool {
-    outgoing.front().is_some_and(|front| front.route.from.is_some())
 }
 
 /// Tells whether an error may mean that the address that a peer sent to is none to send from: that of everyone on a network,
@@ -83,16 +79,21 @@ fn is_of_source(error: &io::Error) -> bool {
     matches!(error.kind(), Io::InvalidInput | Io::AddrNotAvailable | Io::NetworkUnreachable)
 }
 
-/// Sends one datagram, or a run that the kernel cuts, with what its route asks for.
-fn send_controlled(socket: &UdpSocket, front: &Front<'_>) -> io::Result<()> {
+/// Sends one datagram, or a run that the kernel cuts, with what its route asks for; `is_mixed` where others that go through the
+/// same socket are marked.
+#[cfg_attr(not(target_os = "linux"), allow(unused_variables, reason = "the same signature as on Linux"))]
+fn send_controlled(socket: &UdpSocket, front: &Front<'_>, is_mixed: bool) -> io::Result<()> {
     let Some(to) = front.route.to.or_else(|| socket.peer()) else {
         return Err(io::ErrorKind::NotConnected.into());
     };
     let segment = (front.count > 1).then_some(front.segment);
-    // The system call below sets the whole traffic class, and knows of congestion alone; and once a run was refused, for
-    // whichever reason, quinn-udp marks nothing any more.
+    // The system call below sets the whole traffic class, and knows of congestion alone; and once a run or a source was refused,
+    // for whichever reason, quinn-udp marks nothing any more.
     #[cfg(target_os = "linux")]
-    if socket.dscp() != 0 || segment.is_some() && front.route.ecn.is_some() {
+    if socket.dscp() != 0
+        || segment.is_some() && front.route.ecn.is_some()
+        || is_mixed && front.route.from.is_some()
+    {
         return crate::control::send(socket, to, front, segment);
     }
     let transmit = Transmit {

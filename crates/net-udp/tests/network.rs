@@ -143,6 +143,58 @@ async fn a23_peers_whose_network_is_gone_end_no_listener() {
     }
 }
 
+#[tokio::test]
+async fn t2_a_socket_for_all_addresses_answers_from_the_one_that_was_asked() {
+    if !is_inside("t2_a_socket_for_all_addresses_answers_from_the_one_that_was_asked", SETUP) {
+        return;
+    }
+    for at in ["0.0.0.0:0", "[::]:0"] {
+        let far = bind(at);
+        let port = far.local().port();
+        for asked in ["10.9.0.1", "10.9.1.1"] {
+            // Connected, it hears nothing that comes from another address.
+            let near = bind("10.9.0.1:0").connect(format!("{asked}:{port}").parse().expect("an address"));
+            let near = near.expect("a route");
+            near.send(b"who is asked?").await.expect("sent");
+            let mut arrived = RecvBatch::new();
+            soon("a datagram", far.recv_batch(&mut arrived)).await.expect("received");
+            let question = arrived.next().expect("one");
+            let mut batch = SendBatch::new();
+            for len in [10, 10, 10, 20, 2_000] {
+                batch.push_from(question.local.expect("it is told"), question.peer, vec![1; len]);
+            }
+            far.send_batch(&mut batch).await.expect("sent");
+            for len in [10, 10, 10, 20, 2_000] {
+                assert_eq!(received(&near).await.0, vec![1; len], "{at} {asked}");
+            }
+        }
+        // An address of somebody else, or of everyone, is none to send from, and costs the others nothing.
+        let near = bind("10.9.0.1:0");
+        for none in ["10.9.0.2", "10.9.0.255", "239.255.7.7"] {
+            let mut batch = SendBatch::new();
+            for _ in 0..2 {
+                batch.push_from(none.parse().expect("an address"), near.local(), "x");
+            }
+            for left in [2, 1] {
+                far.send_batch(&mut batch).await.expect_err("it is not of this machine");
+                assert_eq!(batch.len(), left);
+                batch.skip();
+            }
+        }
+        near.set_joins(true).expect("an option");
+        let mut batch = SendBatch::new();
+        for _ in 0..40 {
+            batch.push_marked(near.local(), Ecn::Ect1, vec![2; 1_000]);
+        }
+        batch.push_marked(near.local(), Ecn::Ect0, "alone");
+        far.send_batch(&mut batch).await.expect("sent");
+        let mut arrived = RecvBatch::new();
+        assert_eq!(soon("datagrams", near.recv_batch(&mut arrived)).await.expect("received"), 41);
+        let marks: Vec<_> = arrived.map(|datagram| datagram.ecn).collect();
+        assert_eq!((marks.first(), marks.last()), (Some(&Some(Ecn::Ect1)), Some(&Some(Ecn::Ect0))), "{at}");
+    }
+}
+
 /// Nobody can be answered at port 0, which anybody may write into a datagram: the system calls it invalid.
 #[tokio::test]
 async fn a23_a_peer_without_a_port_costs_others_nothing() {

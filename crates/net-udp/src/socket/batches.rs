@@ -130,7 +130,7 @@ impl Iterator for RecvBatch {
 /// batch.push_marked("127.0.0.1:9".parse().expect("an address"), Ecn::Ect0, "hello");
 /// assert_eq!(batch.len(), 2);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SendBatch(Outgoing);
 
 impl SendBatch {
@@ -147,6 +147,15 @@ impl SendBatch {
     /// Appends a datagram to `to` with a congestion notification.
     pub fn push_marked(&mut self, to: SocketAddr, ecn: Ecn, payload: impl Into<Bytes>) {
         self.0.push(Route { to: Some(to), from: None, ecn: Some(ecn) }, &[], payload.into());
+    }
+
+    /// Appends a datagram to `to` that is to come from `from`: at a wildcard address, the one of several that the peer has
+    /// asked, which [`Datagram::local`] told.
+    ///
+    /// An address that is not one of this machine, or is that of a group or of everyone on a network, is an error of
+    /// [`UdpSocket::send_batch`]: what was sent there is answered by [`push`](Self::push).
+    pub fn push_from(&mut self, from: IpAddr, to: SocketAddr, payload: impl Into<Bytes>) {
+        self.0.push(Route { to: Some(to), from: Some(from), ecn: None }, &[], payload.into());
     }
 
     /// Appends a datagram to the peer of a connected socket.
@@ -167,6 +176,12 @@ impl SendBatch {
     /// Tells whether no datagram waits.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Default for SendBatch {
+    fn default() -> Self {
+        Self(Outgoing::keeping_sources())
     }
 }
 
