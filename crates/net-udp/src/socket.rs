@@ -26,6 +26,7 @@ mod attempts;
 mod batches;
 mod multicast;
 mod options;
+mod tries;
 
 pub(crate) use attempts::Unsent;
 pub use batches::{Datagram, RecvBatch, SendBatch};
@@ -125,6 +126,25 @@ impl UdpSocket {
         made.map_err(|error| Error::from_io(error, "bind").at(&address(at)))
     }
 
+    /// Takes over a socket that was made elsewhere: by whoever may bind to its address, or with options that are not
+    /// offered here.
+    ///
+    /// Its address, peer, groups, buffers and code point stay what they are. Datagrams may travel in fragments and are not
+    /// joined, as in a new one; no call blocks any more, by whichever handle.
+    ///
+    /// # Errors
+    ///
+    /// It is none of IPv4 or IPv6; what else the system reports; there is no runtime.
+    pub fn from_std(socket: std::net::UdpSocket) -> Result<Self> {
+        let adopted = socket.set_nonblocking(true).and_then(|()| {
+            let peer = socket.peer_addr().ok();
+            let mut socket = Self::register(socket.into(), &UdpConfig::default())?;
+            socket.dscp = socket.read_dscp()?.into();
+            Ok(Self { peer, ..socket })
+        });
+        adopted.map_err(|error| Error::from_io(error, "take over a socket"))
+    }
+
     /// Makes `to` the only peer: others' datagrams are not received any more.
     ///
     /// Nothing is sent, and nobody needs to be there.
@@ -214,28 +234,27 @@ impl UdpSocket {
     }
 
     async fn send_one(&self, payload: &[u8], to: Option<SocketAddr>) -> Result<()> {
-        let send = || {
-            let socket = SockRef::from(&self.io);
-            let sent = || match to {
-                Some(to) => socket.send_to(payload, &SockAddr::from(to)),
-                None => socket.send(payload),
-            };
-            // An error that was reported of an earlier datagram has taken the place of sending this one.
-            sent().or_else(|error| {
-                if !is_reported(&error) {
-                    return Err(error);
-                }
-                self.counters.icmp_errors.add(1);
-                sent()
-            })
+        let sent = self.io.async_io(Interest::WRITABLE, || self.send_now(payload, to)).await;
+        sent.map_err(|error| send_error(error, to.or(self.peer)))
+    }
+
+    /// Sends one datagram, where the system has room.
+    fn send_now(&self, payload: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
+        let socket = SockRef::from(&self.io);
+        let sent = || match to {
+            Some(to) => socket.send_to(payload, &SockAddr::from(to)),
+            None => socket.send(payload),
         };
-        match self.io.async_io(Interest::WRITABLE, send).await {
-            Ok(len) => {
-                self.count_sent(1, len);
-                Ok(())
+        // An error that was reported of an earlier datagram has taken the place of sending this one.
+        let len = sent().or_else(|error| {
+            if !is_reported(&error) {
+                return Err(error);
             }
-            Err(error) => Err(send_error(error, to.or(self.peer))),
-        }
+            self.counters.icmp_errors.add(1);
+            sent()
+        })?;
+        self.count_sent(1, len);
+        Ok(())
     }
 
     /// Receives one datagram into `buffer`; returns its length and who sent it.
@@ -277,31 +296,48 @@ impl UdpSocket {
     ///
     /// Cancel safe: no datagram is lost.
     pub async fn recv_meta(&self, buffer: &mut [u8]) -> Result<Meta> {
-        if self.joins() {
-            let why = "datagrams are joined: receive batches";
-            return Err(Error::new(ErrorKind::InvalidConfig, "receive").because(why));
-        }
+        self.is_single()?;
         let mut skipped = 0;
         loop {
-            match self.io.async_io(Interest::READABLE, || receive(self, buffer)).await {
-                Ok(meta) if !self.hears(meta.peer, meta.local) => {}
-                Ok(meta) if meta.len > buffer.len() => {
-                    self.counters.oversize.add(1);
-                    let error = Error::new(ErrorKind::MessageTooLong, "receive");
-                    return Err(error.at(&address(meta.peer)));
-                }
-                Ok(meta) => {
-                    self.counters.received.add(1);
-                    self.counters.received_bytes.add(meta.len as u64);
-                    return Ok(meta);
-                }
-                Err(error) if is_reported_to_receivers(&error) => self.counters.icmp_errors.add(1),
-                Err(error) => return Err(Error::from_io(error, "receive").at(&address(self.local))),
+            let received = self.io.async_io(Interest::READABLE, || receive(self, buffer)).await;
+            if let Some(told) = self.judge(received, buffer.len()) {
+                return told;
             }
             skipped += 1;
             if skipped % MAX_SKIPPED == 0 {
                 yield_now().await;
             }
+        }
+    }
+
+    /// Tells whether a datagram may be received alone.
+    fn is_single(&self) -> Result<()> {
+        if self.joins() {
+            let why = "datagrams are joined: receive batches";
+            return Err(Error::new(ErrorKind::InvalidConfig, "receive").because(why));
+        }
+        Ok(())
+    }
+
+    /// Tells what became of receiving into a buffer of `room` bytes; `None` for what is passed over.
+    fn judge(&self, received: io::Result<Meta>, room: usize) -> Option<Result<Meta>> {
+        match received {
+            Ok(meta) if !self.hears(meta.peer, meta.local) => None,
+            Ok(meta) if meta.len > room => {
+                self.counters.oversize.add(1);
+                let error = Error::new(ErrorKind::MessageTooLong, "receive");
+                Some(Err(error.at(&address(meta.peer))))
+            }
+            Ok(meta) => {
+                self.counters.received.add(1);
+                self.counters.received_bytes.add(meta.len as u64);
+                Some(Ok(meta))
+            }
+            Err(error) if is_reported_to_receivers(&error) => {
+                self.counters.icmp_errors.add(1);
+                None
+            }
+            Err(error) => Some(Err(Error::from_io(error, "receive").at(&address(self.local)))),
         }
     }
 

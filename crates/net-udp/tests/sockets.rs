@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use net_core::ErrorKind;
-use net_udp::{Ecn, SendBatch, TrafficClass, UdpConfig, UdpSocket};
+use net_udp::{Ecn, RecvBatch, SendBatch, TrafficClass, UdpConfig, UdpSocket};
 #[cfg(unix)]
 use socket2::SockRef;
 
@@ -207,8 +207,81 @@ async fn traffic_classes_travel_with_each_datagram() {
     }
 }
 
+#[tokio::test]
+async fn a_socket_that_was_made_elsewhere_is_taken_over_as_it_is() {
+    for at in ["127.0.0.1:0", "[::1]:0"] {
+        let far = UdpSocket::bind(any(at)).expect("a socket");
+        let made = std::net::UdpSocket::bind(at).expect("a socket");
+        made.connect(far.local()).expect("a route");
+        #[cfg(unix)]
+        if far.local().is_ipv6() {
+            SockRef::from(&made).set_tclass_v6(46 << 2).expect("an option");
+        } else {
+            SockRef::from(&made).set_tos_v4(46 << 2).expect("an option");
+        }
+        let local = made.local_addr().expect("an address");
+        let near = UdpSocket::from_std(made).expect("taken over");
+        assert_eq!((near.local(), near.peer()), (local, Some(far.local())));
+        near.send(b"single").await.expect("sent");
+        let mut batch = SendBatch::new();
+        for payload in ["run", "run", "alone in its length"] {
+            batch.push_connected(payload);
+        }
+        batch.push_marked(far.local(), Ecn::Ect0, "marked");
+        near.send_batch(&mut batch).await.expect("sent");
+        let mut buffer = [0; 100];
+        for (payload, ecn) in [
+            ("single", None),
+            ("run", None),
+            ("run", None),
+            ("alone in its length", None),
+            ("marked", Some(Ecn::Ect0)),
+        ] {
+            let meta = soon("a datagram", far.recv_meta(&mut buffer)).await.expect("received");
+            assert_eq!((&buffer[..meta.len], meta.peer), (payload.as_bytes(), local));
+            if cfg!(target_os = "linux") {
+                assert_eq!(meta.class, TrafficClass { dscp: 46, ecn });
+            }
+        }
+        far.send_to(b"and back", local).await.expect("sent");
+        assert_eq!(received(&near).await, (b"and back".to_vec(), far.local()));
+    }
+}
+
+#[tokio::test]
+async fn what_is_only_tried_does_not_wait() {
+    let far = bound();
+    let near = bound().connect(far.local()).expect("a route");
+    let (mut buffer, mut arrived, mut batch) = ([0; 100], RecvBatch::new(), SendBatch::new());
+    assert_eq!(far.try_recv_meta(&mut buffer).expect("nothing"), None);
+    assert_eq!(far.try_recv_batch(&mut arrived).expect("nothing"), 0);
+    near.writable().await.expect("room");
+    assert!(near.try_send(b"one").expect("sent") && near.try_send_to(b"two", far.local()).expect("sent"));
+    batch.push_connected("three");
+    batch.push_connected("four");
+    near.try_send_batch(&mut batch).expect("sent");
+    assert!(batch.is_empty());
+    soon("a datagram", far.readable()).await.expect("it is there");
+    for text in ["one", "two"] {
+        let meta = far.try_recv_meta(&mut buffer).expect("received").expect("it is there");
+        assert_eq!((&buffer[..meta.len], meta.peer), (text.as_bytes(), near.local()));
+    }
+    assert_eq!(far.try_recv_batch(&mut arrived).expect("received"), 2);
+    let texts: Vec<_> = arrived.by_ref().map(|datagram| datagram.payload).collect();
+    assert_eq!(texts, ["three", "four"]);
+    assert_eq!(far.try_recv_batch(&mut arrived).expect("nothing more"), 0);
+    near.try_send(&[1; 101]).expect("sent");
+    soon("a datagram", far.readable()).await.expect("it is there");
+    assert_eq!(far.try_recv_meta(&mut buffer).expect_err("cut").kind(), ErrorKind::MessageTooLong);
+    batch.push_connected(vec![1; 65_508]);
+    assert_eq!(near.try_send_batch(&mut batch).expect_err("too long").kind(), ErrorKind::MessageTooLong);
+    assert_eq!(batch.len(), 1);
+}
+
 #[test]
 fn without_a_runtime_there_is_no_socket_and_no_panic() {
     let error = UdpSocket::bind(any("127.0.0.1:0")).expect_err("no runtime");
     assert_eq!(error.kind(), ErrorKind::Io);
+    let made = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    assert_eq!(UdpSocket::from_std(made).expect_err("no runtime").kind(), ErrorKind::Io);
 }

@@ -80,6 +80,11 @@ async fn who_waits_to_send_is_woken_though_another_one_gave_up() {
     second.abort();
     assert!(second.await.expect_err("it gave up").is_cancelled());
     assert!(!first.is_finished(), "nobody has told yet where the address is");
+    let mut batch = SendBatch::new();
+    batch.push(([10, 9, 0, 2], 9).into(), "there is no room for this");
+    near.try_send_batch(&mut batch).expect("no error");
+    assert_eq!(batch.len(), 1);
+    assert!(!near.try_send_to(b"and none for this", ([10, 9, 0, 2], 9).into()).expect("no error"));
     let told = Command::new("ip")
         .args(["neighbour", "replace", "10.9.0.2", "lladdr", "02:00:00:00:00:02", "dev", "wire"])
         .status();

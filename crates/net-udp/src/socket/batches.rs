@@ -2,20 +2,17 @@
 
 use std::{
     collections::VecDeque,
-    io,
     net::{IpAddr, SocketAddr},
 };
 
 use bytes::Bytes;
-use net_core::{Error, Result};
-use tokio::{io::Interest, task::coop::consume_budget};
+use net_core::Result;
 
-use super::{UdpSocket, address, send_error};
+use super::UdpSocket;
 use crate::{
     Ecn,
     intake::{Arrival, Datagrams},
     outgoing::{Outgoing, Route},
-    transmit::is_reported_to_receivers,
 };
 
 /// A datagram that was received.
@@ -79,7 +76,7 @@ pub struct Datagram {
 /// ```
 #[derive(Debug, Default)]
 pub struct RecvBatch {
-    arrivals: VecDeque<Arrival>,
+    pub(super) arrivals: VecDeque<Arrival>,
     /// What the datagrams have in common that are taken now, and those that are left.
     current: Option<(Datagram, Datagrams)>,
 }
@@ -131,7 +128,7 @@ impl Iterator for RecvBatch {
 /// assert_eq!(batch.len(), 2);
 /// ```
 #[derive(Debug)]
-pub struct SendBatch(Outgoing);
+pub struct SendBatch(pub(super) Outgoing);
 
 impl SendBatch {
     /// Creates an empty batch; it is used again and again.
@@ -197,16 +194,9 @@ impl UdpSocket {
     ///
     /// Cancel safe: what was not sent is still in `batch`.
     pub async fn send_batch(&self, batch: &mut SendBatch) -> Result<()> {
-        let mut reported_at = None;
-        while !batch.0.is_empty() {
-            self.ready(Interest::WRITABLE, "send").await?;
-            match self.try_transmit(&mut batch.0, &mut reported_at) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    let to = batch.0.front().and_then(|front| front.route.to);
-                    return Err(send_error(error, to.or(self.peer)));
-                }
-                Ok(()) | Err(_) => {}
-            }
+        while !batch.is_empty() {
+            self.writable().await?;
+            self.try_send_batch(batch)?;
         }
         Ok(())
     }
@@ -225,23 +215,11 @@ impl UdpSocket {
     /// Cancel safe: no datagram is lost.
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> Result<usize> {
         loop {
-            self.ready(Interest::READABLE, "receive").await?;
-            match self.try_receive(&mut batch.arrivals) {
-                // All were of sources that are not heard.
-                Ok(0) => {}
-                Ok(count) => return Ok(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if is_reported_to_receivers(&error) => self.counters.icmp_errors.add(1),
-                Err(error) => return Err(Error::from_io(error, "receive").at(&address(self.local))),
+            self.readable().await?;
+            let count = self.try_recv_batch(batch)?;
+            if count > 0 {
+                return Ok(count);
             }
         }
-    }
-
-    /// Waits until the system may have something, or room, as one of any number of tasks. Those that always find something
-    /// give others their turn.
-    async fn ready(&self, interest: Interest, operation: &'static str) -> Result<()> {
-        consume_budget().await;
-        let ready = self.io.ready(interest).await;
-        ready.map(drop).map_err(|error| Error::from_io(error, operation).at(&address(self.local)))
     }
 }

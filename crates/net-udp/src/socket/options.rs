@@ -6,6 +6,8 @@ use net_core::{Error, ErrorKind, Result};
 use socket2::SockRef;
 
 use super::{UdpSocket, address};
+#[cfg(unix)]
+use crate::TrafficClass;
 use crate::config::MAX_DSCP;
 
 impl UdpSocket {
@@ -149,6 +151,19 @@ impl UdpSocket {
         self.for_v4(|| socket.set_tos_v4(octet))?;
         self.dscp.store(dscp, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Returns the code point that the socket has by itself; elsewhere than on Unix 0.
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same signature on all systems")]
+    pub(super) fn read_dscp(&self) -> io::Result<u8> {
+        #[cfg(unix)]
+        {
+            let socket = SockRef::from(&self.io);
+            let octet = if self.local.is_ipv6() { socket.tclass_v6()? } else { socket.tos_v4()? };
+            Ok(TrafficClass::from_octet(octet.to_le_bytes()[0]).dscp)
+        }
+        #[cfg(not(unix))]
+        Ok(0)
     }
 
     #[cfg(target_os = "linux")]
