@@ -147,10 +147,13 @@ async fn several_threads_serve_one_port() {
         .listen("udp://127.0.0.1:0")
         .await
         .expect("listening");
+    // Kept, so that none gets the port of one before, and so its session.
+    let mut clients = Vec::new();
     for number in 0..32 {
         let client = Client::builder(Udp::default()).connect(server.local()).await.expect("a route");
         let answer = soon("an answer", client.request(format!("{number}"))).await.expect("an answer");
         assert_eq!(answer.payload(), &format!("{number}"));
+        clients.push(client);
     }
     let report = soon("the drain", server.drain(Duration::ZERO..=Duration::from_secs(5))).await;
     assert_eq!((report.active, report.cut), (32, 0));
