@@ -230,7 +230,7 @@ async fn a4_a_peer_whose_hello_is_refused_reads_the_alert_and_then_the_end() {
     let mut server = serve(&authority.server().build().expect("settings"), &Limits::default()).await;
     let mut peer = TcpStream::connect(socket(&server.to)).await.expect("connecting");
     // More than one read takes, so that something is left when the server ends the connection.
-    peer.write_all(&[0xff; 60_000]).await.expect("written");
+    peer.write_all(&vec![0xff; 60_000]).await.expect("written");
     let mut alert = Vec::new();
     soon("the server's end", peer.read_to_end(&mut alert)).await.expect("an end, not a reset");
     // A fatal alert: its head, and two bytes (RFC 8446 §6).

@@ -105,7 +105,7 @@ fn handshake(
         match poll_fn(|cx| shared.lock().poll_handshake(&shared.socket, cx)).await {
             Ok(()) => Ok(shared),
             Err(error) => {
-                shared.lock().end_failed(&shared.socket);
+                Session::end_failed(&shared.socket);
                 Err(match error.downcast::<rustls::Error>() {
                     Ok(error) => handshake_error(error, operation),
                     Err(error) => Error::from_io(error, operation),

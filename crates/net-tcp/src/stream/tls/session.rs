@@ -411,7 +411,7 @@ impl Session {
 
     /// Ends the stream behind the alert of a handshake that failed: the peer reads that, and not that the connection was reset.
     #[cold]
-    pub(super) fn end_failed(&self, socket: &TcpStream) {
+    pub(super) fn end_failed(socket: &TcpStream) {
         // An error means that the connection is gone already.
         let _ = SockRef::from(socket).shutdown(Shutdown::Write);
         Self::discard(socket);
