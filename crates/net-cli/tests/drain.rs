@@ -16,6 +16,7 @@ use std::{
 use net_messaging::{Client, Reconnect};
 use net_tcp::Tcp;
 use rustix::process::Signal;
+use socket2::SockRef;
 
 mod rig;
 
@@ -112,12 +113,13 @@ fn a36_half_a_message_is_not_answered() {
 
 #[test]
 fn a36_a_peer_that_does_not_read_is_cut_at_the_deadline() {
-    let server = Server::tcp("--drain-min 0s --drain-max 300ms");
+    let server = Server::tcp("--drain-min 0s --drain-max 300ms --send-buffer 16KiB");
     let mut stream = served(&server);
-    stream.set_nonblocking(true).expect("is a socket");
-    let frames = frame(&[7; 1000]).repeat(1000);
-    // Until both directions are full.
-    while let Ok(1..) = stream.write(&frames) {}
+    // Far less than is sent has room on the way back, so that the server cannot be done with it.
+    SockRef::from(&stream).set_recv_buffer_size(4 * 1024).expect("is a socket");
+    stream.set_write_timeout(Some(Duration::from_secs(1))).expect("is a socket");
+    // Where the server reads no more, so much is sent all the same.
+    let _ = stream.write_all(&frame(&[7; 1000]).repeat(2000));
     server.terminate();
     server.process.ended().expect(0).tells("drained 1 session, 1 of them cut");
 }
