@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -183,10 +184,14 @@ fn churn_and_idle_count_their_connections() {
     assert_eq!(churn.messages, 30);
     assert!(churn.connect.is_some_and(|connect| connect.p50 > 0.0));
 
+    // In place of this process, of which a thread that served a connection may end at any moment.
+    let mut server = Command::new("sleep").arg("60").spawn().unwrap();
     let mut watched = common(address, 64, Format::Raw);
-    watched.watch = Some(std::process::id());
-    let idle =
-        load::run(&Load::Idle { common: watched, sessions: 20, hold: Duration::from_millis(1) }).unwrap();
+    watched.watch = Some(server.id());
+    let idle = load::run(&Load::Idle { common: watched, sessions: 20, hold: Duration::from_millis(1) });
+    server.kill().unwrap();
+    server.wait().unwrap();
+    let idle = idle.unwrap();
     assert_eq!(idle.idle.map(|idle| idle.sessions), Some(20));
     assert!(idle.memory.is_some_and(|memory| memory.rss_kib > 0));
 }
