@@ -157,7 +157,7 @@ fn tungstenite_understands_every_frame_and_is_understood() {
     }
     let idle = Load::Idle { common: common(address, 64), sessions: 20, hold: Duration::from_millis(1) };
     let idle = load::run(&idle).unwrap();
-    assert_eq!(idle.idle.map(|idle| idle.sessions), Some(20));
+    assert_eq!(idle.messages, 20);
 }
 
 #[test]

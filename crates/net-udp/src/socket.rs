@@ -6,7 +6,7 @@ use std::{
     fmt, io,
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
@@ -26,14 +26,14 @@ mod attempts;
 mod batches;
 mod multicast;
 mod options;
+#[cfg(target_os = "linux")]
+mod source;
 mod tries;
 
 pub(crate) use attempts::Unsent;
 pub use batches::{Datagram, RecvBatch, SendBatch};
-use multicast::Heard;
 
-/// How many errors that others reported, and datagrams that are not to be heard, are skipped before a call gives other
-/// tasks their turn.
+/// How many errors that others reported are skipped before a call gives other tasks their turn.
 pub(crate) const MAX_SKIPPED: usize = 64;
 
 /// A UDP socket: datagrams to and from anyone, or one peer.
@@ -68,9 +68,6 @@ pub struct UdpSocket {
     segments: AtomicBool,
     /// Whether the kernel joins what one peer sent.
     joins: AtomicBool,
-    /// Whether there are groups of which not all sources are heard.
-    selects: AtomicBool,
-    heard: Mutex<Vec<Heard>>,
     counters: Arc<Counters>,
 }
 
@@ -179,8 +176,6 @@ impl UdpSocket {
             peer: None,
             dscp: AtomicU8::new(0),
             joins: AtomicBool::new(true),
-            selects: AtomicBool::new(false),
-            heard: Mutex::default(),
             counters: Arc::default(),
         };
         // What quinn-udp has switched on is for QUIC, which finds the length of datagrams that needs no fragments.
@@ -322,7 +317,6 @@ impl UdpSocket {
     /// Tells what became of receiving into a buffer of `room` bytes; `None` for what is passed over.
     fn judge(&self, received: io::Result<Meta>, room: usize) -> Option<Result<Meta>> {
         match received {
-            Ok(meta) if !self.hears(meta.peer, meta.local) => None,
             Ok(meta) if meta.len > room => {
                 self.counters.oversize.add(1);
                 let error = Error::new(ErrorKind::MessageTooLong, "receive");

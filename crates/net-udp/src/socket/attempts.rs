@@ -49,7 +49,7 @@ impl UdpSocket {
         }
     }
 
-    /// Receives what one system call takes, and appends what is to be heard. Returns how many datagrams that is.
+    /// Receives what one system call takes, and appends it. Returns how many datagrams that is.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl UdpSocket {
             }
         });
         if arrivals.len() > before {
-            return Ok(self.heard_of(arrivals, before));
+            return Ok(self.count(arrivals, before));
         }
         result.map(|()| 0)
     }
@@ -91,7 +91,7 @@ impl UdpSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// Receives what one system call takes, and appends what is to be heard. Returns how many datagrams that is.
+    /// Receives what one system call takes, and appends it. Returns how many datagrams that is.
     ///
     /// One task alone may wait so: the runtime keeps one waker for it.
     pub(crate) fn poll_receive(
@@ -102,7 +102,6 @@ impl UdpSocket {
         for _ in 0..MAX_SKIPPED {
             ready!(self.io.poll_recv_ready(cx))?;
             match self.try_receive(arrivals) {
-                // All were of sources that are not heard.
                 Ok(0) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if is_reported_to_receivers(&error) => self.counters.icmp_errors.add(1),
@@ -113,15 +112,8 @@ impl UdpSocket {
         Poll::Pending
     }
 
-    /// Counts what arrived behind the first `before`, and drops what is not to be heard.
-    fn heard_of(&self, arrivals: &mut VecDeque<Arrival>, before: usize) -> usize {
-        if self.selects() {
-            let mut index = 0;
-            arrivals.retain(|arrival| {
-                index += 1;
-                index <= before || self.hears(arrival.peer, arrival.local)
-            });
-        }
+    /// Counts what arrived behind the first `before`.
+    fn count(&self, arrivals: &VecDeque<Arrival>, before: usize) -> usize {
         let (mut count, mut len) = (0, 0);
         for arrival in arrivals.iter().skip(before) {
             count += arrival.count();

@@ -1,29 +1,14 @@
 //! Multicast: one datagram for all who have joined a group.
 
-use std::{
-    io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::{MutexGuard, PoisonError, atomic::Ordering},
-};
+#[cfg(not(target_os = "linux"))]
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use net_core::Result;
 
 use super::UdpSocket;
-
-/// A source that is heard of a group of IPv6 that was joined on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Heard {
-    group: Ipv6Addr,
-    source: Ipv6Addr,
-    interface: u32,
-}
-
-impl Heard {
-    /// Tells whether it belongs to the same group on the same interface.
-    fn is_beside(&self, other: &Self) -> bool {
-        (self.group, self.interface) == (other.group, other.interface)
-    }
-}
+#[cfg(target_os = "linux")]
+use super::source;
 
 /// Groups, and what is sent to them. A socket that is to receive what is sent to a group is bound to the group's port.
 impl UdpSocket {
@@ -86,42 +71,32 @@ impl UdpSocket {
 
     /// Joins a group for what `source` sends to it alone; several sources are joined one after another.
     ///
-    /// The network sends what every source sends: no safe interface to the system asks for less. What comes from others
-    /// is dropped here; one that is joined on an interface is heard on all on which the group is.
+    /// The network is asked for these sources alone. Where the group was joined for all sources, it is no longer. On Linux
+    /// what a socket hears of one group goes by the interface that joined it last: for other interfaces take other sockets.
+    ///
+    /// Source: RFC 4607, by the calls of RFC 3678, section 5.1.
     ///
     /// # Errors
     ///
-    /// As [`join_multicast_v6`](Self::join_multicast_v6), which joins the group for all sources.
+    /// As [`join_multicast_v6`](Self::join_multicast_v6); [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported)
+    /// elsewhere than on Linux.
     pub fn join_source_v6(&self, source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Result<()> {
-        let mut heard = self.heard();
-        let one = Heard { group, source, interface };
-        if !heard.iter().any(|other| other.is_beside(&one)) {
-            self.join_multicast_v6(group, interface)?;
-        }
-        if !heard.contains(&one) {
-            heard.push(one);
-        }
-        self.selects.store(true, Ordering::Relaxed);
-        Ok(())
+        #[cfg(target_os = "linux")]
+        return self.set(|socket| Ok(source::join(&socket, source, group, interface)?));
+        #[cfg(not(target_os = "linux"))]
+        self.set(|_| Err(io::ErrorKind::Unsupported.into()))
     }
 
     /// Leaves what `source` sends to a group that was joined for it with the same `interface`.
     ///
     /// # Errors
     ///
-    /// It was not joined.
+    /// It was not joined; [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported) elsewhere than on Linux.
     pub fn leave_source_v6(&self, source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Result<()> {
-        let mut heard = self.heard();
-        let one = Heard { group, source, interface };
-        if !heard.contains(&one) {
-            return self.set(|_| Err(io::ErrorKind::AddrNotAvailable.into()));
-        }
-        if !heard.iter().any(|other| *other != one && other.is_beside(&one)) {
-            self.leave_multicast_v6(group, interface)?;
-        }
-        heard.retain(|other| *other != one);
-        self.selects.store(!heard.is_empty(), Ordering::Relaxed);
-        Ok(())
+        #[cfg(target_os = "linux")]
+        return self.set(|socket| Ok(source::leave(&socket, source, group, interface)?));
+        #[cfg(not(target_os = "linux"))]
+        self.set(|_| Err(io::ErrorKind::Unsupported.into()))
     }
 
     /// Sets how many routers a datagram to a group may pass; 0 keeps it on this machine. 1 unless set: the own network.
@@ -169,25 +144,5 @@ impl UdpSocket {
     /// There is no such interface.
     pub fn set_multicast_interface_v6(&self, interface: u32) -> Result<()> {
         self.set(|socket| socket.set_multicast_if_v6(interface))
-    }
-
-    /// Tells whether a datagram is one that this socket is to hear.
-    pub(crate) fn hears(&self, peer: SocketAddr, local: Option<IpAddr>) -> bool {
-        if !self.selects() {
-            return true;
-        }
-        let (Some(IpAddr::V6(group)), IpAddr::V6(source)) = (local, peer.ip()) else { return true };
-        let heard = self.heard();
-        let mut sources = heard.iter().filter(|one| one.group == group).peekable();
-        sources.peek().is_none() || sources.any(|one| one.source == source)
-    }
-
-    /// Tells whether there are groups of which not all sources are heard.
-    pub(super) fn selects(&self) -> bool {
-        self.selects.load(Ordering::Relaxed)
-    }
-
-    fn heard(&self) -> MutexGuard<'_, Vec<Heard>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -135,7 +135,6 @@ impl UdpSocket {
     pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> Result<usize> {
         for _ in 0..MAX_SKIPPED {
             match self.try_receive(&mut batch.arrivals) {
-                // All were of sources that are not heard.
                 Ok(0) => {}
                 Ok(count) => return Ok(count),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
