@@ -12,6 +12,7 @@
 //! * [`Limits`]: the limits and time-outs of every server.
 //! * [`Attempts`]: every address that was tried, and why it failed.
 //! * [`Observer`]: what is told to logs and metrics.
+//! * `Ticks` (feature `ticks`): wake-ups for whoever looks at deadlines, from the kernel or the runtime.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
 //! * `testing` (feature `testing`): the laws as checks of any transport, links with faults, a relay of UDP.
@@ -41,6 +42,8 @@ mod sink_stream;
 pub mod size;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "ticks")]
+mod ticks;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
@@ -65,4 +68,6 @@ pub use message::{
 };
 pub use observer::Observer;
 pub use sink_stream::{MessageSink, MessageStream, Messages};
+#[cfg(feature = "ticks")]
+pub use ticks::Ticks;
 pub use transport::{Listener, Receiver, Sender, Transport};

@@ -17,7 +17,6 @@ mod builder;
 mod pairing;
 mod serve;
 mod sweep;
-mod ticks;
 
 pub use builder::ServerBuilder;
 

@@ -8,20 +8,17 @@ use std::{
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use net_core::ErrorKind;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, Sleep, sleep},
-};
+use net_core::{ErrorKind, Ticks};
+use tokio::sync::mpsc;
 
 use crate::{
     UdpSocket,
     intake::Arrival,
     outgoing::{Outgoing, Route},
-    socket::Unsent,
+    socket::{Room, Unsent},
 };
 
 mod hub;
@@ -57,11 +54,12 @@ pub(crate) struct Demux {
     last: Option<Arc<Line>>,
     arrivals: VecDeque<Arrival>,
     sending: Outgoing,
+    room: Room,
     /// Whether it has several addresses, so that the one that a peer sends to is a part of its session.
     is_wildcard: bool,
     start: Instant,
-    sweep: Pin<Box<Sleep>>,
-    pause: Option<Pin<Box<Sleep>>>,
+    sweep: Ticks,
+    pause: Option<Ticks>,
 }
 
 /// A session that waits to be accepted; dropped, it is gone.
@@ -90,9 +88,10 @@ impl Demux {
             last: None,
             arrivals: VecDeque::new(),
             sending: Outgoing::default(),
+            room: Room::default(),
             is_wildcard,
             start: Instant::now(),
-            sweep: Box::pin(sleep(period)),
+            sweep: Ticks::of_kernel(period),
             pause: None,
         }
     }
@@ -100,15 +99,18 @@ impl Demux {
     /// Hands what is to be sent to the system. Returns whether it has taken all.
     fn send(&mut self, cx: &mut Context<'_>) -> bool {
         let sent = loop {
-            match self.socket.poll_transmit(cx, &mut self.sending) {
+            match self.socket.poll_transmit(cx, &mut self.sending, &mut self.room) {
                 Poll::Ready(Ok(())) => break true,
                 // No route, too long, forbidden: nobody waits for this datagram, and the next one may do.
                 Poll::Ready(Err(Unsent::Refused)) => {
                     self.sending.refuse();
                     self.hub.counters.refused.add(1);
                 }
-                // The runtime that polls this task is gone.
-                Poll::Ready(Err(Unsent::Stranded(_))) => self.sending.clear(),
+                // The runtime that polls this task is gone, or no descriptor is left by which to wait.
+                Poll::Ready(Err(Unsent::Stranded(_))) => {
+                    self.hub.counters.refused.add(self.sending.count() as u64);
+                    self.sending.clear();
+                }
                 Poll::Pending => break false,
             }
         };
@@ -124,7 +126,7 @@ impl Demux {
     /// Takes one batch to its sessions. Returns whether there may be more.
     fn receive(&mut self, cx: &mut Context<'_>) -> bool {
         if let Some(pause) = &mut self.pause {
-            if pause.as_mut().poll(cx).is_pending() {
+            if pause.poll_next(cx).is_pending() {
                 return false;
             }
             self.pause = None;
@@ -138,7 +140,7 @@ impl Demux {
                 true
             }
             Poll::Ready(Err(_)) => {
-                self.pause = Some(Box::pin(sleep(PAUSE)));
+                self.pause = Some(Ticks::of_kernel(PAUSE));
                 true
             }
             Poll::Pending => false,
@@ -238,7 +240,7 @@ impl Demux {
 
     /// Ends sessions of which nothing has arrived for too long.
     fn sweep(&mut self, cx: &mut Context<'_>) {
-        while !self.sessions.is_empty() && self.sweep.as_mut().poll(cx).is_ready() {
+        while self.sweep.poll_next(cx).is_ready() {
             let now = self.now();
             let idle = millis(self.hub.config.idle_timeout);
             let before = self.sessions.len();
@@ -252,7 +254,6 @@ impl Demux {
             self.last.take_if(|last| last.inbox.failure().is_some());
             self.hub.counters.expired.add((before - self.sessions.len()) as u64);
             self.hub.counters.sessions.set(self.sessions.len() as u64);
-            self.sweep.as_mut().reset(Instant::now() + period(&self.hub));
         }
     }
 

@@ -24,8 +24,8 @@ use crate::{
 
 /// Accepts sessions: the first datagram of a peer begins one, and is the first message of it.
 ///
-/// One task takes the datagrams from the socket to the sessions, in the runtime in which the listener is first polled, which
-/// must have its timers enabled. It goes on after the listener is closed or dropped, until the last session has ended: so the
+/// One task takes the datagrams from the socket to the sessions, in the runtime in which the listener is first polled; its
+/// timers are the kernel's (elsewhere than on Linux the runtime's, which must have them enabled). It goes on after the listener is closed or dropped, until the last session has ended: so the
 /// address is free only then.
 ///
 /// # Examples
@@ -128,7 +128,7 @@ impl Source {
             // Gone only where an earlier attempt failed.
             let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
             let socket = UdpSocket::register(socket, &self.hub.config)?;
-            socket.join(true)?;
+            socket.serve_sessions()?;
             let (tx, rx) = mpsc::channel(self.hub.config.backlog.max(1));
             let socket = socket.with_counters(self.hub.counters.clone());
             tokio::spawn(Demux::new(socket, self.hub.clone(), tx));

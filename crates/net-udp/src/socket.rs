@@ -14,7 +14,7 @@ use std::{
 use net_core::{Address, Error, ErrorKind, Result, Scheme};
 use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-use tokio::{io::Interest, runtime::Handle, task::yield_now};
+use tokio::{runtime::Handle, task::yield_now};
 
 use crate::{
     TrafficClass, UdpConfig, UdpStats,
@@ -24,14 +24,18 @@ use crate::{
 
 mod attempts;
 mod batches;
+
 mod multicast;
 mod options;
 #[cfg(target_os = "linux")]
 mod source;
 mod tries;
+mod watched;
 
 pub(crate) use attempts::Unsent;
 pub use batches::{Datagram, RecvBatch, SendBatch};
+pub(crate) use watched::Room;
+use watched::Watched;
 
 /// How many errors that others reported are skipped before a call gives other tasks their turn.
 pub(crate) const MAX_SKIPPED: usize = 64;
@@ -59,7 +63,7 @@ pub(crate) const MAX_SKIPPED: usize = 64;
 /// # }
 /// ```
 pub struct UdpSocket {
-    io: tokio::net::UdpSocket,
+    io: Watched,
     state: UdpSocketState,
     local: SocketAddr,
     peer: Option<SocketAddr>,
@@ -154,8 +158,8 @@ impl UdpSocket {
     }
 
     pub(crate) fn route(mut self, to: SocketAddr) -> io::Result<Self> {
-        SockRef::from(&self.io).connect(&SockAddr::from(to))?;
-        self.local = self.io.local_addr()?;
+        SockRef::from(self.io()).connect(&SockAddr::from(to))?;
+        self.local = self.io().local_addr()?;
         self.peer = Some(to);
         Ok(self)
     }
@@ -164,9 +168,10 @@ impl UdpSocket {
     pub(crate) fn register(socket: Socket, config: &UdpConfig) -> io::Result<Self> {
         // Without a runtime tokio would panic.
         Handle::try_current().map_err(io::Error::other)?;
-        let io = tokio::net::UdpSocket::from_std(socket.into())?;
-        let state = UdpSocketState::new((&io).into())?;
-        let local = io.local_addr()?;
+        let socket = std::net::UdpSocket::from(socket);
+        let state = UdpSocketState::new((&socket).into())?;
+        let local = socket.local_addr()?;
+        let io = Watched::new(socket)?;
         let segments = AtomicBool::new(state.max_gso_segments() > 1);
         let socket = Self {
             io,
@@ -229,13 +234,13 @@ impl UdpSocket {
     }
 
     async fn send_one(&self, payload: &[u8], to: Option<SocketAddr>) -> Result<()> {
-        let sent = self.io.async_io(Interest::WRITABLE, || self.send_now(payload, to)).await;
+        let sent = self.io.send(|| self.send_now(payload, to)).await;
         sent.map_err(|error| send_error(error, to.or(self.peer)))
     }
 
     /// Sends one datagram, where the system has room.
     fn send_now(&self, payload: &[u8], to: Option<SocketAddr>) -> io::Result<()> {
-        let socket = SockRef::from(&self.io);
+        let socket = SockRef::from(self.io());
         let sent = || match to {
             Some(to) => socket.send_to(payload, &SockAddr::from(to)),
             None => socket.send(payload),
@@ -294,7 +299,7 @@ impl UdpSocket {
         self.is_single()?;
         let mut skipped = 0;
         loop {
-            let received = self.io.async_io(Interest::READABLE, || receive(self, buffer)).await;
+            let received = self.io.receive(|| receive(self, buffer)).await;
             if let Some(told) = self.judge(received, buffer.len()) {
                 return told;
             }
@@ -335,8 +340,8 @@ impl UdpSocket {
         }
     }
 
-    pub(crate) fn io(&self) -> &tokio::net::UdpSocket {
-        &self.io
+    pub(crate) fn io(&self) -> &std::net::UdpSocket {
+        self.io.socket()
     }
 
     pub(crate) fn state(&self) -> &UdpSocketState {
@@ -382,7 +387,7 @@ impl UdpSocket {
 #[cfg(unix)]
 impl AsFd for UdpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.io.as_fd()
+        self.io().as_fd()
     }
 }
 
@@ -432,7 +437,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
 fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
     let mut meta = [quinn_udp::RecvMeta::default()];
     let mut views = [io::IoSliceMut::new(buffer)];
-    socket.state.recv((&socket.io).into(), &mut views, &mut meta)?;
+    socket.state.recv(socket.io().into(), &mut views, &mut meta)?;
     let [meta] = meta;
     let class = TrafficClass { dscp: 0, ecn: meta.ecn.map(crate::Ecn::from_quinn) };
     Ok(Meta { len: meta.len, peer: meta.addr, local: meta.dst_ip, class })

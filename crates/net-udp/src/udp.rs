@@ -71,7 +71,7 @@ impl Udp {
         };
         let socket = open(&self.config, self.config.bind.unwrap_or(any), self.config.reuse_port)?;
         let socket = UdpSocket::register(socket, &self.config)?.route(to)?;
-        socket.join(true)?;
+        socket.serve_sessions()?;
         Ok(socket)
     }
 

@@ -195,11 +195,18 @@ async fn sources_of_ipv6_are_joined_one_by_one() {
 fn asked_for(source: Ipv6Addr) -> (u32, u32) {
     let hex = |address: Ipv6Addr| address.octets().map(|byte| format!("{byte:02x}")).concat();
     let filters = std::fs::read_to_string("/proc/net/mcfilter6").expect("a table");
-    let of_source = filters.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
-    of_source
-        .filter(|line| line.get(2..4) == Some(&[&*hex(GROUP_V6), &*hex(source)]))
-        .map(|line| (line[4].parse::<u32>().expect("a number"), line[5].parse::<u32>().expect("a number")))
-        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    let number = |text: &str| text.parse::<u32>().expect("a number");
+    let (mut to, mut but) = (0, 0);
+    for line in filters.lines() {
+        // Index and name of an interface, group, source, sockets that ask for it, sockets that ask for all but it.
+        if let [_, _, group, from, include, exclude] = line.split_ascii_whitespace().collect::<Vec<_>>()[..]
+            && (group, from) == (&hex(GROUP_V6), &hex(source))
+        {
+            to += number(include);
+            but += number(exclude);
+        }
+    }
+    (to, but)
 }
 
 #[tokio::test]

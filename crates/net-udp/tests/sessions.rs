@@ -194,6 +194,21 @@ async fn sessions_end_with_the_runtime_that_serves_them() {
     assert_eq!(far.send("late").await.expect_err("nobody serves").kind(), ErrorKind::Closed);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_needs_no_timers_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    runtime.block_on(async {
+        let config = UdpConfig { idle_timeout: Duration::from_millis(100), ..UdpConfig::default() };
+        let mut listener = Udp::new(config).listen(&at("udp://127.0.0.1:0")).await.expect("listening");
+        let near = bound();
+        near.send_to(b"one", socket(listener.local())).await.expect("sent");
+        let mut far = listener.accept().await.expect("a session");
+        assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"one"[..]));
+        assert_eq!(far.recv().await.expect_err("it is silent").kind(), ErrorKind::TimedOut);
+    });
+}
+
 #[tokio::test]
 async fn a_wildcard_answers_from_the_address_that_was_asked() {
     for (listens, from, to) in [

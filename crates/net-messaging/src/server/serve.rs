@@ -5,6 +5,7 @@ use std::{future::Future, io, sync::Arc, thread};
 use futures_util::{FutureExt, future::OptionFuture};
 use net_core::{
     Address, Admission, Connection, Error, GoAway, Incoming, IncomingConnection, Lifecycle, Listener, Phase,
+    Ticks,
 };
 use tokio::{runtime, sync::watch, task::AbortHandle};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
@@ -12,7 +13,6 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use super::{
     pairing::{Half, Pairing},
     sweep::Pulse,
-    ticks::Ticks,
 };
 use crate::{
     CloseReason, Handler, Session, Sessions,

@@ -10,14 +10,14 @@ use std::{
     time::Duration,
 };
 
-use net_core::Observer;
+use net_core::{Observer, Ticks};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
     time::Instant,
 };
 
-use super::{serve::Serving, ticks::Ticks};
+use super::serve::Serving;
 use crate::Handler;
 
 /// How late a runtime may come to its work before observers are told.

@@ -12,7 +12,7 @@ use crate::{
     UdpSocket,
     ending::Ending,
     outgoing::{Outgoing, Route},
-    socket::{Unsent, send_error},
+    socket::{Room, Unsent, send_error},
 };
 
 /// To the one peer.
@@ -23,13 +23,14 @@ const CONNECTED: Route = Route { to: None, from: None, ecn: None };
 pub(super) struct Own {
     socket: Arc<UdpSocket>,
     outgoing: Outgoing,
+    room: Room,
     max_buffered: usize,
     ending: Arc<Ending>,
 }
 
 impl Own {
     pub(super) fn new(socket: Arc<UdpSocket>, max_buffered: usize, ending: Arc<Ending>) -> Self {
-        Self { socket, outgoing: Outgoing::default(), max_buffered, ending }
+        Self { socket, outgoing: Outgoing::default(), room: Room::default(), max_buffered, ending }
     }
 
     pub(super) fn finish(&self) {
@@ -52,7 +53,7 @@ impl Own {
 
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
-            match ready!(self.socket.poll_transmit(cx, &mut self.outgoing)) {
+            match ready!(self.socket.poll_transmit(cx, &mut self.outgoing, &mut self.room)) {
                 Ok(()) => return Poll::Ready(Ok(())),
                 // No route, too long for the path, forbidden: nobody waits for this datagram, and the next one may do.
                 Err(Unsent::Refused) => {

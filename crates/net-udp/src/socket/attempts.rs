@@ -6,9 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::io::Interest;
+use tokio::task::coop::poll_proceed;
 
-use super::{MAX_SKIPPED, UdpSocket};
+use super::{MAX_SKIPPED, Room, UdpSocket};
 use crate::{
     intake,
     intake::{Arrival, Rest},
@@ -37,7 +37,7 @@ impl UdpSocket {
         reported_at: &mut Option<usize>,
     ) -> io::Result<()> {
         loop {
-            match self.io.try_io(Interest::WRITABLE, || transmit(self, outgoing)) {
+            match transmit(self, outgoing) {
                 // An error that was reported of an earlier datagram has taken the place of sending this one.
                 // One that comes again before anything was sent is of the first datagram itself: no route leads there.
                 Err(error) if is_reported(&error) && *reported_at != Some(outgoing.cost()) => {
@@ -56,8 +56,8 @@ impl UdpSocket {
     /// `WouldBlock` where nothing is there, and whatever the system reports.
     pub(super) fn try_receive(&self, arrivals: &mut VecDeque<Arrival>) -> io::Result<usize> {
         let before = arrivals.len();
-        let result = self.io.try_io(Interest::READABLE, || {
-            match intake::receive((&self.io).into(), &self.state, arrivals)? {
+        let result = self.io.try_receive(|| {
+            match intake::receive(self.io().into(), &self.state, arrivals)? {
                 Rest::Possible => Ok(()),
                 // With edges (epoll), saying so here, where the runtime knows what it told us, spares the call that
                 // would only fail.
@@ -70,25 +70,32 @@ impl UdpSocket {
         result.map(|()| 0)
     }
 
-    /// Hands `outgoing` to the system, until it is empty.
-    ///
-    /// One task alone may wait so: the runtime keeps one waker for it.
+    /// Hands `outgoing` to the system, until it is empty. What waits for `room` is the caller's.
     pub(crate) fn poll_transmit(
         &self,
         cx: &mut Context<'_>,
         outgoing: &mut Outgoing,
+        room: &mut Room,
     ) -> Poll<Result<(), Unsent>> {
-        let mut reported_at = None;
-        while !outgoing.is_empty() {
-            ready!(self.io.poll_send_ready(cx)).map_err(Unsent::Stranded)?;
-            match self.try_transmit(outgoing, &mut reported_at) {
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    return Poll::Ready(Err(Unsent::Refused));
-                }
-                Ok(()) | Err(_) => {}
-            }
+        if outgoing.is_empty() {
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(Ok(()))
+        let turn = ready!(poll_proceed(cx));
+        let mut reported_at = None;
+        let sent = loop {
+            match self.try_transmit(outgoing, &mut reported_at) {
+                Ok(()) => break Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if let Err(error) = ready!(room.poll(cx, &self.io)) {
+                        break Err(Unsent::Stranded(error));
+                    }
+                }
+                Err(_) => break Err(Unsent::Refused),
+            }
+        };
+        turn.made_progress();
+        room.leave();
+        Poll::Ready(sent)
     }
 
     /// Receives what one system call takes, and appends it. Returns how many datagrams that is.
@@ -100,7 +107,7 @@ impl UdpSocket {
         arrivals: &mut VecDeque<Arrival>,
     ) -> Poll<io::Result<usize>> {
         for _ in 0..MAX_SKIPPED {
-            ready!(self.io.poll_recv_ready(cx))?;
+            ready!(self.io.poll_readable(cx))?;
             match self.try_receive(arrivals) {
                 Ok(0) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

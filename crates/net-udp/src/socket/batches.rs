@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use net_core::Result;
+use tokio::task::coop::consume_budget;
 
 use super::UdpSocket;
 use crate::{
@@ -195,8 +196,11 @@ impl UdpSocket {
     /// Cancel safe: what was not sent is still in `batch`.
     pub async fn send_batch(&self, batch: &mut SendBatch) -> Result<()> {
         while !batch.is_empty() {
-            self.writable().await?;
+            consume_budget().await;
             self.try_send_batch(batch)?;
+            if !batch.is_empty() {
+                self.writable().await?;
+            }
         }
         Ok(())
     }

@@ -114,9 +114,9 @@ impl UdpSocket {
         {
             let is_v6 = self.peer?.ip().to_canonical().is_ipv6();
             let (unit, headers) = if is_v6 {
-                (rustix::net::sockopt::ipv6_mtu(&self.io), 48)
+                (rustix::net::sockopt::ipv6_mtu(self.io()), 48)
             } else {
-                (rustix::net::sockopt::ip_mtu(&self.io), 28)
+                (rustix::net::sockopt::ip_mtu(self.io()), 28)
             };
             let unit = usize::try_from(unit.ok()?).ok()?;
             unit.checked_sub(headers)
@@ -127,7 +127,7 @@ impl UdpSocket {
 
     /// Sets or reads an option.
     pub(super) fn set<T>(&self, option: impl FnOnce(SockRef<'_>) -> io::Result<T>) -> Result<T> {
-        option(SockRef::from(&self.io))
+        option(SockRef::from(self.io()))
             .map_err(|error| Error::from_io(error, "set option").at(&address(self.local)))
     }
 
@@ -142,7 +142,7 @@ impl UdpSocket {
         if self.dscp.load(Ordering::Relaxed) == dscp {
             return Ok(());
         }
-        let socket = SockRef::from(&self.io);
+        let socket = SockRef::from(self.io());
         let octet = u32::from(dscp) << 2;
         #[cfg(unix)]
         if self.local.is_ipv6() {
@@ -158,12 +158,34 @@ impl UdpSocket {
     pub(super) fn read_dscp(&self) -> io::Result<u8> {
         #[cfg(unix)]
         {
-            let socket = SockRef::from(&self.io);
+            let socket = SockRef::from(self.io());
             let octet = if self.local.is_ipv6() { socket.tclass_v6()? } else { socket.tos_v4()? };
             Ok(TrafficClass::from_octet(octet.to_le_bytes()[0]).dscp)
         }
         #[cfg(not(unix))]
         Ok(0)
+    }
+
+    /// Makes this a socket of sessions: the kernel joins what one peer sent, and tells of each datagram no more than sessions ask
+    /// for, its peer and at a wildcard address where it was sent to.
+    pub(crate) fn serve_sessions(&self) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        {
+            use nix::sys::socket::{
+                setsockopt,
+                sockopt::{IpRecvTos, Ipv4PacketInfo, Ipv6RecvPacketInfo, Ipv6RecvTClass},
+            };
+            let is_wildcard = self.local.ip().is_unspecified();
+            if self.local.is_ipv6() {
+                setsockopt(self.io(), Ipv6RecvTClass, &false)?;
+                setsockopt(self.io(), Ipv6RecvPacketInfo, &is_wildcard)?;
+            }
+            self.for_v4(|| {
+                setsockopt(self.io(), IpRecvTos, &false)?;
+                Ok(setsockopt(self.io(), Ipv4PacketInfo, &is_wildcard)?)
+            })?;
+        }
+        self.join(true)
     }
 
     #[cfg(target_os = "linux")]
@@ -176,10 +198,10 @@ impl UdpSocket {
         // The system's own choice is `WANT`: it learns what paths carry, and cuts what is longer.
         let (v4, v6) = if may { (V4::WANT, V6::WANT) } else { (V4::DO, V6::DO) };
         if self.local.is_ipv6() {
-            set_ipv6_mtu_discover(&self.io, v6)?;
-            setsockopt(&self.io, Ipv6DontFrag, &!may)?;
+            set_ipv6_mtu_discover(self.io(), v6)?;
+            setsockopt(self.io(), Ipv6DontFrag, &!may)?;
         }
-        self.for_v4(|| Ok(set_ip_mtu_discover(&self.io, v4)?))
+        self.for_v4(|| Ok(set_ip_mtu_discover(self.io(), v4)?))
     }
 
     /// Elsewhere quinn-udp has set it once and for all, where the system has the option.
@@ -190,16 +212,16 @@ impl UdpSocket {
     }
 
     #[cfg(target_os = "linux")]
-    pub(crate) fn join(&self, on: bool) -> io::Result<()> {
+    pub(super) fn join(&self, on: bool) -> io::Result<()> {
         use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
-        setsockopt(&self.io, UdpGroSegment, &on)?;
+        setsockopt(self.io(), UdpGroSegment, &on)?;
         self.joins.store(on, Ordering::Relaxed);
         Ok(())
     }
 
     #[cfg(not(target_os = "linux"))]
     #[allow(clippy::unnecessary_wraps, reason = "the same signature as on Linux")]
-    pub(crate) fn join(&self, _: bool) -> io::Result<()> {
+    pub(super) fn join(&self, _: bool) -> io::Result<()> {
         self.joins.store(false, Ordering::Relaxed);
         Ok(())
     }

@@ -3,13 +3,13 @@
 use std::{io, net::SocketAddr};
 
 use net_core::{Error, Result};
-use tokio::{io::Interest, task::coop::consume_budget};
+use tokio::task::coop::consume_budget;
 
 use super::{MAX_SKIPPED, Meta, RecvBatch, SendBatch, UdpSocket, address, receive, send_error};
 use crate::transmit::is_reported_to_receivers;
 
-/// Operations that do not wait. They find what the runtime has been told of: after [`readable`](UdpSocket::readable) or
-/// [`writable`](UdpSocket::writable), mostly.
+/// Operations that do not wait. Receiving finds what the runtime has been told of: after [`readable`](UdpSocket::readable),
+/// mostly.
 ///
 /// # Examples
 ///
@@ -40,7 +40,8 @@ impl UdpSocket {
     ///
     /// Cancel safe.
     pub async fn readable(&self) -> Result<()> {
-        self.ready(Interest::READABLE, "receive").await
+        consume_budget().await;
+        self.io.readable().await.map_err(|error| self.fails(error, "receive"))
     }
 
     /// Waits until there may be room to send.
@@ -53,15 +54,12 @@ impl UdpSocket {
     ///
     /// Cancel safe.
     pub async fn writable(&self) -> Result<()> {
-        self.ready(Interest::WRITABLE, "send").await
+        consume_budget().await;
+        self.io.writable().await.map_err(|error| self.fails(error, "send"))
     }
 
-    /// Waits until the system may have something, or room, as one of any number of tasks. Those that always find something
-    /// give others their turn.
-    async fn ready(&self, interest: Interest, operation: &'static str) -> Result<()> {
-        consume_budget().await;
-        let ready = self.io.ready(interest).await;
-        ready.map(drop).map_err(|error| Error::from_io(error, operation).at(&address(self.local)))
+    fn fails(&self, error: io::Error, operation: &'static str) -> Error {
+        Error::from_io(error, operation).at(&address(self.local))
     }
 
     /// Sends `payload` as one datagram to `to`, where there is room for it now; returns whether there was.
@@ -84,7 +82,7 @@ impl UdpSocket {
     }
 
     fn try_send_one(&self, payload: &[u8], to: Option<SocketAddr>) -> Result<bool> {
-        match self.io.try_io(Interest::WRITABLE, || self.send_now(payload, to)) {
+        match self.send_now(payload, to) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(send_error(error, to.or(self.peer))),
@@ -100,7 +98,7 @@ impl UdpSocket {
         self.is_single()?;
         // What is passed over is no reason to stay for ever.
         for _ in 0..MAX_SKIPPED {
-            let received = self.io.try_io(Interest::READABLE, || receive(self, buffer));
+            let received = self.io.try_receive(|| receive(self, buffer));
             if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 break;
             }

@@ -1,0 +1,137 @@
+//! What wakes whoever looks at deadlines.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+/// Wake-ups that come once in a period.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use net_core::Ticks;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let mut ticks = Ticks::of_kernel(Duration::from_millis(1));
+/// let first = ticks.next().await;
+/// assert!(first <= ticks.next().await);
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Ticks(Source);
+
+#[derive(Debug)]
+enum Source {
+    Runtime(Interval),
+    #[cfg(target_os = "linux")]
+    Kernel(kernel::Timer, Duration),
+}
+
+impl Ticks {
+    /// Makes ticks of the runtime's timer, which paused time moves. The first one comes at once, and none is made up for.
+    ///
+    /// # Panics
+    ///
+    /// `period` is zero.
+    pub fn of_runtime(period: Duration) -> Self {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(Source::Runtime(ticks))
+    }
+
+    /// Makes ticks of a timer that the kernel tells of as it tells of input (Linux); where there is none, of the runtime. The
+    /// first one comes after `period`.
+    ///
+    /// A runtime without other timers then waits without a time-out: no timer is set and cleared for each wait, and no clock
+    /// is read after it. Paused time moves nothing.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a runtime that has I/O enabled; `period` is zero.
+    pub fn of_kernel(period: Duration) -> Self {
+        #[cfg(target_os = "linux")]
+        if let Ok(timer) = kernel::Timer::new(period) {
+            return Self(Source::Kernel(timer, period));
+        }
+        Self::of_runtime(period)
+    }
+
+    /// Tells whether the kernel makes them.
+    pub fn is_of_kernel(&self) -> bool {
+        !matches!(self.0, Source::Runtime(_))
+    }
+
+    /// Waits for the next one, and returns when it was due, as far as that is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no tick is lost.
+    pub async fn next(&mut self) -> Instant {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Polls for the next one, as [`next`](Self::next) waits for it.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
+        #[cfg(target_os = "linux")]
+        if let Source::Kernel(timer, period) = &mut self.0 {
+            match std::task::ready!(timer.poll_expired(cx)) {
+                Ok(()) => return Poll::Ready(Instant::now()),
+                // Deadlines are looked at whatever becomes of it.
+                Err(_) => *self = Self::of_runtime(*period),
+            }
+        }
+        match &mut self.0 {
+            Source::Runtime(ticks) => ticks.poll_tick(cx),
+            #[cfg(target_os = "linux")]
+            Source::Kernel(..) => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod kernel {
+    use std::{
+        io,
+        task::{Context, Poll, ready},
+        time::Duration,
+    };
+
+    use rustix::time::{
+        Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+        timerfd_settime,
+    };
+    use tokio::net::unix::pipe;
+
+    /// A periodic timer, read as a pipe is: the runtime has no type of its own for it that is made without unsafe code.
+    #[derive(Debug)]
+    pub(super) struct Timer(pipe::Receiver);
+
+    impl Timer {
+        pub(super) fn new(period: Duration) -> io::Result<Self> {
+            let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+            let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+            let period = Timespec::try_from(period).map_err(io::Error::other)?;
+            let periodic = Itimerspec { it_interval: period, it_value: period };
+            timerfd_settime(&timer, TimerfdTimerFlags::empty(), &periodic)?;
+            pipe::Receiver::from_owned_fd_unchecked(timer).map(Self)
+        }
+
+        pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            loop {
+                ready!(self.0.poll_read_ready(cx))?;
+                // How often it has expired.
+                match self.0.try_read(&mut [0; 8]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    read => return Poll::Ready(read.map(drop)),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Ticks of the kernel and of the runtime.
+
+use std::time::Duration;
+
+use net_core::Ticks;
+use tokio::time::{Instant, timeout};
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ticks_of_the_kernel_come_again_and_again() {
+    // Before the timer is set, which counts from then.
+    let began = Instant::now();
+    let mut ticks = Ticks::of_kernel(Duration::from_millis(5));
+    assert!(ticks.is_of_kernel());
+    for _ in 0..3 {
+        timeout(Duration::from_secs(10), ticks.next()).await.expect("a tick");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(15), "{:?}", began.elapsed());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ticks_of_the_kernel_need_no_timers_of_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut ticks = Ticks::of_kernel(Duration::from_millis(1));
+        ticks.next().await;
+        ticks.next().await;
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_of_the_runtime_are_moved_by_paused_time() {
+    let began = Instant::now();
+    let mut ticks = Ticks::of_runtime(Duration::from_hours(1));
+    assert!(!ticks.is_of_kernel());
+    for hours in 0..3 {
+        assert_eq!(ticks.next().await, began + Duration::from_hours(hours));
+    }
+}
