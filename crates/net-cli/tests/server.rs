@@ -44,8 +44,9 @@ fn a_unix_domain_socket_is_an_equal_transport() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("echo.sock");
     let at = format!("unix://{}", path.display());
-    let server = Server::start(built(), &at, "--unix-mode 600 --format message");
+    let mut server = Server::start(built(), &at, "--unix-mode 600 --format message --io-threads 2");
     assert_eq!(server.url, at);
+    server.process.told("1 I/O thread by");
     assert_eq!(path.metadata().expect("is there").permissions().mode() & 0o777, 0o600);
     let ended = net(["echo", "client", &at, "hello", "--format", "message"]).expect(0);
     assert_eq!(ended.stdout, ["hello"]);

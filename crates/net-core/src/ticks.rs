@@ -2,11 +2,15 @@
 
 use std::{
     future::poll_fn,
+    io,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+/// Of a period of nothing, timers would make none or be refused.
+const SHORTEST: Duration = Duration::from_nanos(1);
 
 /// Wake-ups that come once in a period.
 ///
@@ -18,10 +22,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 /// use net_core::Ticks;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() {
-/// let mut ticks = Ticks::of_kernel(Duration::from_millis(1));
+/// # async fn main() -> std::io::Result<()> {
+/// let mut ticks = Ticks::of_kernel(Duration::from_millis(1))?;
 /// let first = ticks.next().await;
 /// assert!(first <= ticks.next().await);
+/// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
@@ -31,36 +36,41 @@ pub struct Ticks(Source);
 enum Source {
     Runtime(Interval),
     #[cfg(target_os = "linux")]
-    Kernel(kernel::Timer, Duration),
+    Kernel(kernel::Timer),
 }
 
 impl Ticks {
-    /// Makes ticks of the runtime's timer, which paused time moves. The first one comes at once, and none is made up for.
+    /// Makes ticks of the runtime's timer, which paused time moves. The first one comes after `period`, at least a nanosecond, and
+    /// none is made up for.
     ///
     /// # Panics
     ///
-    /// `period` is zero.
+    /// Outside of a runtime that has timers enabled.
     pub fn of_runtime(period: Duration) -> Self {
-        let mut ticks = interval(period);
+        let period = period.max(SHORTEST);
+        let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self(Source::Runtime(ticks))
     }
 
-    /// Makes ticks of a timer that the kernel tells of as it tells of input (Linux); where there is none, of the runtime. The
-    /// first one comes after `period`.
+    /// Makes ticks of a timer that the kernel tells of as it tells of input (Linux); elsewhere of the runtime. The first one comes
+    /// after `period`, at least a nanosecond.
     ///
     /// A runtime without other timers then waits without a time-out: no timer is set and cleared for each wait, and no clock
     /// is read after it. Paused time moves nothing.
     ///
+    /// # Errors
+    ///
+    /// The system has no descriptor left.
+    ///
     /// # Panics
     ///
-    /// Outside of a runtime that has I/O enabled; `period` is zero.
-    pub fn of_kernel(period: Duration) -> Self {
+    /// Outside of a runtime that has I/O enabled.
+    pub fn of_kernel(period: Duration) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
-        if let Ok(timer) = kernel::Timer::new(period) {
-            return Self(Source::Kernel(timer, period));
-        }
-        Self::of_runtime(period)
+        return Ok(Self(Source::Kernel(kernel::Timer::new(period.max(SHORTEST))?)));
+        #[cfg(not(target_os = "linux"))]
+        Ok(Self::of_runtime(period))
     }
 
     /// Tells whether the kernel makes them.
@@ -68,7 +78,8 @@ impl Ticks {
         !matches!(self.0, Source::Runtime(_))
     }
 
-    /// Waits for the next one, and returns when it was due, as far as that is known.
+    /// Waits for the next one, and returns when it was due, as far as that is known. None comes where the runtime is gone in which
+    /// they were made.
     ///
     /// # Cancel safety
     ///
@@ -79,18 +90,13 @@ impl Ticks {
 
     /// Polls for the next one, as [`next`](Self::next) waits for it.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        #[cfg(target_os = "linux")]
-        if let Source::Kernel(timer, period) = &mut self.0 {
-            match std::task::ready!(timer.poll_expired(cx)) {
-                Ok(()) => return Poll::Ready(Instant::now()),
-                // Deadlines are looked at whatever becomes of it.
-                Err(_) => *self = Self::of_runtime(*period),
-            }
-        }
         match &mut self.0 {
             Source::Runtime(ticks) => ticks.poll_tick(cx),
             #[cfg(target_os = "linux")]
-            Source::Kernel(..) => Poll::Pending,
+            Source::Kernel(timer) => match std::task::ready!(timer.poll_expired(cx)) {
+                Ok(()) => Poll::Ready(Instant::now()),
+                Err(_) => Poll::Pending,
+            },
         }
     }
 }

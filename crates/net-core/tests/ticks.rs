@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 async fn ticks_of_the_kernel_come_again_and_again() {
     // Before the timer is set, which counts from then.
     let began = Instant::now();
-    let mut ticks = Ticks::of_kernel(Duration::from_millis(5));
+    let mut ticks = Ticks::of_kernel(Duration::from_millis(5)).expect("a timer");
     assert!(ticks.is_of_kernel());
     for _ in 0..3 {
         timeout(Duration::from_secs(10), ticks.next()).await.expect("a tick");
@@ -23,7 +23,7 @@ async fn ticks_of_the_kernel_come_again_and_again() {
 fn ticks_of_the_kernel_need_no_timers_of_the_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     runtime.block_on(async {
-        let mut ticks = Ticks::of_kernel(Duration::from_millis(1));
+        let mut ticks = Ticks::of_kernel(Duration::from_millis(1)).expect("a timer");
         ticks.next().await;
         ticks.next().await;
     });
@@ -34,7 +34,16 @@ async fn ticks_of_the_runtime_are_moved_by_paused_time() {
     let began = Instant::now();
     let mut ticks = Ticks::of_runtime(Duration::from_hours(1));
     assert!(!ticks.is_of_kernel());
-    for hours in 0..3 {
+    for hours in 1..4 {
         assert_eq!(ticks.next().await, began + Duration::from_hours(hours));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ticks_of_no_period_come_all_the_same() {
+    for mut ticks in [Ticks::of_kernel(Duration::ZERO).expect("a timer"), Ticks::of_runtime(Duration::ZERO)] {
+        timeout(Duration::from_secs(10), ticks.next()).await.expect("a tick");
+        timeout(Duration::from_secs(10), ticks.next()).await.expect("another one");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
-    iter,
+    io, iter,
     net::IpAddr,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net_core::{ErrorKind, Ticks};
+use net_core::{ErrorKind, Room, Ticks};
 use tokio::sync::mpsc;
 
 use crate::{
     UdpSocket,
     intake::Arrival,
     outgoing::{Outgoing, Route},
-    socket::{Room, Unsent},
+    socket::Unsent,
 };
 
 mod hub;
@@ -76,10 +76,15 @@ impl Drop for Newcomer {
 }
 
 impl Demux {
-    pub(crate) fn new(socket: UdpSocket, hub: Arc<Hub>, backlog: mpsc::Sender<Newcomer>) -> Self {
+    /// Makes the task of a listener.
+    ///
+    /// # Errors
+    ///
+    /// The system has no timer left.
+    pub(crate) fn new(socket: UdpSocket, hub: Arc<Hub>, backlog: mpsc::Sender<Newcomer>) -> io::Result<Self> {
         let is_wildcard = socket.local().ip().is_unspecified();
-        let period = period(&hub);
-        Self {
+        let sweep = Ticks::of_kernel(period(&hub))?;
+        Ok(Self {
             socket,
             hub,
             backlog: Some(backlog),
@@ -91,9 +96,9 @@ impl Demux {
             room: Room::default(),
             is_wildcard,
             start: Instant::now(),
-            sweep: Ticks::of_kernel(period),
+            sweep,
             pause: None,
-        }
+        })
     }
 
     /// Hands what is to be sent to the system. Returns whether it has taken all.
@@ -106,7 +111,7 @@ impl Demux {
                     self.sending.refuse();
                     self.hub.counters.refused.add(1);
                 }
-                // The runtime that polls this task is gone, or no descriptor is left by which to wait.
+                // The runtime that polls this task is gone.
                 Poll::Ready(Err(Unsent::Stranded(_))) => {
                     self.hub.counters.refused.add(self.sending.count() as u64);
                     self.sending.clear();
@@ -140,7 +145,7 @@ impl Demux {
                 true
             }
             Poll::Ready(Err(_)) => {
-                self.pause = Some(Ticks::of_kernel(PAUSE));
+                self.pause = Ticks::of_kernel(PAUSE).ok();
                 true
             }
             Poll::Pending => false,

@@ -131,7 +131,7 @@ impl Source {
             socket.serve_sessions()?;
             let (tx, rx) = mpsc::channel(self.hub.config.backlog.max(1));
             let socket = socket.with_counters(self.hub.counters.clone());
-            tokio::spawn(Demux::new(socket, self.hub.clone(), tx));
+            tokio::spawn(Demux::new(socket, self.hub.clone(), tx)?);
             self.stage = Stage::Served(rx);
         }
         match &mut self.stage {

@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use crate::Ecn;
 
@@ -266,12 +266,23 @@ impl Outgoing {
         self.tidy();
     }
 
-    /// Gives back what was needed for joining, once nothing waits.
+    /// Gives back what was needed for joining: once nothing waits, and the greater part of it where something always does.
     fn tidy(&mut self) {
         if self.runs.is_empty() {
             self.joined.clear();
             if self.joined.capacity() > KEPT {
                 self.joined = BytesMut::new();
+            }
+        } else if let Some(Run { payload: Payload::Joined { start, .. }, .. }) = self.runs.front()
+            && *start > KEPT
+            && *start > self.joined.len() / 2
+        {
+            let gone = *start;
+            self.joined.advance(gone);
+            for run in &mut self.runs {
+                if let Payload::Joined { start, .. } = &mut run.payload {
+                    *start -= gone;
+                }
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use net_core::{Address, Error, ErrorKind, Result, Scheme};
+use net_core::{Address, DatagramSocket, Error, ErrorKind, Result, Scheme};
 use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::{runtime::Handle, task::yield_now};
@@ -30,12 +30,9 @@ mod options;
 #[cfg(target_os = "linux")]
 mod source;
 mod tries;
-mod watched;
 
 pub(crate) use attempts::Unsent;
 pub use batches::{Datagram, RecvBatch, SendBatch};
-pub(crate) use watched::Room;
-use watched::Watched;
 
 /// How many errors that others reported are skipped before a call gives other tasks their turn.
 pub(crate) const MAX_SKIPPED: usize = 64;
@@ -63,7 +60,7 @@ pub(crate) const MAX_SKIPPED: usize = 64;
 /// # }
 /// ```
 pub struct UdpSocket {
-    io: Watched,
+    io: DatagramSocket,
     state: UdpSocketState,
     local: SocketAddr,
     peer: Option<SocketAddr>,
@@ -171,7 +168,7 @@ impl UdpSocket {
         let socket = std::net::UdpSocket::from(socket);
         let state = UdpSocketState::new((&socket).into())?;
         let local = socket.local_addr()?;
-        let io = Watched::new(socket)?;
+        let io = DatagramSocket::new(socket)?;
         let segments = AtomicBool::new(state.max_gso_segments() > 1);
         let socket = Self {
             io,
@@ -341,7 +338,7 @@ impl UdpSocket {
     }
 
     pub(crate) fn io(&self) -> &std::net::UdpSocket {
-        self.io.socket()
+        self.io.get_ref()
     }
 
     pub(crate) fn state(&self) -> &UdpSocketState {

@@ -1,6 +1,13 @@
 //! What must not go wrong with datagrams: reflection, forged sources, oversize, empty ones, errors that others report.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use net_core::{ErrorKind, Listener, Receiver, Sender, Transport};
 use net_udp::{Udp, UdpConfig, UdpSocket};
@@ -302,6 +309,10 @@ async fn a23_an_empty_datagram_is_a_message() {
 
 #[tokio::test]
 async fn a23_errors_that_others_report_end_no_client() {
+    // Nobody else takes the port meanwhile.
+    if !is_inside("a23_errors_that_others_report_end_no_client", "ip link set lo up") {
+        return;
+    }
     let gone = bound();
     let to = gone.local();
     drop(gone);
@@ -366,13 +377,18 @@ impl Reporter {
         // RFC 792: a head of 8 bytes, then what it is about: the IP header, and that of UDP.
         let mut packet = vec![kind, code, 0, 0, 0, 0, 5, 0];
         let sum_at = 2..4;
-        packet.extend([0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]);
+        packet.extend([0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0]);
+        for address in [self.from, self.to] {
+            let SocketAddr::V4(address) = address else { panic!("reports are of IPv4") };
+            packet.extend(address.ip().octets());
+        }
         packet
             .extend([self.from.port().to_be_bytes(), self.to.port().to_be_bytes(), [0, 9], [0, 0]].concat());
         let sum: u32 = packet.as_chunks().0.iter().map(|word| u32::from(u16::from_be_bytes(*word))).sum();
         let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).expect("16 bits");
         packet.splice(sum_at, sum.to_be_bytes());
-        self.socket.send_to(&packet, &SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("sent");
+        let at = SocketAddr::new(self.from.ip(), 0);
+        self.socket.send_to(&packet, &at.into()).expect("sent");
     }
 }
 
@@ -401,6 +417,10 @@ async fn a23_no_kind_of_report_ends_receiving() {
 
 #[tokio::test]
 async fn a23_errors_that_others_report_end_no_socket() {
+    // Nobody else takes the port meanwhile.
+    if !is_inside("a23_errors_that_others_report_end_no_socket", "ip link set lo up") {
+        return;
+    }
     let gone = bound();
     let to = gone.local();
     drop(gone);
@@ -417,4 +437,56 @@ async fn a23_errors_that_others_report_end_no_socket() {
     back.send_to(b"yes", near.local()).await.expect("sent");
     assert_eq!(received(&near).await.0, b"yes");
     assert!(near.stats().icmp_errors > 0);
+}
+
+/// A wire on which nobody answers for its addresses, so that what is sent waits, and fills the kernel's buffer.
+#[cfg(target_os = "linux")]
+const SILENT: &str = "ip link set lo up
+ip link add wire type veth peer name end
+ip link set end up
+ip address add 10.9.0.1/24 dev wire
+ip link set wire up";
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a23_a_report_while_there_is_no_room_keeps_no_core_busy() {
+    if !is_inside("a23_a_report_while_there_is_no_room_keeps_no_core_busy", SILENT) {
+        return;
+    }
+    let near = UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket");
+    let to = ([10, 9, 0, 2], 9).into();
+    let near = Arc::new(near.connect(to).expect("a route"));
+    near.set_send_buffer_len(1).expect("an option");
+    let polls = Arc::new(AtomicUsize::new(0));
+    let (socket, counted) = (near.clone(), polls.clone());
+    let sending = tokio::spawn(async move {
+        let mut batch = net_udp::SendBatch::new();
+        for len in 0..100 {
+            batch.push_connected(vec![0; 1_000 + len]);
+        }
+        let mut sending = Box::pin(async { socket.send_batch(&mut batch).await });
+        std::future::poll_fn(|cx| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            sending.as_mut().poll(cx)
+        })
+        .await
+    });
+    while near.stats().sent == 0 {
+        tokio::task::yield_now().await;
+    }
+    Reporter::new(near.local(), to).report(3, 3);
+    soon("a report", async {
+        while near.stats().icmp_errors == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let before = polls.load(Ordering::Relaxed);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    let more = polls.load(Ordering::Relaxed) - before;
+    assert!(more <= 3, "polled {more} times");
+    assert!(!sending.is_finished(), "nobody has told where the address is");
+    sending.abort();
 }

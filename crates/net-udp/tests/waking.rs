@@ -74,13 +74,7 @@ async fn who_waits_to_send_is_woken_though_another_one_gave_up() {
     }
     let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
     near.set_send_buffer_len(1).expect("an option");
-    let send = |near: Arc<UdpSocket>| async move {
-        let mut batch = SendBatch::new();
-        for len in 0..100 {
-            batch.push(([10, 9, 0, 2], 9).into(), vec![0; 1_000 + len]);
-        }
-        near.send_batch(&mut batch).await
-    };
+    let send = |near: Arc<UdpSocket>| async move { fill(&near).await };
     let first = tokio::spawn(send(near.clone()));
     all_wait().await;
     let second = tokio::spawn(send(near.clone()));
@@ -120,6 +114,62 @@ async fn a_client_waits_for_room() {
     make_room();
     soon("room", sent).await.expect("no panic").expect("sent");
     assert_eq!(stats.stats().sent, 100);
+}
+
+/// Sends more than there is room for.
+async fn fill(near: &UdpSocket) -> net_core::Result<()> {
+    let mut batch = SendBatch::new();
+    for len in 0..100 {
+        batch.push(([10, 9, 0, 2], 9).into(), vec![0; 1_000 + len]);
+    }
+    near.send_batch(&mut batch).await
+}
+
+#[tokio::test]
+async fn who_waits_for_room_needs_no_descriptor_where_none_is_left() {
+    if !is_inside("who_waits_for_room_needs_no_descriptor_where_none_is_left", SETUP) {
+        return;
+    }
+    let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
+    near.set_send_buffer_len(1).expect("an option");
+    let mut taken = Vec::new();
+    let socket = near.clone();
+    let first = tokio::spawn(async move { fill(&socket).await });
+    // A command needs some, so that room is made beforehand and told of once none is left.
+    let mut making = Command::new("sh")
+        .args(["-c", "read go; ip neighbour replace 10.9.0.2 lladdr 02:00:00:00:00:02 dev wire"])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("sh is there");
+    while let Ok(file) = std::fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    all_wait().await;
+    assert!(!first.is_finished(), "nobody has told yet where the address is");
+    drop(making.stdin.take());
+    soon("room", first).await.expect("no panic").expect("sent");
+    making.wait().expect("it ends");
+}
+
+#[tokio::test]
+async fn who_waits_for_room_may_be_in_another_runtime() {
+    if !is_inside("who_waits_for_room_may_be_in_another_runtime", SETUP) {
+        return;
+    }
+    let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
+    near.set_send_buffer_len(1).expect("an option");
+    let socket = near.clone();
+    let elsewhere = tokio::task::spawn_blocking(move || {
+        // It has neither I/O nor timers.
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(fill(&socket))
+    });
+    while near.stats().sent == 0 {
+        tokio::task::yield_now().await;
+    }
+    all_wait().await;
+    assert!(!elsewhere.is_finished(), "nobody has told yet where the address is");
+    make_room();
+    soon("room", elsewhere).await.expect("no panic").expect("sent");
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 #[command(next_help_heading = "Serving")]
 pub(crate) struct Serving {
     /// Threads that serve, each with a runtime and, on TCP, a listener of its own; 1 is the main thread, 0 one for each
-    /// core that the process may use. Over QUIC 0 is 1: with more, clients stay where they are (no migration)
+    /// core that the process may use. Over QUIC 0 is 1: with more, clients stay where they are (no migration). A
+    /// Unix-domain socket has one
     #[arg(long, value_name = "N", default_value_t = 0)]
     io_threads: usize,
 
@@ -38,9 +39,13 @@ impl Serving {
     /// The same for a server at addresses of `scheme`.
     ///
     /// Several sockets of QUIC on one port exclude clients that move, so that they are there on request alone; only Linux
-    /// spreads clients over them.
+    /// spreads clients over them. No two sockets share a path.
     pub(crate) fn over(self, scheme: Scheme) -> Self {
-        let one = scheme == Scheme::Quic && (self.io_threads == 0 || !cfg!(target_os = "linux"));
+        let one = match scheme {
+            Scheme::Quic => self.io_threads == 0 || !cfg!(target_os = "linux"),
+            Scheme::Unix => true,
+            _ => false,
+        };
         Self { io_threads: if one { 1 } else { self.io_threads }, ..self }
     }
 

@@ -56,8 +56,11 @@ pub(super) fn start<L: Listener, H: Handler>(
         for listener in listeners {
             tokio::spawn(serving.accept(listener, alive.clone()));
         }
-        let ticks = if kernel_timer { Ticks::of_kernel } else { Ticks::of_runtime };
-        tokio::spawn(serving.clone().sweep(sweeping, ticks(serving.sweep_interval()), Vec::new()));
+        let period = serving.sweep_interval();
+        // Where no descriptor is left for it, deadlines are looked at all the same.
+        let ticks = if kernel_timer { Ticks::of_kernel(period).ok() } else { None };
+        let ticks = ticks.unwrap_or_else(|| Ticks::of_runtime(period));
+        tokio::spawn(serving.clone().sweep(sweeping, ticks, Vec::new()));
         return Ok(());
     }
     // All runtimes are built before the first one serves, so that an error leaves nothing behind.

@@ -6,9 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use net_core::Room;
 use tokio::task::coop::poll_proceed;
 
-use super::{MAX_SKIPPED, Room, UdpSocket};
+use super::{MAX_SKIPPED, UdpSocket};
 use crate::{
     intake,
     intake::{Arrival, Rest},
@@ -94,7 +95,6 @@ impl UdpSocket {
             }
         };
         turn.made_progress();
-        room.leave();
         Poll::Ready(sent)
     }
 
