@@ -113,13 +113,15 @@ fn a36_half_a_message_is_not_answered() {
 
 #[test]
 fn a36_a_peer_that_does_not_read_is_cut_at_the_deadline() {
-    let server = Server::tcp("--drain-min 0s --drain-max 300ms --send-buffer 16KiB");
+    // A peer that has all it asked for is not waited for so long as to be cut.
+    let buffers = "--send-buffer 16KiB --recv-buffer 16KiB";
+    let server = Server::tcp(&format!("--drain-min 0s --drain-max 300ms --close-timeout 10ms {buffers}"));
     let mut stream = served(&server);
-    // Far less than is sent has room on the way back, so that the server cannot be done with it.
     SockRef::from(&stream).set_recv_buffer_size(4 * 1024).expect("is a socket");
     stream.set_write_timeout(Some(Duration::from_secs(1))).expect("is a socket");
-    // Where the server reads no more, so much is sent all the same.
-    let _ = stream.write_all(&frame(&[7; 1000]).repeat(2000));
+    // More than both directions have room for: the server reads no more, as it cannot be rid of its answers.
+    let stuck = stream.write_all(&frame(&[7; 1000]).repeat(32_000)).expect_err("the server reads no more");
+    assert_eq!(stuck.kind(), ErrorKind::WouldBlock);
     server.terminate();
     server.process.ended().expect(0).tells("drained 1 session, 1 of them cut");
 }

@@ -92,7 +92,7 @@ fn s10_a_port_in_use_is_1_and_names_the_address() {
 
 #[test]
 fn s10_a_closed_port_is_1_and_names_every_address_that_failed() {
-    let at = nobody();
+    let (at, _taken) = nobody();
     net(["echo", "client", &at, "hello"])
         .expect(1)
         .tells("connection refused")
@@ -215,7 +215,8 @@ fn a_result_that_cannot_be_written_is_1_and_one_that_nobody_reads_is_none() {
 
 #[test]
 fn failures_are_json_on_request() {
-    let ended = net(["echo", "client", &nobody(), "hello", "--json"]).expect(1);
+    let (at, _taken) = nobody();
+    let ended = net(["echo", "client", &at, "hello", "--json"]).expect(1);
     let failure: serde_json::Value = serde_json::from_str(&ended.stderr[0]).expect("is JSON");
     assert_eq!(failure["status"], 1);
     assert!(failure["error"].as_str().is_some_and(|error| error.contains("connection refused")), "{failure}");

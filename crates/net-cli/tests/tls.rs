@@ -15,7 +15,7 @@ use std::{
 };
 
 use authority::{Authority, LOCAL};
-use rig::{Process, Server, net, nobody, released};
+use rig::{Process, Server, net, released};
 use tempfile::TempDir;
 
 /// Certificates as `net certs` makes them.
@@ -192,7 +192,7 @@ fn a6_clients_on_a_revocation_list_are_refused_and_those_of_an_expired_one_where
 #[test]
 fn flags_that_cannot_work_say_what_to_do() {
     net(["echo", "server", "tcps://127.0.0.1:0"]).expect(1).tells("net certs DIR");
-    net(["echo", "client", &nobody(), "x", "--ca", "ca.pem"]).expect(1).tells("tcps://");
+    net(["echo", "client", "tcp://127.0.0.1:1", "x", "--ca", "ca.pem"]).expect(1).tells("tcps://");
     let directory = certs();
     let (cert, key) = (file(&directory, "server.pem"), file(&directory, "client.key"));
     net(["echo", "server", "tcps://127.0.0.1:0", "--cert", &cert, "--key", &key]).expect(1).tells("key");

@@ -141,7 +141,7 @@ async fn a30_a_handler_that_blocks_one_io_thread_keeps_no_deadline_of_another_fr
     let (tell_thread, mut told) = mpsc::unbounded_channel();
     let (release, released) = std::sync::mpsc::channel();
     let released = std::sync::Mutex::new(released);
-    let limits = Limits { idle_timeout: Some(Duration::from_millis(400)), ..Limits::default() };
+    let limits = Limits { idle_timeout: Some(secs(3)), ..Limits::default() };
     let server = Server::builder(Tcp::default())
         .config(ServerConfig { limits, ..threads(2) })
         .observer(Blocked(tell_blocked))

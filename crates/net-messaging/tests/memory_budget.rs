@@ -1,4 +1,6 @@
 //! The memory budget against the allocator's own count: what a thousand peers begin, or do not read, on real sockets.
+//!
+//! The tests count what the process allocates, so they run one at a time.
 
 use std::{
     alloc::System,
@@ -14,10 +16,16 @@ use net_messaging::{Format, HandlerResult, Limits, Server, ServerConfig, Session
 use net_tcp::{Tcp, TcpConfig};
 use socket2::{Domain, Socket, Type};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Held by each test: under `cargo test` they share one process.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 /// Bytes that are allocated now.
 fn allocated() -> usize {
@@ -108,6 +116,7 @@ fn assert_within(budget: usize, peers: usize, before: usize, highest: &Highest, 
 async fn measured_a10_short_messages_that_wait_for_their_handlers_pin_no_more_than_the_budget() {
     const PEERS: usize = 400;
     const BUDGET: usize = 8 << 20;
+    let _alone = ALONE.lock().await;
     let (server, to, highest) = serve(TcpConfig::default(), BUDGET, |_, message| {
         // What it keeps is its own affair.
         drop(message);
@@ -133,6 +142,7 @@ async fn measured_a10_short_messages_that_wait_for_their_handlers_pin_no_more_th
 async fn measured_a10_what_a_thousand_peers_begin_stays_within_the_budget() {
     const PEERS: usize = 1_000;
     const BUDGET: usize = 16 << 20;
+    let _alone = ALONE.lock().await;
     let (server, to, highest) =
         serve(TcpConfig::default(), BUDGET, |_, message| async { Ok(Some(message.into_reply())) }).await;
     let mut peers = Vec::with_capacity(PEERS);
@@ -164,6 +174,7 @@ async fn measured_a10_what_a_thousand_peers_begin_stays_within_the_budget() {
 async fn measured_a9_what_waits_for_peers_that_do_not_read_stays_within_the_budget() {
     const PEERS: usize = 300;
     const BUDGET: usize = 16 << 20;
+    let _alone = ALONE.lock().await;
     let tcp = TcpConfig { send_buffer_len: Some(16 * 1024), ..TcpConfig::default() };
     let answer = |_: &Session, _| async { Ok(Some(Message::new(MessageKind::Request, 0, vec![7; 40_000]))) };
     let (server, to, highest) = serve(tcp, BUDGET, answer).await;

@@ -20,7 +20,7 @@ use net_core::{
     Admission, Attempts, ErrorKind, Limit, Limits, Listener, Receiver, Sender, Transport, frame::FrameError,
 };
 use net_tcp::{Tcp, TcpConfig};
-use rig::{Answer, Seen, at, echo, loopback, pair, round_trip, socket, soon, watched};
+use rig::{Answer, Seen, at, echo, loopback, nobody, pair, round_trip, socket, soon, watched};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream};
 
 /// Counts how often it is woken.
@@ -216,8 +216,7 @@ async fn a34_every_address_is_tried_and_the_last_good_ones_survive_the_name_serv
 
 #[tokio::test]
 async fn a34_a_failure_names_every_address_and_why() {
-    let (listener, to) = loopback().await;
-    drop(listener);
+    let (to, _taken) = nobody();
     let resolver = Answer(|port| Ok(vec![([127, 0, 0, 1], port).into(), ([127, 0, 0, 2], port).into()]));
     let tcp = Tcp::default().with_resolver(Arc::new(resolver));
     let port = to.port().expect("a port");
@@ -355,8 +354,7 @@ async fn d5_peers_that_vanish_before_they_are_accepted_end_nothing() {
 
 #[tokio::test]
 async fn d7_a_closed_port_is_refused() {
-    let (listener, to) = loopback().await;
-    drop(listener);
+    let (to, _taken) = nobody();
     let error = soon("the refusal", Tcp::default().connect(&to)).await.expect_err("nobody listens");
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert_eq!(error.to_string(), format!("connect {to}: connection refused"));

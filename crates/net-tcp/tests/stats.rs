@@ -8,7 +8,21 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use net_core::{Address, ErrorKind, Info, Listener, Receiver, Scheme, Sender, Transport};
 use net_tcp::{Tcp, TcpStats};
-use rig::{at, pair, round_trip};
+use rig::{at, pair, round_trip, soon};
+
+/// Asks until the figures are as `wanted`: what was sent is on its way for a moment, though both sides are on this machine.
+async fn until(info: &Info, wanted: impl Fn(&TcpStats) -> bool) -> TcpStats {
+    soon("the figures", async {
+        loop {
+            let stats = TcpStats::of(info).expect("statistics");
+            if wanted(&stats) {
+                return stats;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
 
 #[tokio::test]
 async fn s12_an_idle_connection_has_empty_queues_and_a_round_trip_time() {
@@ -35,16 +49,12 @@ async fn s12_an_idle_connection_has_empty_queues_and_a_round_trip_time() {
 async fn s12_what_is_not_read_shows_in_the_queues() {
     let (mut near, mut far) = pair().await;
     near.send(vec![1; 10_000]).await.expect("sent");
-    // The connection has taken it, so the other side has it, as both are on this machine.
-    let stats = TcpStats::of(&far.info).expect("statistics");
+    let stats = until(&far.info, |stats| stats.recv_queue_len >= 10_004).await;
     assert_eq!((stats.recv_queue_len, stats.bytes_received), (10_004, 10_004));
 
     while near.tx.feed(vec![1; 60_000]).now_or_never().is_some() {}
-    let stats = TcpStats::of(&near.info).expect("statistics");
-    assert!(stats.send_queue_len > 0, "{stats:?}");
-    assert!(stats.peer_window < 1 << 20, "{stats:?}");
-    let stats = TcpStats::of(&far.info).expect("statistics");
-    assert!(stats.recv_queue_len > 60_000, "{stats:?}");
+    until(&near.info, |stats| stats.send_queue_len > 0 && stats.peer_window < 1 << 20).await;
+    until(&far.info, |stats| stats.recv_queue_len > 60_000).await;
     assert!(far.rx.recv().await.expect("received").is_some());
 }
 
@@ -57,7 +67,7 @@ async fn s12_every_family_of_addresses_is_known() {
             Tcp::default().connect(&at(&format!("tcp://{host}:{port}"))).await.expect("connecting");
         let far = listener.accept().await.expect("a connection");
         near.send("hello").await.expect("sent");
-        assert_eq!(TcpStats::of(&far.info).expect("statistics").recv_queue_len, 9);
+        assert_eq!(until(&far.info, |stats| stats.recv_queue_len >= 9).await.recv_queue_len, 9);
         assert_eq!(TcpStats::of(&near.info).expect("statistics").recv_queue_len, 0);
     }
 }

@@ -1,4 +1,6 @@
 //! What a TLS connection holds in memory: an idle one, and one whose peer does not read.
+//!
+//! The tests count what the process allocates, so they run one at a time.
 #![cfg(feature = "tls")]
 
 #[path = "../../net-core/tests/tls/authority.rs"]
@@ -13,9 +15,13 @@ use net_core::{Listener, Transport, tls::Pem};
 use net_tcp::{Tcp, TcpConfig};
 use rig::waits_are_told;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tokio::sync::Mutex;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// Held by each test: under `cargo test` they share one process.
+static ALONE: Mutex<()> = Mutex::const_new(());
 
 const COUNT: usize = 100;
 
@@ -63,6 +69,7 @@ async fn held(tcp: &Tcp, at: &str, len: usize) -> (usize, usize) {
 
 #[tokio::test]
 async fn measured_an_idle_session_holds_no_buffer_but_that_of_rustls() {
+    let _alone = ALONE.lock().await;
     let authority = Authority::new("memory");
     let server = authority.server().max_sessions(1);
     let server = server.build().expect("settings");
@@ -84,6 +91,7 @@ async fn measured_an_idle_session_holds_no_buffer_but_that_of_rustls() {
 
 #[tokio::test]
 async fn a9_what_is_encrypted_and_waits_is_told() {
+    let _alone = ALONE.lock().await;
     let authority = Authority::new("a9");
     let config = TcpConfig {
         send_buffer_len: Some(16 * 1024),

@@ -157,7 +157,7 @@ impl Observer for Counts {
 async fn a3_a_server_ends_handshakes_that_stall_and_serves_others_meanwhile() {
     let authority = Authority::new("stalled");
     let counts = Arc::new(Counts::default());
-    let limits = Limits { handshake_timeout: Duration::from_millis(200), ..Limits::default() };
+    let limits = Limits { handshake_timeout: Duration::from_secs(2), ..Limits::default() };
     for io_threads in [None, Some(1)] {
         let server = Tcp::default().with_server_tls(authority.server().build().expect("settings"));
         let server = Server::builder(server)

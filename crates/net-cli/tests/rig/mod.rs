@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
+
 /// Whatever is waited for comes within this time, or the test fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -267,10 +269,12 @@ pub fn peer(serve: impl FnOnce(TcpStream) + Send + 'static) -> String {
     url
 }
 
-/// An address where nobody listens.
-pub fn nobody() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
-    format!("tcp://{}", listener.local_addr().expect("is bound"))
+/// An address where nobody listens, nor anybody else can for as long as the socket is kept.
+pub fn nobody() -> (String, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("binds");
+    let at = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("is bound");
+    (format!("tcp://{at}"), socket)
 }
 
 /// Writes a line to a process and closes its standard input.

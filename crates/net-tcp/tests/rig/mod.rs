@@ -8,11 +8,12 @@ use std::{io, net::SocketAddr};
 
 #[allow(unused_imports, reason = "each test binary uses a part of it")]
 pub(crate) use any::{Seen, at, echo, socket, soon, waits_are_told, watched};
-use net_core::{Address, Connection, Listener, Transport, frame::LengthPrefix};
+use net_core::{Address, Connection, Listener, Scheme, Transport, frame::LengthPrefix};
 use net_tcp::{
     Tcp, TcpListener, TcpReceiver, TcpSender,
     stream::{Resolve, Resolving},
 };
+use socket2::{Domain, Socket, Type};
 
 pub(crate) type TcpConnection<F = LengthPrefix> = Connection<TcpSender<F>, TcpReceiver<F>>;
 
@@ -20,6 +21,15 @@ pub(crate) async fn loopback() -> (TcpListener, Address) {
     let listener = Tcp::default().listen(&at("tcp://127.0.0.1:0")).await.expect("listening");
     let to = listener.local().clone();
     (listener, to)
+}
+
+/// Returns an address where nobody listens, nor anybody else can for as long as the socket is kept; it is one port of all
+/// addresses of IPv4.
+pub(crate) fn nobody() -> (Address, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([0, 0, 0, 0], 0)).into()).expect("a free port");
+    let port = socket.local_addr().ok().and_then(|at| at.as_socket()).expect("an address").port();
+    (Address::from_socket(Scheme::Tcp, ([127, 0, 0, 1], port).into()), socket)
 }
 
 /// Returns the two ends of a connection: of who connected, and of who accepted.
