@@ -72,7 +72,7 @@ pub use message::{
     ApiKey, Credentials, CredentialsError, ErrorCode, ErrorReply, GoAway, GoAwayReason, Message,
     MessageError, MessageKind, MessageRef,
 };
-pub use observer::Observer;
+pub use observer::{Contained, Observer};
 pub use sink_stream::{MessageSink, MessageStream, Messages};
 #[cfg(feature = "ticks")]
 pub use ticks::Ticks;

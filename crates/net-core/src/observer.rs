@@ -1,6 +1,11 @@
 //! What the accept loop and the engine tell to those who watch.
 
-use std::{fmt, io, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Address, Error, ErrorReply, Info, Limit};
 
@@ -10,6 +15,9 @@ use crate::{Address, Error, ErrorReply, Info, Limit};
 /// quick and must not block. Received and sent messages are told once a batch, not once a message.
 ///
 /// Several observers compose as a tuple or as a `Vec<Arc<dyn Observer>>`.
+///
+/// A panic of an observer ends the call in which it came, and nothing else: servers and clients hold theirs in a [`Contained`].
+/// What was told is lost, also to the observers that stand behind the one that panicked.
 ///
 /// # Examples
 ///
@@ -123,6 +131,44 @@ impl<A: Observer, B: Observer> Observer for (A, B) {
 
 impl Observer for Vec<Arc<dyn Observer>> {
     forward!(self, each => |tell: Tell<'_>| self.iter().for_each(|one| tell(&**one)));
+}
+
+/// An observer whose panics end the call in which they came, and not what is told: a session, or the loop of a server.
+///
+/// Servers and clients wrap theirs by themselves.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use net_core::{Contained, Observer};
+///
+/// #[derive(Debug)]
+/// struct Careless;
+///
+/// impl Observer for Careless {
+///     fn runtime_blocked(&self, _: Duration) {
+///         panic!("no runtime of mine is blocked");
+///     }
+/// }
+///
+/// Contained::new(Careless).runtime_blocked(Duration::from_secs(1));
+/// ```
+#[derive(Debug)]
+pub struct Contained<O>(O);
+
+impl<O: Observer> Contained<O> {
+    /// Contains the panics of `observer`.
+    pub fn new(observer: O) -> Self {
+        Self(observer)
+    }
+}
+
+impl<O: Observer> Observer for Contained<O> {
+    forward!(self, each => |tell: &dyn Fn(&O)| {
+        // The panic hook has told of it, and what it leaves behind is the observer's own.
+        let _ = catch_unwind(AssertUnwindSafe(|| tell(&self.0)));
+    });
 }
 
 impl<O: Observer + ?Sized> Observer for Arc<O> {

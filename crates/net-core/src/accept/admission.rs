@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{AddressGroup, Prefix, handshakes::Handshakes};
-use crate::{Address, Error, ErrorKind, Limit, Limits, Observer};
+use crate::{Address, Contained, Error, ErrorKind, Limit, Limits, Observer};
 
 /// Who may come in: counts the connections and handshakes of all listeners that share it, and holds them to [`Limits`].
 ///
@@ -42,11 +42,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Creates an admission that holds connections to `limits` and tells `observer`.
+    /// Creates an admission that holds connections to `limits` and tells `observer`, whose panics are [contained](Contained).
     pub fn new(limits: Limits, observer: Option<Arc<dyn Observer>>) -> Self {
+        let contained = |observer| Arc::new(Contained::new(observer)) as Arc<dyn Observer>;
         Self {
             limits,
-            observer,
+            observer: observer.map(contained),
             active: AtomicUsize::new(0),
             handshakes_cut: AtomicUsize::new(0),
             counts: Mutex::default(),

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::poll_immediate;
-use net_core::{Admission, ErrorKind, Handshaking, Incoming, Limits};
+use net_core::{Address, Admission, Error, ErrorKind, Handshaking, Incoming, Limit, Limits, Observer};
 use proptest::prelude::*;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -88,6 +88,50 @@ async fn a3_a_handshake_has_a_timer_or_is_swept() {
         gone.await.expect_err("its socket is dropped");
     }
     assert_eq!((rig.admission.active(), rig.admission.handshakes_cut()), (0, 0));
+}
+
+/// Panics whatever it is told.
+#[derive(Debug)]
+struct Careless;
+
+impl Observer for Careless {
+    fn accepted(&self, _: &Address) {
+        panic!("on purpose");
+    }
+
+    fn rejected(&self, _: &Address, _: Limit) {
+        panic!("on purpose");
+    }
+
+    fn handshake_failed(&self, _: &Address, _: &Error) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a30_an_observer_that_panics_keeps_no_place_and_ends_no_accepting() {
+    let limits = Limits { max_connections: 3, ..limits() };
+    let admission = Admission::new(limits, Some(Arc::new(Careless))).with_sweep();
+    let mut rig = Rig::under(Arc::new(admission), Arc::default());
+    let [late, panicking, cut] = [(1, Plan::Silent), (2, Plan::Panics), (3, Plan::Silent)]
+        .map(|(name, plan)| rig.arrive(name, "127.0.0.1", plan));
+    let running = tokio::spawn(handshaking(&mut rig).await.run(drop));
+    let panicked = tokio::spawn(handshaking(&mut rig).await.run(drop)).await;
+    panicked.expect_err("the handshake panics, and the observer on top of it");
+    drop(handshaking(&mut rig).await);
+    turns().await;
+    advance(limits.handshake_timeout).await;
+    rig.admission.sweep();
+    assert_eq!(running.await.expect("no panic"), None, "its task was woken");
+    for gone in [late, panicking, cut] {
+        gone.await.expect_err("its socket is dropped");
+    }
+    assert_eq!(rig.admission.active(), 0);
+    let _open = [4, 5, 6].map(|name| rig.arrive(name, "127.0.0.1", Plan::Done));
+    let _held = [next(&mut rig).await, next(&mut rig).await, next(&mut rig).await];
+    let over = rig.arrive(7, "127.0.0.1", Plan::Done);
+    assert!(poll_immediate(next(&mut rig)).await.is_none(), "it goes on");
+    over.await.expect_err("its socket is dropped");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use net_core::{Address, Credentials, Error, ErrorKind, Message, Observer, Result, Transport};
+use net_core::{Address, Contained, Credentials, Error, ErrorKind, Message, Observer, Result, Transport};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Client, ClientState, supervisor::Supervisor};
@@ -115,7 +115,7 @@ impl<T: Transport, H> ClientBuilder<T, H> {
 
     /// Sets who watches: logs, metrics, tests.
     pub fn observer(self, observer: impl Observer) -> Self {
-        Self { observer: Some(Arc::new(observer)), ..self }
+        Self { observer: Some(Arc::new(Contained::new(observer))), ..self }
     }
 
     /// Sets what is done with messages of the server.

@@ -153,7 +153,7 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             Some(threads) => transport.listen_many(&address, threads).await?,
             None => vec![transport.listen(&address).await?],
         };
-        let admission = Arc::new(Admission::new(config.limits, observer.clone()).with_sweep());
+        let admission = Arc::new(Admission::new(config.limits, observer).with_sweep());
         for listener in &mut listeners {
             listener.set_admission(admission.clone());
         }
@@ -161,6 +161,8 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
         let life = Lifecycle::new();
         let (notice, noticed) = watch::channel(None);
         let max_message_len = transport.guarantees().max_message_len;
+        // Its panics are contained.
+        let observer = admission.observer().cloned();
         let settings = Settings::new(config.session, &config.limits, observer, max_message_len, Role::Server)
             .with_access(access);
         let serving = serve::Serving {

@@ -8,7 +8,9 @@ use std::{
     },
 };
 
-use net_core::{ErrorCode, ErrorKind, ErrorReply, Message, MessageKind, Observer, Transport, memory::Memory};
+use net_core::{
+    ErrorCode, ErrorKind, ErrorReply, Info, Limit, Message, MessageKind, Observer, Transport, memory::Memory,
+};
 use net_messaging::{
     Client, CloseReason, Format, Handler, HandlerResult, Limits, Server, Session, SessionConfig, SessionState,
 };
@@ -302,6 +304,45 @@ async fn a30_a_handler_that_blocks_its_runtime_is_told_to_the_observer() {
     client.request("").await.expect("answers");
     let late = soon("the observer", told.recv()).await.expect("is told");
     assert!(late > ms(300), "{late:?}");
+}
+
+/// Tells that it is told of an idle session or a blocked runtime, and panics.
+#[derive(Debug)]
+struct Careless(mpsc::UnboundedSender<&'static str>);
+
+impl Observer for Careless {
+    fn limited(&self, _: &Info, _: Limit) {
+        let _ = self.0.send("limited");
+        panic!("on purpose");
+    }
+
+    fn runtime_blocked(&self, _: std::time::Duration) {
+        let _ = self.0.send("blocked");
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a30_an_observer_that_panics_keeps_no_deadline_from_being_looked_at() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let memory = Memory::default();
+    let limits = Limits { idle_timeout: Some(secs(10)), ..unlimited() };
+    let server = listen(Server::builder(memory.clone()).rules(limits).observer(Careless(tell))).await;
+    for _ in 0..2 {
+        let (_one, _other) =
+            (Peer::connect(&memory, server.local()).await, Peer::connect(&memory, server.local()).await);
+        settle().await;
+        let idle = server.sessions();
+        assert_eq!(idle.len(), 2);
+        for session in idle {
+            let reason = tokio::time::timeout(secs(60), session.closed()).await.expect("it is looked at");
+            assert!(matches!(reason, CloseReason::Idle), "{reason}");
+            assert_eq!(told.recv().await, Some("limited"));
+        }
+        // What is wrong: it blocks the runtime; paused time goes on as if it did.
+        tokio::time::advance(secs(5)).await;
+        assert_eq!(told.recv().await, Some("blocked"));
+    }
 }
 
 #[tokio::test(start_paused = true)]
