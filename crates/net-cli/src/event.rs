@@ -83,7 +83,7 @@ impl fmt::Display for Event<'_> {
                 if limit.starts_with("max_connections") {
                     write!(f, "; raise --{}", limit.replace('_', "-"))?;
                 } else if *limit == "max_handshakes_per_prefix" {
-                    // Which is a quarter of it.
+                    // Of which it is a share.
                     f.write_str("; raise --max-handshakes")?;
                 }
                 Ok(())

@@ -28,7 +28,7 @@ pub enum Limit {
     Descriptors,
     /// Handshakes that run at once.
     Handshakes,
-    /// Handshakes of one prefix that run at once.
+    /// Handshakes of one prefix, or of an IPv6 /48, that run at once.
     HandshakesPerPrefix,
     /// The time for the first message.
     FirstMessageTimeout,

@@ -48,11 +48,11 @@ pub struct Limits {
     /// * Reached: one more is refused before its handshake
     /// * Told: `rejected`, `max_connections_per_prefix`
     pub max_connections_per_prefix: usize,
-    /// Handshakes that run at once; one prefix may hold a quarter of them.
+    /// Handshakes that run at once; one prefix may hold a quarter of them, one IPv6 /48 half.
     ///
     /// * Unit: handshakes
     /// * Default: 256
-    /// * Reached: the oldest is dropped for a new one; one more of the same prefix is refused
+    /// * Reached: the oldest is dropped for a new one; one more of the same prefix or /48 is refused
     /// * Told: `handshake_failed`, `max_handshakes`; `rejected`, `max_handshakes_per_prefix`
     pub max_handshakes: usize,
     /// How long a handshake may take.

@@ -174,6 +174,24 @@ async fn a3_one_prefix_holds_a_quarter_of_the_handshakes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a3_one_ipv6_48_holds_half_of_the_handshakes() {
+    let mut rig = Rig::new(&Limits { max_handshakes: 8, ..limits() });
+    // Each is of another /56.
+    let stalled =
+        [1, 2, 3, 4].map(|name| rig.arrive(name, &format!("[2001:db8:0:{name}00::1]"), Plan::Silent));
+    let over = rig.arrive(5, "[2001:db8:0:500::1]", Plan::Answered);
+    rig.settle().await;
+    over.await.expect_err("its socket is dropped");
+    let rejected = "rejected tcp://[2001:db8:0:500::1]:5 max_handshakes_per_prefix".to_owned();
+    assert_eq!(rig.notes.take().pop(), Some(rejected));
+    let _other = rig.arrive(6, "[2001:db8:1::1]", Plan::Answered);
+    assert_eq!(rig.accept_name().await, 6, "another site is not affected");
+    for mut gone in stalled {
+        assert_eq!(gone.try_recv(), Err(oneshot::error::TryRecvError::Empty), "nobody gives way");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a3_listeners_share_the_handshakes_of_their_admission() {
     let mut one = Rig::new(&Limits { max_handshakes: 4, ..limits() });
     let mut other = Rig::under(one.admission.clone(), one.notes.clone());

@@ -20,7 +20,7 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "N", default_value_t = Bounds::default().max_connections_per_prefix)]
     max_connections_per_prefix: usize,
 
-    /// Handshakes that run at once; one prefix may hold a quarter of them
+    /// Handshakes that run at once; one prefix may hold a quarter of them, one IPv6 /48 half
     #[arg(long, value_name = "N", default_value_t = Bounds::default().max_handshakes)]
     max_handshakes: usize,
 

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Admission, Prefix};
+use super::{AddressGroup, Admission, Prefix};
 use crate::{Address, Error, ErrorKind, Limit, Result};
 
 /// The handshakes that run for all listeners under one admission.
@@ -66,7 +66,7 @@ impl Handshakes {
         self.running().entries.iter().filter(|entry| entry.listener == listener).count()
     }
 
-    /// Begins one of `listener` with `peer`; `None` where the prefix of its address has its share already.
+    /// Begins one of `listener` with `peer`; `None` where the prefix or the site of its address has its share already.
     pub(super) fn begin(
         admission: &Arc<Admission>,
         listener: ListenerNumber,
@@ -75,8 +75,11 @@ impl Handshakes {
         let max = admission.limits().max_handshakes;
         let prefix = peer.ip().and_then(Prefix::of);
         let mut running = admission.handshakes().running();
-        let held = running.entries.iter().filter(|one| prefix.is_some() && one.prefix == prefix).count();
-        if held >= (max / 4).max(1) {
+        let is_full = |group: AddressGroup| {
+            let held = running.entries.iter().filter(|one| one.prefix.is_some_and(|of| group.counts(of)));
+            held.count() >= group.share_of_handshakes(max)
+        };
+        if prefix.into_iter().flat_map(AddressGroup::all).any(is_full) {
             drop(running);
             admission.observe(|observer| observer.rejected(peer, Limit::HandshakesPerPrefix));
             return None;

@@ -67,6 +67,20 @@ impl AddressGroup {
         [Self::Prefix(prefix)].into_iter().chain(site)
     }
 
+    /// Tells whether a peer from `prefix` is counted for it.
+    pub(super) fn counts(self, prefix: Prefix) -> bool {
+        Self::all(prefix).any(|counted| counted == self)
+    }
+
+    /// Returns how many of `max` handshakes at once it may have: a prefix a quarter of them, a site half.
+    pub(super) fn share_of_handshakes(self, max: usize) -> usize {
+        let share = match self {
+            Self::Prefix(_) => max / 4,
+            Self::Site(_) => max / 2,
+        };
+        share.max(1)
+    }
+
     /// Returns how much it may have where a prefix may have `max`: a site has ten times as much.
     pub fn share(self, max: usize) -> usize {
         match self {
