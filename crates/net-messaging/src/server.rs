@@ -14,6 +14,7 @@ use crate::{CloseReason, Session, Sessions};
 
 mod access;
 mod builder;
+mod own_runtime;
 mod pairing;
 mod serve;
 mod sweep;

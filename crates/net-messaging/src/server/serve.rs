@@ -11,6 +11,7 @@ use tokio::{runtime, sync::watch, task::AbortHandle};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 
 use super::{
+    own_runtime::OwnRuntime,
     pairing::{Half, Pairing},
     sweep::Pulse,
 };
@@ -63,15 +64,17 @@ pub(super) fn start<L: Listener, H: Handler>(
         tokio::spawn(serving.clone().sweep(sweeping, ticks, Vec::new()));
         return Ok(());
     }
-    // All runtimes are built before the first one serves, so that an error leaves nothing behind.
+    // All runtimes are built before the first one serves; where a thread cannot be started, the caller stops those that were.
     let runtimes = listeners
         .iter()
-        .map(|_| runtime::Builder::new_current_thread().enable_all().build())
+        .map(|_| OwnRuntime::build(runtime::Builder::new_current_thread().enable_all()))
         .collect::<io::Result<Vec<_>>>()?;
-    serving.clone().sweep_aside(sweeping, runtimes.iter().map(Pulse::of).collect())?;
+    serving
+        .clone()
+        .sweep_aside(sweeping, runtimes.iter().filter_map(OwnRuntime::handle).map(Pulse::of).collect())?;
     for (number, (listener, runtime)) in listeners.into_iter().zip(runtimes).enumerate() {
         let accepting = serving.accept(listener, alive.clone());
-        thread::Builder::new().name(format!("net-io-{number}")).spawn(move || runtime.block_on(accepting))?;
+        thread::Builder::new().name(format!("net-io-{number}")).spawn(move || runtime.run(accepting))?;
     }
     Ok(())
 }

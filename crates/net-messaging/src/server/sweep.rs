@@ -12,12 +12,12 @@ use std::{
 
 use net_core::{Observer, Ticks};
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Handle},
     sync::watch,
     time::Instant,
 };
 
-use super::serve::Serving;
+use super::{own_runtime::OwnRuntime, serve::Serving};
 use crate::Handler;
 
 /// How late a runtime may come to its work before observers are told.
@@ -31,8 +31,8 @@ pub(super) struct Pulse {
 }
 
 impl Pulse {
-    pub(super) fn of(runtime: &Runtime) -> Self {
-        Self { runtime: runtime.handle().clone(), asked: Arc::default() }
+    pub(super) fn of(runtime: Handle) -> Self {
+        Self { runtime, asked: Arc::default() }
     }
 
     fn ask(&self, observer: &Arc<dyn Observer>) {
@@ -88,9 +88,9 @@ impl<H: Handler> Serving<H> {
     /// Does so in a thread of its own: a handler that blocks one of the runtimes keeps no other's deadlines from being looked
     /// at, and a runtime without a timer waits for input at less cost.
     pub(super) fn sweep_aside(self, sweeping: watch::Sender<()>, pulses: Vec<Pulse>) -> io::Result<()> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
+        let runtime = OwnRuntime::build(Builder::new_current_thread().enable_time())?;
         let body = move || {
-            runtime.block_on(async {
+            runtime.run(async {
                 let ticks = Ticks::of_runtime(self.sweep_interval());
                 self.sweep(sweeping, ticks, pulses).await;
             });
