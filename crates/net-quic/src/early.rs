@@ -106,7 +106,7 @@ impl<F> EarlySession<F> {
     ///
     /// Not cancel safe: the peer may see a part of the message.
     pub async fn send(&self, message: &Idempotent) -> Result<RecvStream> {
-        let (mut tx, rx) = self.session.open_bi().await?;
+        let (mut tx, rx) = self.session.open_early().await?;
         tx.write_chunk(message.message().clone()).await?;
         tx.end();
         Ok(rx)

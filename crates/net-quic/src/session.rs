@@ -21,7 +21,7 @@ use crate::{
     EarlyData, PathWatch, QuicReceiver, QuicSender, QuicStats, RecvStream, SendStream, error::of_connection,
     stream::bounded,
 };
-pub(crate) use early::Early;
+pub(crate) use early::{Early, is_rejected};
 pub(crate) use shared::{Client, Shared, info, local_of};
 
 mod early;
@@ -84,6 +84,11 @@ impl<F> QuicSession<F> {
     /// Cancel safe: no stream is opened.
     pub async fn open_bi(&self) -> Result<(SendStream, RecvStream)> {
         self.pair(self.shared.connection().open_bi().await, "open a stream")
+    }
+
+    /// Opens a stream in both directions that may be early.
+    pub(crate) async fn open_early(&self) -> Result<(SendStream, RecvStream)> {
+        self.pair(self.shared.open_early().await, "open a stream")
     }
 
     /// Opens a stream in this direction, waiting until the peer allows one more.
@@ -291,10 +296,11 @@ impl<F> QuicSession<F> {
         operation: &'static str,
     ) -> Result<(SendStream, RecvStream)> {
         match streams {
-            Ok((tx, rx)) => Ok((
-                SendStream::new(tx, self.shared.clone(), None),
-                RecvStream::new(rx, self.shared.clone(), None),
-            )),
+            Ok((tx, rx)) => {
+                let rx = RecvStream::new(rx, self.shared.clone(), None);
+                let tx = SendStream::new(tx, self.shared.clone(), None);
+                Ok((tx.with_early(rx.may_be_rejected()), rx))
+            }
             Err(error) => Err(self.error(error, operation)),
         }
     }

@@ -11,12 +11,12 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{Error, Permit, Result};
-use quinn::{StoppedError, VarInt, WriteError};
+use quinn::{StoppedError, StreamId, VarInt, WriteError};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     error::{of_read, of_stopped, of_write},
-    session::Shared,
+    session::{Shared, is_rejected},
 };
 
 /// What a stream is reset with whose sender of messages was dropped before all was flushed.
@@ -44,10 +44,13 @@ type Acknowledged = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedEr
 /// # }
 /// ```
 pub struct SendStream {
-    /// Gone as it is dropped alone.
+    /// With the session from its end until it is acknowledged, so that who waits for all streams knows of it.
     stream: Option<quinn::SendStream>,
+    id: StreamId,
     session: Arc<Shared>,
     end: End,
+    /// Opened before the handshake was over, by a client: the server may not take it, and another one has its number then.
+    early: bool,
     /// The place of a message connection among those that a server admits.
     _permit: Option<Arc<Permit>>,
 }
@@ -79,7 +82,8 @@ enum End {
 /// # }
 /// ```
 pub struct RecvStream {
-    stream: quinn::RecvStream,
+    /// Gone as it is dropped alone.
+    stream: Option<quinn::RecvStream>,
     session: Arc<Shared>,
     _permit: Option<Arc<Permit>>,
 }
@@ -87,7 +91,14 @@ pub struct RecvStream {
 impl SendStream {
     pub(crate) fn new(stream: quinn::SendStream, session: Arc<Shared>, permit: Option<Arc<Permit>>) -> Self {
         session.sender_opened();
-        Self { stream: Some(stream), session, end: End::Open, _permit: permit }
+        let id = stream.id();
+        Self { stream: Some(stream), id, session, end: End::Open, early: false, _permit: permit }
+    }
+
+    /// Tells whether this client opened it before its handshake was over.
+    pub(crate) fn with_early(mut self, early: bool) -> Self {
+        self.early = early;
+        self
     }
 
     /// Writes a part of `bytes`, as much as there is room for, and returns how much.
@@ -149,11 +160,16 @@ impl SendStream {
     /// Tells the peer that nothing follows, without waiting; dropping does the same.
     pub fn end(&mut self) {
         if matches!(self.end, End::Open) {
-            self.leave_open(End::Told);
-            if let Some(stream) = &mut self.stream {
-                // It is reset or closed already, and told of elsewhere.
-                let _ = stream.finish();
+            if let Some(mut stream) = self.stream.take() {
+                self.tell_end(&mut stream);
+                if self.early {
+                    self.stream = Some(stream);
+                } else {
+                    self.session.hold(stream);
+                }
             }
+            // Last, so that it is open or held whenever somebody looks.
+            self.leave_open(End::Told);
         }
     }
 
@@ -174,9 +190,11 @@ impl SendStream {
     /// Cuts the stream: what has not arrived is given up, and the peer learns `code`, of which it is agreed what it
     /// means; 62 bits of it.
     pub fn reset(&mut self, code: u64) {
-        if !matches!(self.end, End::Acknowledged | End::Reset)
-            && let Some(stream) = &mut self.stream
-        {
+        if matches!(self.end, End::Acknowledged | End::Reset) {
+            return;
+        }
+        self.take_back();
+        if let Some(stream) = &mut self.stream {
             // An error means that it has ended already.
             let _ = stream.reset(bounded(code));
             self.leave_open(End::Reset);
@@ -194,8 +212,8 @@ impl SendStream {
     ///
     /// Cancel safe.
     pub async fn stopped(&self) -> Result<Option<u64>> {
-        let Some(stream) = &self.stream else { return Ok(None) };
-        match stream.stopped().await {
+        let Some(stopped) = self.look(quinn::SendStream::stopped) else { return Ok(None) };
+        match stopped.await {
             Ok(code) => Ok(code.map(VarInt::into_inner)),
             Err(error) => Err(self.error(of_stopped(error), "wait for the peer")),
         }
@@ -204,15 +222,17 @@ impl SendStream {
     /// Sets which streams of a session go first: those of a higher priority before those of a lower one, in turns where
     /// it is the same. Default: 0.
     pub fn set_priority(&self, priority: i32) {
-        if let Some(stream) = &self.stream {
-            // One that has ended has nothing to send.
-            let _ = stream.set_priority(priority);
-        }
+        self.look(|stream| {
+            if !(self.early && is_rejected(stream)) {
+                // One that is acknowledged has nothing to send.
+                let _ = stream.set_priority(priority);
+            }
+        });
     }
 
     /// Returns the number of the stream, unique in its session (RFC 9000 §2.1).
     pub fn id(&self) -> u64 {
-        self.stream.as_ref().map_or(0, |stream| VarInt::from(stream.id()).into_inner())
+        VarInt::from(self.id).into_inner()
     }
 
     /// Cuts the stream of a sender of messages that was dropped too early.
@@ -239,8 +259,34 @@ impl SendStream {
     fn leave_open(&mut self, end: End) {
         if matches!(self.end, End::Open) {
             self.session.sender_ended();
+        } else {
+            self.session.cut();
         }
         self.end = end;
+    }
+
+    fn tell_end(&self, stream: &mut quinn::SendStream) {
+        if self.early {
+            self.session.finish_early(stream);
+        } else {
+            // It is reset or closed already, and told of elsewhere.
+            let _ = stream.finish();
+        }
+    }
+
+    /// Looks at the stream, wherever it is.
+    fn look<T>(&self, look: impl FnOnce(&quinn::SendStream) -> T) -> Option<T> {
+        match &self.stream {
+            Some(stream) => Some(look(stream)),
+            None => self.session.look_at(self.id, look),
+        }
+    }
+
+    /// Takes the stream back from the session, if that has it.
+    fn take_back(&mut self) {
+        if self.stream.is_none() {
+            self.stream = self.session.give_back(self.id);
+        }
     }
 
     #[inline]
@@ -266,14 +312,15 @@ impl SendStream {
 
     fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.end();
-        let Some(stream) = &self.stream else { return Poll::Ready(Ok(())) };
         if let End::Told = self.end {
-            self.end = End::Waiting(Box::pin(stream.stopped()));
+            let Some(stopped) = self.look(quinn::SendStream::stopped) else { return Poll::Ready(Ok(())) };
+            self.end = End::Waiting(Box::pin(stopped));
         }
         match &mut self.end {
             End::Waiting(acknowledged) => {
                 let outcome = ready!(acknowledged.as_mut().poll(cx));
                 self.end = End::Acknowledged;
+                self.take_back();
                 Poll::Ready(match outcome {
                     Ok(None) => Ok(()),
                     Ok(Some(code)) => Err(of_write(WriteError::Stopped(code))),
@@ -288,19 +335,33 @@ impl SendStream {
 
 impl Drop for SendStream {
     fn drop(&mut self) {
-        self.end();
-        let Some(stream) = self.stream.take() else { return };
+        let Some(mut stream) = self.stream.take() else { return self.session.keep_held(self.id) };
+        let is_open = matches!(self.end, End::Open);
+        if is_open {
+            self.tell_end(&mut stream);
+        }
         match self.end {
-            End::Told | End::Waiting(_) => self.session.keep(stream, false),
+            _ if self.early => self.session.keep_early(stream),
+            End::Open | End::Told | End::Waiting(_) => self.session.keep(stream, false),
             End::Reset => self.session.keep(stream, true),
-            End::Open | End::Acknowledged => {}
+            End::Acknowledged => {}
+        }
+        if is_open {
+            // Last, so that it is open or kept whenever somebody looks.
+            self.session.sender_ended();
         }
     }
 }
 
 impl RecvStream {
     pub(crate) fn new(stream: quinn::RecvStream, session: Arc<Shared>, permit: Option<Arc<Permit>>) -> Self {
-        Self { stream, session, _permit: permit }
+        Self { stream: Some(stream), session, _permit: permit }
+    }
+
+    /// Tells whether this client opened it before its handshake was over: the server may not take it, and another one has
+    /// its number then.
+    pub(crate) fn may_be_rejected(&self) -> bool {
+        self.stream.as_ref().is_some_and(quinn::RecvStream::is_0rtt) && self.session.is_client()
     }
 
     /// Reads what there is, at most as much as `buffer` holds, and returns how much; 0 at the end.
@@ -314,7 +375,8 @@ impl RecvStream {
     ///
     /// Cancel safe: nothing that was not returned is lost.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        match self.stream.read(buffer).await {
+        let Some(stream) = &mut self.stream else { return Ok(0) };
+        match stream.read(buffer).await {
             Ok(read) => Ok(read.unwrap_or(0)),
             Err(error) => Err(self.error(of_read(error))),
         }
@@ -334,7 +396,8 @@ impl RecvStream {
         max: usize,
     ) -> impl Future<Output = Result<Option<Bytes>>> + Send + Sync + '_ {
         poll_fn(move |cx| {
-            let read = ready!(pin!(self.stream.read_chunk(max, true)).poll(cx));
+            let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(None)) };
+            let read = ready!(pin!(stream.read_chunk(max, true)).poll(cx));
             Poll::Ready(match read {
                 Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
                 Err(error) => Err(self.error(of_read(error))),
@@ -353,7 +416,8 @@ impl RecvStream {
     ///
     /// Not cancel safe: what was read is lost.
     pub async fn read_to_end(&mut self, limit: usize) -> Result<Vec<u8>> {
-        match self.stream.read_to_end(limit).await {
+        let Some(stream) = &mut self.stream else { return Ok(Vec::new()) };
+        match stream.read_to_end(limit).await {
             Ok(all) => Ok(all),
             Err(quinn::ReadToEndError::Read(error)) => Err(self.error(of_read(error))),
             Err(too_long @ quinn::ReadToEndError::TooLong) => {
@@ -365,8 +429,10 @@ impl RecvStream {
 
     /// Asks the peer to send no more of this stream, and drops what arrives of it; `code` is told, 62 bits of it.
     pub fn stop(&mut self, code: u64) {
-        // An error means that all of it has been read.
-        let _ = self.stream.stop(bounded(code));
+        if let Some(stream) = &mut self.stream {
+            // An error means that all of it has been read.
+            let _ = stream.stop(bounded(code));
+        }
     }
 
     /// Tells whether what is read now is early data (0-RTT): the handshake is not over, so an attacker may have repeated
@@ -379,11 +445,24 @@ impl RecvStream {
 
     /// Returns the number of the stream, unique in its session (RFC 9000 §2.1).
     pub fn id(&self) -> u64 {
-        VarInt::from(self.stream.id()).into_inner()
+        self.stream.as_ref().map_or(0, |stream| VarInt::from(stream.id()).into_inner())
     }
 
     fn error(&self, error: io::Error) -> Error {
         Error::from_io(error, "read").at(&self.session.info().remote)
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        let may_be_rejected = self.may_be_rejected();
+        if let Some(mut stream) = self.stream.take()
+            && may_be_rejected
+        {
+            // As quinn does when it drops it.
+            let _ = stream.stop(VarInt::from_u32(0));
+            self.session.keep_unread(stream);
+        }
     }
 }
 
@@ -443,7 +522,10 @@ impl AsyncRead for RecvStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream.poll_read_buf(cx, buffer).map_err(of_read)
+        match &mut self.stream {
+            Some(stream) => stream.poll_read_buf(cx, buffer).map_err(of_read),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }
 

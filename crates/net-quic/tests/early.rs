@@ -2,8 +2,9 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use futures_util::poll;
 use net_core::{
     Address, ErrorKind, Limits, Listener, Scheme, Transport,
     frame::LengthPrefix,
@@ -11,14 +12,15 @@ use net_core::{
     tls::{Pem, TlsInfo},
 };
 use net_quic::{
-    EarlyData, Idempotent, Quic, QuicConfig, QuicSession, QuicSessions, QuicStreams, StreamListener,
+    EarlyData, Idempotent, Quic, QuicConfig, QuicSession, QuicSessions, QuicStreams, RecvStream,
+    StreamListener,
 };
 use rig::{
     Seen, at,
     authority::{Authority, WithPair},
     other_version, quic, quic_with, relay, socket, soon, versions_for, watched,
 };
-use tokio::net::UdpSocket;
+use tokio::{net::UdpSocket, sync::oneshot};
 
 fn early() -> Quic {
     early_with(QuicConfig::default())
@@ -185,10 +187,10 @@ async fn a7_a_repeated_first_flight_is_not_served_again() {
     );
 }
 
-#[tokio::test]
-async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
+/// Returns a client with a ticket that its server, which is listening, does not take any more.
+async fn with_old_ticket(config: QuicConfig) -> (Quic, QuicSessions) {
     let authority = Authority::new("early");
-    let config = QuicConfig { early_data: true, ..QuicConfig::default() };
+    let config = QuicConfig { early_data: true, ..config };
     let tls = authority.server().build().expect("settings");
     let server = Quic::new(config.clone()).with_server_tls(tls.clone());
     let client = Quic::new(config).with_client_tls(authority.client().build().expect("settings"));
@@ -197,6 +199,13 @@ async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
     get_ticket(&client, &to, &mut sessions).await;
     // Sessions from before a reload are not resumed.
     tls.reload().expect("settings");
+    (client, sessions)
+}
+
+#[tokio::test]
+async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
+    let (client, mut sessions) = with_old_ticket(QuicConfig::default()).await;
+    let to = sessions.local().clone();
     let asking = async {
         let early = client.connect_early(&to).await.expect("connected");
         assert!(early.is_early());
@@ -214,6 +223,132 @@ async fn q2_early_data_that_the_server_cannot_read_is_told_to_be_rejected() {
     let answering = async { serve_one(sessions.accept().await.expect("accepted")).await };
     let (_session, served) = soon("an answer", async { tokio::join!(asking, answering) }).await;
     assert_eq!(served.0, b"lookup");
+}
+
+/// Returns the two ends of a session whose early data, of one message, was rejected, and where its answer would have come.
+async fn rejected() -> (QuicSession, QuicSession, RecvStream, QuicSessions) {
+    let (client, mut sessions) = with_old_ticket(QuicConfig::default()).await;
+    let to = sessions.local().clone();
+    let asking = async {
+        let early = client.connect_early(&to).await.expect("connected");
+        assert!(early.is_early());
+        let lost = early.send(&Idempotent::new("lookup")).await.expect("sent");
+        let (session, outcome) = early.established().await.expect("a session");
+        assert_eq!(outcome, EarlyData::Rejected);
+        (session, lost)
+    };
+    let ((near, lost), far) = soon("a session", async { tokio::join!(asking, sessions.accept()) }).await;
+    (near, far.expect("accepted"), lost, sessions)
+}
+
+#[tokio::test]
+async fn a_session_whose_early_data_was_rejected_finishes_well() {
+    let (near, far, _lost, _sessions) = rejected().await;
+    let receiving = tokio::spawn(async move {
+        let mut rx = far.accept_uni().await.expect("a stream");
+        let all = rx.read_to_end(100_000).await.expect("all");
+        (all.len(), far.ended().await.kind())
+    });
+    let mut tx = near.open_uni().await.expect("a stream");
+    tx.write_all(&vec![9; 50_000]).await.expect("written");
+    drop(tx);
+    near.finish_and_wait(Duration::from_secs(10)).await.expect("all is there");
+    assert_eq!(soon("everything", receiving).await.expect("no panic"), (50_000, ErrorKind::Closed));
+}
+
+#[tokio::test]
+async fn a_rejected_stream_does_not_end_the_one_that_has_its_number() {
+    let (near, far, lost, _sessions) = rejected().await;
+    let receiving = tokio::spawn(async move {
+        let (_tx, mut rx) = far.accept_bi().await.expect("a stream");
+        rx.read_to_end(100).await
+    });
+    let (mut tx, _rx) = near.open_bi().await.expect("a stream");
+    assert_eq!(tx.id(), lost.id());
+    tx.write_all(b"all ").await.expect("written");
+    // So many that the session forgets those that need not be waited for.
+    for _ in 0..40 {
+        near.open_uni().await.expect("a stream").write_all(b"another").await.expect("written");
+    }
+    tx.write_all(b"of it").await.expect("it is open");
+    tx.end();
+    assert_eq!(soon("the stream", receiving).await.expect("no panic").expect("all"), b"all of it");
+    near.finish_and_wait(Duration::from_secs(10)).await.expect("all is there");
+}
+
+#[tokio::test]
+async fn a_rejected_answer_that_is_dropped_leaves_who_reads_from_its_number() {
+    let (near, far, lost, _sessions) = rejected().await;
+    let (mut tx, mut rx) = near.open_bi().await.expect("a stream");
+    assert_eq!(rx.id(), lost.id());
+    tx.write_all(b"again").await.expect("written");
+    tx.end();
+    let (tell, waits) = oneshot::channel();
+    // In a task of its own, which nothing else wakes.
+    let reading = tokio::spawn(async move {
+        let mut reading = pin!(rx.read_to_end(100));
+        assert!(poll!(&mut reading).is_pending(), "nobody has answered");
+        tell.send(()).expect("it is waited for");
+        reading.await
+    });
+    soon("a reader", waits).await.expect("it waits");
+    drop(lost);
+    soon("a request", serve_one(far)).await;
+    assert_eq!(soon("an answer", reading).await.expect("no panic").expect("all"), b"answer");
+}
+
+#[tokio::test]
+async fn an_early_message_that_is_given_up_leaves_the_stream_that_has_its_number() {
+    const LEN: usize = 300_000;
+    let config = QuicConfig { stream_window: 100_000, ..QuicConfig::default() };
+    let (client, mut sessions) = with_old_ticket(config).await;
+    let to = sessions.local().clone();
+    let long = |byte| Idempotent::new(vec![byte; LEN]);
+    let early = client.connect_early(&to).await.expect("connected");
+    let (first, second) = (long(1), long(2));
+    let mut given_up = Box::pin(early.send(&first));
+    assert!(poll!(&mut given_up).is_pending(), "there is no room for all of it");
+    let far = soon("a session", sessions.accept()).await.expect("accepted");
+    soon("the handshake", async {
+        while early.is_early() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let mut sending = pin!(early.send(&second));
+    assert!(poll!(&mut sending).is_pending(), "nobody reads");
+    drop(given_up);
+    let reading = async {
+        let (_tx, mut rx) = far.accept_bi().await.expect("a stream");
+        rx.read_to_end(LEN).await.expect("all")
+    };
+    let (sent, read) = soon("all of it", async { tokio::join!(sending, reading) }).await;
+    sent.expect("sent");
+    assert!(read.len() == LEN && read.iter().all(|&byte| byte == 2));
+}
+
+#[tokio::test]
+async fn an_early_message_that_waits_for_room_goes_when_the_handshake_is_over() {
+    let config = QuicConfig { max_bidi_streams: 2, ..QuicConfig::default() };
+    let (client, mut sessions) = with_old_ticket(config).await;
+    let to = sessions.local().clone();
+    let early = client.connect_early(&to).await.expect("connected");
+    let lookup = Idempotent::new("lookup");
+    for _ in 0..2 {
+        early.send(&lookup).await.expect("sent");
+    }
+    let (tell, waits) = oneshot::channel();
+    // In a task of its own, which nothing else wakes.
+    let waiting = tokio::spawn(async move {
+        let mut waiting = pin!(early.send(&lookup));
+        assert!(poll!(&mut waiting).is_pending(), "there is no room for a third");
+        tell.send(()).expect("it is waited for");
+        waiting.await.expect("sent").read_to_end(100).await.expect("all")
+    });
+    soon("who waits", waits).await.expect("it waits");
+    let serving = async { serve_one(sessions.accept().await.expect("accepted")).await };
+    let (answer, served) = soon("an answer", async { tokio::join!(waiting, serving) }).await;
+    assert_eq!((answer.expect("no panic"), served.0), (b"answer".to_vec(), b"lookup".to_vec()));
 }
 
 /// Makes a first session with a server that gives streams as connections, which leaves a ticket behind.

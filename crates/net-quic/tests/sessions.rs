@@ -2,10 +2,10 @@
 
 mod rig;
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, poll};
 use net_core::{
     Admission, ErrorKind, Limits, Listener, Transport,
     frame::{Delimiter, LengthPrefix},
@@ -306,6 +306,60 @@ async fn q1_finish_and_wait_loses_nothing() {
     let (bytes, why) = soon("everything", receiving).await.expect("no panic");
     assert_eq!(bytes, STREAMS * 50_000);
     assert_eq!(why.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn finish_and_wait_loses_nothing_of_streams_that_are_ended_and_held() {
+    const LEN: usize = 4 << 20;
+    for ends in [true, false] {
+        let (near, far, _sessions) = session(&quic()).await;
+        let receiving = tokio::spawn(async move {
+            let mut rx = far.accept_uni().await.expect("a stream");
+            rx.read_to_end(LEN).await.map(|all| all.len())
+        });
+        let mut tx = near.open_uni().await.expect("a stream");
+        tx.write_all(&vec![9; LEN]).await.expect("written");
+        if ends {
+            tx.end();
+        } else {
+            assert!(tx.finish().now_or_never().is_none(), "not all of it can be there; it is given up");
+        }
+        near.finish_and_wait(Duration::from_secs(10)).await.expect("all is there");
+        let received = soon("everything", receiving).await.expect("no panic");
+        assert_eq!(received.expect("a clean end"), LEN);
+        tx.finish().await.expect("it was acknowledged");
+    }
+}
+
+#[tokio::test]
+async fn finish_and_wait_does_not_wait_for_what_is_reset_after_it_ended() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let mut tx = near.open_uni().await.expect("a stream");
+    // Until there is no room.
+    while tx.write(&[9; 10_000]).now_or_never().is_some() {}
+    tx.end();
+    let mut finishing = pin!(near.finish_and_wait(Duration::from_secs(30)));
+    assert!(poll!(&mut finishing).is_pending(), "it is not acknowledged");
+    let mut rx = soon("the stream", far.accept_uni()).await.expect("a stream");
+    tx.reset(7);
+    let cut = async { while !matches!(rx.read(&mut [0; 1000]).await, Ok(0) | Err(_)) {} };
+    let (finished, ()) = soon("the end", async { tokio::join!(finishing, cut) }).await;
+    finished.expect("there is nothing to wait for");
+}
+
+#[tokio::test]
+async fn a_stream_that_has_ended_is_told_of_until_it_is_dropped() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let mut tx = near.open_uni().await.expect("a stream");
+    let id = tx.id();
+    // Until there is no room, so that not all of it arrives.
+    while tx.write(&[9; 10_000]).now_or_never().is_some() {}
+    tx.end();
+    assert_eq!(tx.id(), id);
+    soon("the stream", far.accept_uni()).await.expect("a stream").stop(7);
+    assert_eq!(soon("the code", tx.stopped()).await.expect("open"), Some(7));
+    let error = soon("the code", tx.finish()).await.expect_err("nobody wants it");
+    assert_eq!(error.kind(), ErrorKind::Closed);
 }
 
 #[tokio::test]

@@ -1,9 +1,15 @@
 //! The handshake of a session that was given before it was over.
 
-use std::{future::Future, pin::pin, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{Mutex, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use net_core::{Error, ErrorKind};
-use quinn::{ConnectionError, ZeroRttAccepted};
+use quinn::{ConnectionError, RecvStream, SendStream, StoppedError, ZeroRttAccepted};
 use tokio::{runtime::Handle, sync::watch, time::sleep};
 
 use crate::{crypto::Failure, error::of_handshake};
@@ -12,6 +18,8 @@ use crate::{crypto::Failure, error::of_handshake};
 pub(crate) struct Early {
     outcome: watch::Receiver<Option<Outcome>>,
     failure: Failure,
+    /// Held while a stream is opened, or one is ended that may be rejected: their numbers may be the same.
+    turn: Mutex<()>,
 }
 
 /// How a handshake ended.
@@ -66,7 +74,7 @@ impl Early {
             // Nobody may be there to know.
             let _ = tell.send(Some(ended));
         });
-        Self { outcome, failure }
+        Self { outcome, failure, turn: Mutex::default() }
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -75,6 +83,44 @@ impl Early {
 
     pub(crate) fn is_established(&self) -> bool {
         matches!(*self.outcome.borrow(), Some(Outcome::Established(_)))
+    }
+
+    /// Tells whether the server took what was sent before.
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(*self.outcome.borrow(), Some(Outcome::Established(true)))
+    }
+
+    /// Opens a stream, in the handshake or behind it.
+    pub(crate) async fn open_bi(
+        &self,
+        connection: &quinn::Connection,
+    ) -> Result<(SendStream, RecvStream), ConnectionError> {
+        loop {
+            let is_running = self.is_running();
+            let mut outcome = self.outcome.clone();
+            let mut opening = pin!(connection.open_bi());
+            let opened = poll_fn(|cx| self.in_turn(|| opening.as_mut().poll(cx)));
+            tokio::select! {
+                opened = opened => return opened,
+                // There may be room for more then; who waits already is not told by quinn.
+                _ = outcome.wait_for(Option::is_some), if is_running => {}
+            }
+        }
+    }
+
+    /// Ends a stream that was opened in the handshake, unless it is rejected: quinn would end the one that has its number.
+    pub(crate) fn finish(&self, stream: &mut SendStream) {
+        self.in_turn(|| {
+            if !is_rejected(stream) {
+                // It is reset or closed already, and told of elsewhere.
+                let _ = stream.finish();
+            }
+        });
+    }
+
+    fn in_turn<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        act()
     }
 
     /// Waits until the handshake is over, and tells whether the server took what was sent before.
@@ -99,4 +145,10 @@ impl Early {
             }
         }
     }
+}
+
+/// Tells whether the server did not take a stream that was opened in the handshake.
+pub(crate) fn is_rejected(stream: &SendStream) -> bool {
+    let stopped = pin!(stream.stopped()).poll(&mut Context::from_waker(Waker::noop()));
+    matches!(stopped, Poll::Ready(Err(StoppedError::ZeroRttRejected)))
 }

@@ -1,7 +1,7 @@
 //! What all handles, streams and halves of a session share, and how it ends when the last of them is gone.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     fmt,
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{ConnectionId, Error, ErrorKind, Info, Permit, Result};
-use quinn::SendDatagramError;
+use quinn::{RecvStream, SendDatagramError, SendStream, StreamId};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -71,14 +71,28 @@ pub(crate) struct Client {
     pub(crate) config: Arc<QuicConfig>,
 }
 
-/// Streams that were dropped; the peer may not know all of them to their end yet.
+/// Streams that were ended or dropped; the peer may not know all of them to their end yet.
 #[derive(Default)]
 struct Kept {
-    ended: VecDeque<quinn::SendStream>,
+    ended: VecDeque<SendStream>,
     /// Those that were reset.
-    cut: VecDeque<quinn::SendStream>,
+    cut: VecDeque<SendStream>,
     /// At how many those that the peer knows are forgotten.
     limit: usize,
+    /// Those that were ended and are not dropped: their senders may ask for them.
+    held: HashMap<StreamId, SendStream>,
+    early: EarlyHalves,
+}
+
+/// Halves of streams that this client opened before its handshake was over, and dropped before it was known that the server
+/// took them.
+///
+/// Where it does not, their numbers are given again, and quinn asks by the number: it would end the new stream, or forget
+/// who waits for it as the old one is dropped. So they are left alone until the session is over.
+#[derive(Default)]
+struct EarlyHalves {
+    ended: Vec<SendStream>,
+    unread: Vec<RecvStream>,
 }
 
 #[derive(Default)]
@@ -94,7 +108,7 @@ impl Kept {
     }
 
     /// Keeps a stream that was ended, or `cut`.
-    fn keep(&mut self, mut stream: quinn::SendStream, cut: bool) {
+    fn keep(&mut self, mut stream: SendStream, cut: bool) {
         if cut {
             self.cut.push_back(stream);
         } else if self.len() >= MIN_KEPT || !is_stopped(&mut stream) {
@@ -103,6 +117,13 @@ impl Kept {
         if self.len() >= self.limit.max(MIN_KEPT) {
             self.forget_acknowledged();
         }
+    }
+
+    /// Returns a stream of which the peer does not know the end.
+    fn waited_for(&mut self) -> Option<&SendStream> {
+        self.ended.retain_mut(is_waited_for);
+        let ended = self.ended.front();
+        ended.or_else(|| self.held.values_mut().find_map(|stream| is_waited_for(stream).then_some(&*stream)))
     }
 
     /// Forgets what the peer knows, or does not want.
@@ -174,8 +195,32 @@ impl Shared {
         info
     }
 
+    pub(crate) fn is_client(&self) -> bool {
+        self.client.is_some()
+    }
+
     pub(crate) fn is_handshaking(&self) -> bool {
         self.early.as_ref().is_some_and(Early::is_running)
+    }
+
+    /// Tells whether it is known that the server took what was sent before the handshake was over.
+    fn is_early_accepted(&self) -> bool {
+        self.early.as_ref().is_some_and(Early::is_accepted)
+    }
+
+    /// Opens a stream that may be early.
+    pub(crate) async fn open_early(&self) -> Result<(SendStream, RecvStream), quinn::ConnectionError> {
+        match &self.early {
+            Some(early) => early.open_bi(&self.connection).await,
+            None => self.connection.open_bi().await,
+        }
+    }
+
+    /// Ends a stream that was opened early.
+    pub(crate) fn finish_early(&self, stream: &mut SendStream) {
+        if let Some(early) = &self.early {
+            early.finish(stream);
+        }
     }
 
     /// Waits until the handshake is over, and tells whether the server took what was sent before; `None` where the session
@@ -206,8 +251,53 @@ impl Shared {
     }
 
     /// Keeps a stream that was ended, or `cut`, until the peer knows it.
-    pub(crate) fn keep(&self, stream: quinn::SendStream, cut: bool) {
+    pub(crate) fn keep(&self, stream: SendStream, cut: bool) {
         self.kept().keep(stream, cut);
+    }
+
+    /// Holds a stream that was ended for its sender, so that [`settle`](Self::settle) waits for it.
+    pub(crate) fn hold(&self, stream: SendStream) {
+        self.kept().held.insert(stream.id(), stream);
+    }
+
+    /// Lets its sender look at a stream that is held.
+    pub(crate) fn look_at<T>(&self, id: StreamId, look: impl FnOnce(&SendStream) -> T) -> Option<T> {
+        self.kept().held.get(&id).map(look)
+    }
+
+    /// Gives a stream that is held back to its sender.
+    pub(crate) fn give_back(&self, id: StreamId) -> Option<SendStream> {
+        self.kept().held.remove(&id)
+    }
+
+    /// Keeps a stream that is held, the sender of which is dropped, until the peer knows it.
+    pub(crate) fn keep_held(&self, id: StreamId) {
+        let mut kept = self.kept();
+        if let Some(stream) = kept.held.remove(&id) {
+            kept.keep(stream, false);
+        }
+    }
+
+    /// Keeps a stream that was opened early and has ended.
+    pub(crate) fn keep_early(&self, stream: SendStream) {
+        let mut kept = self.kept();
+        if self.is_early_accepted() {
+            kept.keep(stream, false);
+        } else {
+            kept.early.ended.push(stream);
+        }
+    }
+
+    /// Keeps a stream that was opened early and is not read any more, where another one may have its number.
+    pub(crate) fn keep_unread(&self, stream: RecvStream) {
+        if !self.is_early_accepted() {
+            self.kept().early.unread.push(stream);
+        }
+    }
+
+    /// Has [`settle`](Self::settle) look again: a stream that it waits for was cut.
+    pub(crate) fn cut(&self) {
+        self.ended.notify_waiters();
     }
 
     /// Waits until no sender is open, the peer has acknowledged every stream and every datagram has left.
@@ -215,21 +305,21 @@ impl Shared {
         loop {
             let mut ended = pin!(self.ended.notified());
             ended.as_mut().enable();
-            if self.open.load(Ordering::Acquire) == 0 {
-                break;
+            if self.open.load(Ordering::Acquire) > 0 {
+                tokio::select! {
+                    () = ended => {}
+                    lost = self.connection.closed() => return Err(of_connection(lost, "close").at(&self.info.remote)),
+                }
+                continue;
             }
+            let waited_for = self.kept().waited_for().map(SendStream::stopped);
+            let Some(acknowledged) = waited_for else { break };
             tokio::select! {
                 () = ended => {}
-                lost = self.connection.closed() => return Err(of_connection(lost, "close").at(&self.info.remote)),
+                acknowledged = acknowledged => if let Err(error) = acknowledged {
+                    return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
+                }
             }
-        }
-        loop {
-            let first = self.kept().ended.front().map(|stream| (stream.id(), stream.stopped()));
-            let Some((id, acknowledged)) = first else { break };
-            if let Err(error) = acknowledged.await {
-                return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
-            }
-            self.kept().ended.retain_mut(|stream| stream.id() != id && is_waited_for(stream));
         }
         while datagrams_wait(&self.connection, self.datagram_room) {
             sleep(LOOK).await;
@@ -358,7 +448,14 @@ impl Shared {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_early = !kept.early.ended.is_empty() || !kept.early.unread.is_empty();
+        if has_early && self.is_early_accepted() {
+            // Their numbers stay theirs: they are streams like any other.
+            let early = std::mem::take(&mut kept.early);
+            kept.ended.extend(early.ended);
+        }
+        kept
     }
 }
 
@@ -368,18 +465,18 @@ fn datagrams_wait(connection: &quinn::Connection, room: usize) -> bool {
 }
 
 /// quinn forgets a stream when the peer has all of it: it has no priority then.
-fn is_unacknowledged(stream: &quinn::SendStream) -> bool {
+fn is_unacknowledged(stream: &SendStream) -> bool {
     stream.priority().is_ok()
 }
 
 /// Tells whether the peer wants no more of a stream that was ended, and stopped it before: it does not end then, and takes
 /// the room of another one until it is reset, which quinn does as it is dropped (RFC 9000 §3.5).
-fn is_stopped(ended: &mut quinn::SendStream) -> bool {
+fn is_stopped(ended: &mut SendStream) -> bool {
     // What has ended, or was reset, cannot end again.
     ended.finish().is_ok()
 }
 
-fn is_waited_for(stream: &mut quinn::SendStream) -> bool {
+fn is_waited_for(stream: &mut SendStream) -> bool {
     is_unacknowledged(stream) && !is_stopped(stream)
 }
 
@@ -425,11 +522,13 @@ fn with_tls(info: Info, connection: &quinn::Connection) -> Info {
 impl Drop for Shared {
     /// quinn closes a connection with its last handle, whatever is on its way; so the last one waits elsewhere.
     fn drop(&mut self) {
-        let Kept { mut ended, mut cut, .. } =
+        let Kept { mut ended, mut cut, early, .. } =
             std::mem::take(self.kept.get_mut().unwrap_or_else(PoisonError::into_inner));
         if self.connection.close_reason().is_some() {
             return;
         }
+        // Of those that the server did not take quinn knows that there is nothing to wait for.
+        ended.extend(early.ended);
         ended.retain(is_unacknowledged);
         cut.retain(is_unacknowledged);
         let room = self.datagram_room;
