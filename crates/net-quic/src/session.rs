@@ -25,6 +25,7 @@ pub(crate) use early::{Early, is_rejected};
 pub(crate) use shared::{Client, Shared, info, local_of};
 
 mod early;
+mod kept;
 mod shared;
 
 /// What a stream is refused with where the limits of a server let no more in, or it takes no more.

@@ -1,7 +1,6 @@
 //! What all handles, streams and halves of a session share, and how it ends when the last of them is gone.
 
 use std::{
-    collections::{HashMap, VecDeque},
     fmt,
     future::{Future, poll_fn},
     net::{IpAddr, SocketAddr, UdpSocket},
@@ -23,15 +22,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Early, Path, REFUSED, address};
+use super::{
+    Early, Path, REFUSED, address,
+    kept::{Kept, is_unacknowledged},
+};
 use crate::{
     QuicConfig, QuicStats,
     error::{of_connection, of_stopped},
     socket,
 };
 
-/// From how many streams on those are forgotten that the peer has acknowledged.
-const MIN_KEPT: usize = 32;
 /// How often it is looked whether a reset is known, or datagrams have left; quinn tells nobody.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long a session waits for the packet that says that it is closed to leave.
@@ -71,77 +71,11 @@ pub(crate) struct Client {
     pub(crate) config: Arc<QuicConfig>,
 }
 
-/// Streams that were ended or dropped; the peer may not know all of them to their end yet.
-#[derive(Default)]
-struct Kept {
-    ended: VecDeque<SendStream>,
-    /// Those that were reset.
-    cut: VecDeque<SendStream>,
-    /// At how many those that the peer knows are forgotten.
-    limit: usize,
-    /// Those that were ended and are not dropped: their senders may ask for them.
-    held: HashMap<StreamId, SendStream>,
-    early: EarlyHalves,
-}
-
-/// Halves of streams that this client opened before its handshake was over, and dropped before it was known that the server
-/// took them.
-///
-/// Where it does not, their numbers are given again, and quinn asks by the number: it would end the new stream, or forget
-/// who waits for it as the old one is dropped. So they are left alone until the session is over.
-#[derive(Default)]
-struct EarlyHalves {
-    ended: Vec<SendStream>,
-    unread: Vec<RecvStream>,
-}
-
 #[derive(Default)]
 struct Datagrams {
     refused: AtomicU64,
     read: AtomicU64,
     unread: AtomicU64,
-}
-
-impl Kept {
-    fn len(&self) -> usize {
-        self.ended.len() + self.cut.len()
-    }
-
-    /// Keeps a stream that was ended, or `cut`.
-    fn keep(&mut self, mut stream: SendStream, cut: bool) {
-        if cut {
-            self.cut.push_back(stream);
-        } else if self.len() >= MIN_KEPT || !is_stopped(&mut stream) {
-            self.ended.push_back(stream);
-        }
-        if self.len() >= self.limit.max(MIN_KEPT) {
-            self.forget_acknowledged();
-        }
-    }
-
-    /// Returns a stream of which the peer does not know the end.
-    fn waited_for(&mut self) -> Option<&SendStream> {
-        self.ended.retain_mut(is_waited_for);
-        let ended = self.ended.front();
-        ended.or_else(|| self.held.values_mut().find_map(|stream| is_waited_for(stream).then_some(&*stream)))
-    }
-
-    /// Forgets what the peer knows, or does not want.
-    fn forget_acknowledged(&mut self) {
-        for streams in [&mut self.ended, &mut self.cut] {
-            let before = streams.len();
-            // Most are acknowledged in the order in which they ended, so that this looks at few that are not.
-            while streams.front_mut().is_some_and(|stream| !is_waited_for(stream)) {
-                streams.pop_front();
-            }
-            // One that takes long does not keep those behind it.
-            if streams.len() > before - before / 4 {
-                streams.retain_mut(is_waited_for);
-            }
-        }
-        // So that each stream is looked at a few times on the average, however many are on their way.
-        self.limit = self.len() * 2;
-    }
 }
 
 impl Shared {
@@ -462,22 +396,6 @@ impl Shared {
 /// Tells whether datagrams wait to be sent, where there is less than all of the room for them.
 fn datagrams_wait(connection: &quinn::Connection, room: usize) -> bool {
     connection.close_reason().is_none() && connection.datagram_send_buffer_space() < room
-}
-
-/// quinn forgets a stream when the peer has all of it: it has no priority then.
-fn is_unacknowledged(stream: &SendStream) -> bool {
-    stream.priority().is_ok()
-}
-
-/// Tells whether the peer wants no more of a stream that was ended, and stopped it before: it does not end then, and takes
-/// the room of another one until it is reset, which quinn does as it is dropped (RFC 9000 §3.5).
-fn is_stopped(ended: &mut SendStream) -> bool {
-    // What has ended, or was reset, cannot end again.
-    ended.finish().is_ok()
-}
-
-fn is_waited_for(stream: &mut SendStream) -> bool {
-    is_unacknowledged(stream) && !is_stopped(stream)
 }
 
 /// Returns the address that a socket bound to `bound` sends from to `remote`: where it is bound to none, the one that the
