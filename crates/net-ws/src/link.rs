@@ -49,10 +49,9 @@ pub(crate) struct Output<W> {
     pongs: usize,
     /// The ping that is answered behind those.
     latest: Option<Box<ControlPayload>>,
-    /// A part of what the sender gathered may be written, so that nothing may stand between it and the rest.
-    busy: bool,
-    /// That rest while the sender waits, or has turned to something else: the receiver writes it where it has to write behind
-    /// it. Nothing until the stream below was full for the first time.
+    /// What is left of what the sender gathered where a part of it may be written, so that nothing may stand between that part
+    /// and this. It ends with a frame: control frames go behind it, then what the sender has gathered since. The receiver writes
+    /// it where it has to write behind it. Nothing until the stream below was full for the first time.
     rest: Option<Box<WriteQueue>>,
     /// The stream below may keep a control frame, which it is to be made to write.
     unflushed: bool,
@@ -109,7 +108,6 @@ impl<W> Link<W> {
             control: BytesMut::new(),
             pongs: 0,
             latest: None,
-            busy: false,
             rest: None,
             unflushed: false,
             closes: false,
@@ -223,16 +221,8 @@ impl<W> Output<W> {
     pub(crate) fn take_io(&mut self) -> Option<W> {
         self.waiting.sender = None;
         self.waiting.receiver.take().into_iter().for_each(Waker::wake);
+        self.rest = None;
         self.io.take()
-    }
-
-    /// Gives the sender the rest of what it gathered, behind which it gathers more.
-    pub(crate) fn take_back(&mut self, queue: &mut WriteQueue) {
-        if let Some(rest) = &mut self.rest
-            && queue.is_empty()
-        {
-            mem::swap(queue, rest);
-        }
     }
 
     /// Returns the bytes of what the sender gathered that wait here.
@@ -263,9 +253,9 @@ pub(crate) fn put(out: &mut BytesMut, masks: bool, opcode: Opcode, payload: &[u8
 }
 
 impl<W: AsyncWrite + Unpin> Output<W> {
-    /// Writes the control frames, then what the sender has gathered, then the control frames that came meanwhile.
+    /// Writes what is written in part, then the control frames, then what the sender has gathered.
     ///
-    /// `Pending`: what is left of it is here, so that the receiver may go on with it, until [`take_back`](Self::take_back).
+    /// `Pending`: `queue` has what is not begun; the rest of what is, is here, so that the receiver may go on with it.
     pub(crate) fn poll_write(
         &mut self,
         queue: &mut WriteQueue,
@@ -291,7 +281,10 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         if self.control.is_empty() && !self.unflushed {
             return Poll::Ready(Ok(()));
         }
-        self.poll_for(Half::Receiver, cx, Self::poll_control_behind)
+        self.poll_for(Half::Receiver, cx, |output, cx| {
+            ready!(output.poll_control_behind(cx))?;
+            output.poll_below(cx)
+        })
     }
 
     /// Tells the stream below that nothing follows.
@@ -331,38 +324,36 @@ impl<W: AsyncWrite + Unpin> Output<W> {
     }
 
     fn poll_gathered(&mut self, queue: &mut WriteQueue, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.take_back(queue);
-        if !self.busy && !self.control.is_empty() {
-            ready!(self.poll_control(cx))?;
+        let behind = self.poll_control_behind(cx);
+        if behind.is_pending() {
+            // It waits with what is here.
+            queue.settle();
         }
+        ready!(behind)?;
+        if queue.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        // "The application MUST NOT send any more data frames after sending a Close frame." Source: RFC 6455 §5.5.1.
+        let Some(io) = self.io.as_mut().filter(|_| !self.closes) else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let written = queue.poll_write(Pin::new(io), cx);
         if !queue.is_empty() {
-            // "The application MUST NOT send any more data frames after sending a Close frame." Source: RFC 6455 §5.5.1.
-            let Some(io) = self.io.as_mut().filter(|_| self.busy || !self.closes) else {
-                return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-            };
-            self.busy = true;
-            let written = queue.poll_write(Pin::new(io), cx);
-            if written.is_pending() {
-                mem::swap(queue, self.rest.get_or_insert_default());
-                return Poll::Pending;
-            }
-            ready!(written)?;
+            // Full, or broken inside a frame.
+            mem::swap(queue, self.rest.get_or_insert_default());
         }
-        self.busy = false;
-        if self.control.is_empty() { Poll::Ready(Ok(())) } else { self.poll_control(cx) }
+        written
     }
 
+    /// Writes the control frames behind what is written in part.
+    #[inline]
     fn poll_control_behind(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.busy
-            && let Some(io) = &mut self.io
+        if let (Some(rest), Some(io)) = (&mut self.rest, &mut self.io)
+            && !rest.is_empty()
         {
-            // Where the sender has taken the rest back, it is the one that writes it, and the control frames behind it.
-            let Some(rest) = self.rest.as_mut().filter(|rest| !rest.is_empty()) else { return Poll::Pending };
             ready!(rest.poll_write(Pin::new(io), cx))?;
-            self.busy = false;
         }
-        ready!(self.poll_control(cx))?;
-        self.poll_below(cx)
+        if self.control.is_empty() { Poll::Ready(Ok(())) } else { self.poll_control(cx) }
     }
 
     fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

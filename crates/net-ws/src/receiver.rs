@@ -206,7 +206,8 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> WsReceiver<R, W> {
     /// Waits for the next data frame, a part of a message or a whole one; `None` once the peer has closed.
     ///
     /// So a message may be longer than [`WsConfig::max_message_len`], which then bounds each frame, and what comes out of it.
-    /// What was received of a message in this way is not part of what other methods give of it.
+    /// Of a message of which a part was received in this way the other methods give nothing: they pass over the rest of it. Where one
+    /// of them was dropped inside a message, what it had of it comes with the next fragment.
     ///
     /// # Errors
     ///
@@ -315,15 +316,15 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> WsReceiver<R, W> {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.gone(io::ErrorKind::UnexpectedEof))),
                 Poll::Ready(Ok(_)) => {
                     self.came = true;
+                    // Whose input never runs dry answers here: it never comes to where it sleeps.
+                    self.poll_answers(cx);
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(self.gone(error.kind()))),
                 Poll::Pending => {}
             }
             self.gave = false;
-            if self.answers && self.link.lock().poll_answers(cx).is_ready() {
-                self.answers = false;
-            }
+            self.poll_answers(cx);
             let came = mem::take(&mut self.came);
             let Some(keep_alive) = &mut self.keep_alive else { return Poll::Pending };
             match ready!(keep_alive.poll(cx, came)) {
@@ -334,6 +335,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> WsReceiver<R, W> {
                     self.answers = true;
                 }
             }
+        }
+    }
+
+    /// Writes the control frames that wait.
+    #[inline]
+    fn poll_answers(&mut self, cx: &mut Context<'_>) {
+        if self.answers && self.link.lock().poll_answers(cx).is_ready() {
+            self.answers = false;
         }
     }
 

@@ -62,8 +62,10 @@ use frames::{append, is_text};
 pub struct WsSender<W: AsyncWrite + Unpin = WriteHalf> {
     link: Arc<Link<W>>,
     queue: WriteQueue,
-    /// What is left of the queue is with the link, where the receiver may go on with it.
+    /// A write was not finished: the rest of it is with the link, where the receiver may go on with it, or in the stream below.
     lent: bool,
+    /// How long the queue may become before it is looked at what waits with the link.
+    room: usize,
     compressor: Option<Box<Compressor>>,
     /// The compressor while messages go as they are.
     resting: Option<Box<Compressor>>,
@@ -101,6 +103,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
             link,
             queue: WriteQueue::default(),
             lent: false,
+            room: config.tcp.max_buffered.max(1),
             compressor,
             resting: None,
             send_as: config.send_as,
@@ -148,7 +151,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
     /// # Cancel safety
     ///
     /// Cancel safe: the message was accepted whole or not at all. Where a flush was dropped inside a frame, the receiver writes the
-    /// rest and its answers behind it; what is fed after that keeps both back until it is flushed.
+    /// rest and its answers behind it, whether or not anything is fed after that.
     pub async fn feed_message(&mut self, mut message: WsMessage) -> Result<()> {
         poll_fn(|cx| self.poll_send_message(cx, &mut message)).await
     }
@@ -294,7 +297,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         if self.finished || self.failure.is_some() || self.link.is_closing() {
             return Poll::Ready(Err(self.error("send")));
         }
-        if self.lent || self.queue.len() >= self.max_buffered {
+        if self.queue.len() >= self.room {
             return self.poll_make_room(cx);
         }
         Poll::Ready(Ok(()))
@@ -445,7 +448,6 @@ impl<W: AsyncWrite + Send + Unpin + 'static> Sender for WsSender<W> {
 impl<W: AsyncWrite + Unpin> Drop for WsSender<W> {
     fn drop(&mut self) {
         let mut output = self.link.lock();
-        output.take_back(&mut self.queue);
         let open = !self.finished && self.failure.is_none();
         if open && self.dirty {
             if let Some(io) = output.take_io() {

@@ -9,9 +9,10 @@ use std::{
 };
 
 use net_core::{ErrorKind, Receiver, Sender};
-use net_ws::{CloseCode, DeflateConfig, DeflateMemory, Ws, WsConfig};
+use net_tcp::stream::TcpConfig;
+use net_ws::{CloseCode, DeflateConfig, DeflateMemory, Ws, WsConfig, WsSender};
 use rig::{
-    gate::{Woken, gated},
+    gate::{Gate, Woken, gated},
     pair,
     raw::{RawFrame, masked},
 };
@@ -140,6 +141,67 @@ async fn w4_pongs_and_pings_go_on_where_a_send_was_dropped_inside_a_frame() {
     assert_eq!(firsts(&gate.frames()), [0x81, 0x8A, 0x89]);
     far.tx.send_message("and on").await.expect("sent");
     assert_eq!(gate.frames().last().expect("one").payload, b"and on");
+}
+
+/// Feeds texts of 100 bytes until there is no room.
+fn feed_all(tx: &mut WsSender<Gate>) {
+    while poll(pin!(tx.feed_message("x".repeat(100).into())), Waker::noop()).is_ready() {}
+}
+
+#[tokio::test]
+async fn w4_a_pong_waits_for_no_more_than_is_buffered_while_a_sender_feeds_as_fast_as_it_may() {
+    let tcp = TcpConfig { max_buffered: 1000, ..TcpConfig::default() };
+    let (mut peer, gate, mut far) = gated(&WsConfig { tcp, ..silent() });
+    let mut cx = Context::from_waker(Waker::noop());
+    feed_all(&mut far.tx);
+    peer.write_all(&masked(0x89, b"there?")).await.expect("sent");
+    for _ in 0..30 {
+        assert!(far.rx.poll_recv(&mut cx).is_pending());
+        gate.open(300);
+        feed_all(&mut far.tx);
+    }
+    gate.open(10_000);
+    far.tx.flush().await.expect("flushed");
+    let frames = gate.frames();
+    assert!(frames.len() > 80, "too little was sent to show anything");
+    let before = frames.iter().position(|frame| frame.first == 0x8A).expect("a pong");
+    assert!(before <= 10, "a pong behind {before} messages");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a16_a_violation_is_told_though_the_sender_has_fed_behind_a_frame_that_is_written_in_part() {
+    let tcp = TcpConfig { max_buffered: 1000, ..TcpConfig::default() };
+    let (mut peer, gate, mut far) = gated(&WsConfig { tcp, ..silent() });
+    feed_all(&mut far.tx);
+    gate.open(310);
+    // It has found room, and does nothing more.
+    far.tx.feed_message("never begun".into()).await.expect("accepted");
+    peer.write_all(&[0xFF, 0xFF]).await.expect("sent");
+    let (woken, waker) = Woken::new();
+    let mut receiving = pin!(far.rx.recv());
+    assert!(poll(receiving.as_mut(), &waker).is_pending());
+    woken.take();
+    gate.open(1000);
+    assert!(woken.take());
+    assert!(poll(receiving.as_mut(), &waker).is_pending());
+    let frames = gate.frames();
+    assert_eq!(frames.last().and_then(RawFrame::close_code), Some(1002));
+    assert!(frames.iter().all(|frame| frame.payload != b"never begun"));
+    assert!(gate.ended());
+}
+
+#[tokio::test]
+async fn w4_a_receiver_whose_input_never_runs_dry_answers_pings() {
+    let (mut peer, gate, mut far) = gated(&silent());
+    gate.open(1000);
+    peer.write_all(&masked(0x89, b"there?")).await.expect("sent");
+    let message = masked(0x82, &[7; 1000]);
+    peer.write_all(&message.repeat(900)).await.expect("sent");
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..300 {
+        let Poll::Ready(Ok(Some(_))) = far.rx.poll_recv(&mut cx) else { panic!("a message is there") };
+    }
+    assert_eq!(firsts(&gate.frames()), [0x8A], "it has never slept");
 }
 
 #[tokio::test]

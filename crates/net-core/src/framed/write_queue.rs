@@ -206,9 +206,9 @@ impl WriteQueue {
     }
 
     /// Moves what is small and waits to a buffer of its own length, where it would keep a lent one from others: a peer that does
-    /// not read costs what waits for it.
+    /// not read costs what waits for it. [`poll_write`](Self::poll_write) does it where it is `Pending`.
     #[cold]
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if self.small.capacity() / 4 > self.small.len() {
             let waiting = BytesMut::from(&self.small[..]);
             take_back(mem::replace(&mut self.small, waiting));

@@ -11,26 +11,23 @@ use tokio::io::AsyncWrite;
 use super::WsSender;
 
 impl<W: AsyncWrite + Unpin> WsSender<W> {
-    /// Writes where too much waits; `Ready(Ok)`: what waits is here, and has room for one message behind it.
+    /// Writes where too much waits; `Ready(Ok)`: there is room for one message.
     #[inline(never)]
     pub(super) fn poll_make_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let mut output = self.link.lock();
-        output.take_back(&mut self.queue);
-        if self.queue.len() >= self.max_buffered {
+        if self.queue.len() + output.rest_len() >= self.max_buffered {
             match output.poll_write(&mut self.queue, cx) {
                 Poll::Ready(Err(error)) => {
                     drop(output);
                     return Poll::Ready(Err(self.fail(error)));
                 }
-                Poll::Pending if self.queue.len() + output.rest_len() >= self.max_buffered => {
-                    self.lent = true;
-                    return Poll::Pending;
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => output.take_back(&mut self.queue),
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => self.lent = true,
             }
         }
-        self.lent = false;
-        Poll::Ready(Ok(()))
+        // Less by what waits with the link, so that the lock is not taken for each message.
+        self.room = self.max_buffered.saturating_sub(output.rest_len());
+        if self.queue.len() < self.room { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
     pub(super) fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -42,6 +39,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         }
         let flushed = self.link.lock().poll_flush(&mut self.queue, cx);
         self.lent = flushed.is_pending();
+        self.room = if self.lent { 0 } else { self.max_buffered };
         match ready!(flushed) {
             Ok(()) => {
                 self.dirty = false;
@@ -62,6 +60,7 @@ impl<W: AsyncWrite + Unpin> WsSender<W> {
         let finished = loop {
             let flushed = output.poll_flush(&mut self.queue, cx);
             self.lent = flushed.is_pending();
+            self.room = if self.lent { 0 } else { self.max_buffered };
             match ready!(flushed) {
                 Err(error) => break Err(error),
                 Ok(()) if self.link.is_closing() => break Ok(()),
