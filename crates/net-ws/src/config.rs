@@ -32,7 +32,7 @@ pub struct WsConfig {
     /// The longest frame that is received, in bytes. Default: that of a message.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub max_frame_len: Option<usize>,
-    /// Into how many fragments a message may be cut that is received. Default: one for each 16 bytes of the longest
+    /// Into how many fragments a message may be cut that is received whole. Default: one for each 16 bytes of the longest
     /// message, and at least 1 024.
     pub max_fragments: Option<usize>,
     /// The longest head of a handshake, request or response, in bytes. Default: 32 KiB.

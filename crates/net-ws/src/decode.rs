@@ -96,7 +96,10 @@ struct Front {
 struct Begun {
     kind: Kind,
     compressed: bool,
+    /// How many have arrived; of those that are given one by one, the last alone counts.
     fragments: usize,
+    /// A fragment was given, so that there is no whole message to give.
+    given: bool,
     utf8: Utf8,
     payload: Vec<u8>,
 }
@@ -253,9 +256,10 @@ impl Decoder {
         };
         // What cannot be compressed becomes longer, by a twenty-fifth where zlib has little memory; how much comes out is seen
         // as it does.
-        let slack = if compressed { self.max_frame_len / 16 + 64 } else { 0 };
+        let slack = if compressed { self.max_message_len / 16 + 64 } else { 0 };
         let begun = self.begun.as_ref().filter(|_| !compressed).map_or(0, |begun| begun.payload.len());
-        let max = self.max_frame_len.min(self.max_message_len.saturating_sub(begun)).saturating_add(slack);
+        let message = self.max_message_len.saturating_sub(begun).saturating_add(slack);
+        let max = if self.frame_follows { message } else { message.min(self.max_frame_len) };
         if head.payload_len > max as u64 {
             let len = head.payload_len.saturating_add(begun as u64);
             return Err(ProtocolError::TooLong { len, max: self.max_message_len.min(self.max_frame_len) });
@@ -323,6 +327,7 @@ impl Decoder {
                     kind,
                     compressed: head.compressed,
                     fragments: 0,
+                    given: false,
                     utf8: front.utf8,
                     payload: Vec::new(),
                 }));
@@ -354,25 +359,34 @@ impl Decoder {
                 let new = begun.payload.get(before..).unwrap_or_default();
                 begun.utf8.feed(new).map_err(|_| ProtocolError::NotUtf8)?;
             }
-        } else if !fragments {
+        } else if !begun.given && (!fragments || before > 0) {
             begun.payload.extend_from_slice(payload);
         }
         if last {
             begun.utf8.finish().map_err(|_| ProtocolError::NotUtf8)?;
         }
         if fragments {
-            let payload = if begun.compressed {
+            let payload = if begun.compressed || before > 0 {
                 input.consume(frame_len);
                 std::mem::take(&mut begun.payload).into()
             } else {
                 take(input, head_len, frame_len)
             };
             if !last {
+                (begun.given, begun.fragments) = (true, 1);
                 self.begun = Some(begun);
             }
             return Ok(Some(Step::Fragment(Fragment { kind, payload, last })));
         }
         input.consume(frame_len);
+        if begun.given {
+            begun.payload.clear();
+            begun.fragments = 1;
+            if !last {
+                self.begun = Some(begun);
+            }
+            return Ok(None);
+        }
         if last {
             self.stride = if first { frame_len } else { 0 };
             return Ok(Some(Step::Message(kind, begun.payload.into())));

@@ -12,7 +12,8 @@ use net_ws::{
     CloseCode, CloseFrame, DeflateConfig, Fragment, Kind, Ws, WsConfig, WsEvent, WsMessage, WsReceiver,
     WsSender,
 };
-use rig::{at, pair, soon};
+use rig::{at, gate::gated, pair, raw::masked, soon};
+use tokio::io::AsyncWriteExt;
 
 /// How many rounds of messages are sent.
 const ROUNDS: u8 = 40;
@@ -165,6 +166,50 @@ async fn w1_messages_are_received_whatever_is_dropped() {
 #[tokio::test]
 async fn w1_fragments_are_received_whatever_is_dropped() {
     everything_passes(parts).await;
+}
+
+#[tokio::test]
+async fn w1_what_a_dropped_receive_had_of_a_message_comes_with_the_next_fragment() {
+    for deflate in [None, Some(DeflateConfig::default())] {
+        let (mut peer, _gate, mut far) = gated(&WsConfig { deflate, ..WsConfig::default() });
+        peer.write_all(&part(0x01, b"one ", deflate.is_some())).await.expect("sent");
+        assert!(poll_immediate(far.rx.recv_message()).await.is_none(), "a message in part");
+        peer.write_all(&part(0x00, b"two ", deflate.is_some())).await.expect("sent");
+        let fragment = far.rx.recv_fragment().await.expect("received").expect("a fragment");
+        assert_eq!((&fragment.payload[..], fragment.last), (&b"one two "[..], false));
+        peer.write_all(&part(0x80, b"three", deflate.is_some())).await.expect("sent");
+        let fragment = far.rx.recv_fragment().await.expect("received").expect("a fragment");
+        assert_eq!((&fragment.payload[..], fragment.last), (&b"three"[..], true));
+    }
+}
+
+#[tokio::test]
+async fn w1_a_message_of_which_a_fragment_was_taken_is_passed_over_by_all_else() {
+    for deflate in [None, Some(DeflateConfig::default())] {
+        let (mut peer, _gate, mut far) = gated(&WsConfig { deflate, ..WsConfig::default() });
+        // Cut inside a character.
+        peer.write_all(&part(0x01, &[0xC3], deflate.is_some())).await.expect("sent");
+        let fragment = far.rx.recv_fragment().await.expect("received").expect("a fragment");
+        assert_eq!(fragment.payload[..], [0xC3]);
+        peer.write_all(&part(0x00, &[0xBC], deflate.is_some())).await.expect("sent");
+        assert!(poll_immediate(far.rx.recv_message()).await.is_none(), "the rest of one");
+        peer.write_all(&part(0x80, b"rich", deflate.is_some())).await.expect("sent");
+        peer.write_all(&part(0x81, b"next", deflate.is_some())).await.expect("sent");
+        assert_eq!(far.rx.recv_message().await.expect("no fault"), Some("next".into()));
+    }
+}
+
+/// Returns a frame; `deflates`: its payload is a block of DEFLATE as it is, behind which the next one begins, and, where the message
+/// ends, the beginning of the empty one that is cut off.
+fn part(first: u8, payload: &[u8], deflates: bool) -> Vec<u8> {
+    if !deflates {
+        return masked(first, payload);
+    }
+    let len = u16::try_from(payload.len()).expect("short");
+    let end = if first & 0x80 == 0 { &[][..] } else { &[0] };
+    let block = [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), payload, end].concat();
+    let begins = first & 0x01 != 0;
+    masked(if begins { first | 0x40 } else { first }, &block)
 }
 
 /// Returns the message of this number, which is either short or longer than what fits.

@@ -116,6 +116,21 @@ async fn a16_more_fragments_than_the_limit_are_refused_and_empty_ones_count() {
 }
 
 #[tokio::test]
+async fn a16_of_a_message_that_is_received_fragment_by_fragment_no_fragments_are_counted() {
+    let (mut peer, _gate, mut far) = gated(&WsConfig { max_fragments: Some(2), ..WsConfig::default() });
+    for index in 0..10 {
+        peer.write_all(&masked(if index == 0 { 0x02 } else { 0 }, b"part")).await.expect("sent");
+        let fragment = far.rx.recv_fragment().await.expect("received").expect("a fragment");
+        assert_eq!((&fragment.payload[..], fragment.last), (&b"part"[..], false));
+    }
+    // Gathered again are those of the next message alone.
+    peer.write_all(&[masked(0, b"rest").repeat(10), masked(0x80, b"")].concat()).await.expect("sent");
+    peer.write_all(&[masked(0x02, b"a"), masked(0x80, b"b")].concat()).await.expect("sent");
+    let next = far.rx.recv_message().await.expect("received").expect("a message");
+    assert_eq!(next.as_bytes(), b"ab");
+}
+
+#[tokio::test]
 async fn a16_a_frame_and_a_message_over_the_limit_are_refused_and_at_it_taken() {
     let to = server(WsConfig { max_message_len: 1000, deflate: None, ..WsConfig::default() }).await;
     let mut client = RawClient::connect(&to, "").await;
@@ -135,6 +150,25 @@ async fn a16_frames_have_a_limit_of_their_own() {
     assert_eq!(client.frame().await.expect("an answer").payload, [[7; 100], [8; 100]].concat());
     refused(&to, &masked(0x82, &[7; 101]), 1009).await;
     refused(&to, &[masked(0x02, &[7; 100]), masked(0x80, &[7; 101])].concat(), 1009).await;
+}
+
+#[tokio::test]
+async fn a16_the_limit_of_frames_holds_for_compressed_ones() {
+    // A stored block is longer than what comes out of it.
+    let stored =
+        |len: u16| [&[0][..], &len.to_le_bytes(), &(!len).to_le_bytes(), &vec![7; len.into()]].concat();
+    for (own, message, len, taken) in [
+        (Some(100), 1000, 95, true),
+        (Some(100), 1000, 96, false),
+        (Some(2000), 1000, 1000, true),
+        (None, 1000, 1000, true),
+    ] {
+        let config = WsConfig { max_frame_len: own, max_message_len: message, ..WsConfig::default() };
+        let (mut peer, _gate, mut far) = gated(&config);
+        peer.write_all(&masked(0xC2, &stored(len))).await.expect("sent");
+        let received = std::future::poll_fn(|cx| Poll::Ready(far.rx.poll_recv(cx))).await;
+        assert_eq!(matches!(received, Poll::Ready(Ok(Some(_)))), taken, "{own:?}: {len}");
+    }
 }
 
 #[tokio::test]

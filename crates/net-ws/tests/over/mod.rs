@@ -5,8 +5,8 @@ use std::{future::poll_fn, io::Write as _};
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
-use net_core::{Connection, ErrorKind, Info, Receiver};
-use net_ws::{Ws, WsConfig, WsMessage, WsReceiver, WsSender};
+use net_core::{Connection, Error, ErrorKind, Info, Receiver};
+use net_ws::{ProtocolError, Ws, WsConfig, WsMessage, WsReceiver, WsSender};
 use tokio::io::{AsyncRead, Sink};
 
 use crate::chunked::Chunked;
@@ -17,6 +17,21 @@ pub(crate) struct Outcome {
     pub(crate) messages: Vec<Bytes>,
     /// How it ended: `None` by a Close frame.
     pub(crate) error: Option<ErrorKind>,
+    /// It was ended by a limit of whole messages, which fragments that are given one by one have not.
+    limited: bool,
+}
+
+impl Outcome {
+    fn closed(messages: Vec<Bytes>) -> Self {
+        Self { messages, error: None, limited: false }
+    }
+
+    fn failed(messages: Vec<Bytes>, error: &Error) -> Self {
+        let wrong = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+        let limited =
+            matches!(wrong, Some(ProtocolError::TooLong { .. } | ProtocolError::TooManyFragments { .. }));
+        Self { messages, error: Some(error.kind()), limited }
+    }
 }
 
 /// Returns a server's side over `wire`, which has no timer while it waits.
@@ -58,8 +73,8 @@ pub(crate) fn receive(config: &WsConfig, deflates: bool, wire: Chunked) -> Outco
                     }
                     messages.push(message.into_bytes());
                 }
-                Ok(None) => return Outcome { messages, error: None },
-                Err(error) => return Outcome { messages, error: Some(error.kind()) },
+                Ok(None) => return Outcome::closed(messages),
+                Err(error) => return Outcome::failed(messages, &error),
             }
         }
     })
@@ -70,12 +85,12 @@ pub(crate) fn peek(config: &WsConfig, deflates: bool, wire: Chunked) -> Outcome 
     runtime().block_on(async {
         let mut rx = server(wire, config, deflates).rx;
         let mut messages: Vec<Bytes> = Vec::new();
-        let error = loop {
+        loop {
             if messages.len().is_multiple_of(2)
                 && rx.peek().is_none()
                 && let Err(error) = poll_fn(|cx| rx.poll_fill(cx)).await
             {
-                break Some(error.kind());
+                return Outcome::failed(messages, &error);
             }
             let shown = rx.peek().map(Bytes::copy_from_slice);
             assert_eq!(rx.peek().map(Bytes::copy_from_slice), shown, "to look changes nothing");
@@ -92,12 +107,11 @@ pub(crate) fn peek(config: &WsConfig, deflates: bool, wire: Chunked) -> Outcome 
                     assert!(shown.is_none_or(|shown| shown == message), "another message was shown");
                     messages.push(message);
                 }
-                Ok(None) => break None,
-                Err(error) => break Some(error.kind()),
+                Ok(None) => return Outcome::closed(messages),
+                Err(error) => return Outcome::failed(messages, &error),
             }
             rx.consume();
-        };
-        Outcome { messages, error }
+        }
     })
 }
 
@@ -114,8 +128,8 @@ pub(crate) fn fragments(config: &WsConfig, deflates: bool, wire: Chunked) -> Out
                         messages.push(std::mem::take(&mut begun).into());
                     }
                 }
-                Ok(None) => return Outcome { messages, error: None },
-                Err(error) => return Outcome { messages, error: Some(error.kind()) },
+                Ok(None) => return Outcome::closed(messages),
+                Err(error) => return Outcome::failed(messages, &error),
             }
         }
     })
@@ -127,9 +141,8 @@ pub(crate) fn agree(config: &WsConfig, deflates: bool, wire: &[u8], sizes: &[usi
     for sizes in [sizes, &[]] {
         assert_eq!(receive(config, deflates, Chunked::new(wire, sizes)), whole);
         assert_eq!(peek(config, deflates, Chunked::new(wire, sizes)), whole);
-        // What is longer than a message may be is none in fragments.
         let parts = fragments(config, deflates, Chunked::new(wire, sizes));
-        if whole.error != Some(ErrorKind::MessageTooLong) {
+        if !whole.limited {
             assert_eq!(parts, whole);
         }
     }
