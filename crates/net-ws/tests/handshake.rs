@@ -91,6 +91,32 @@ async fn w2_headers_query_and_refusals_are_the_applications() {
 }
 
 #[tokio::test]
+async fn w2_headers_of_a_response_stand_beside_one_another_and_make_no_handshake() {
+    let cookie = HeaderValue::from_static;
+    let server = Ws::default()
+        .with_response_header(http::header::SET_COOKIE, cookie("a=1"))
+        .with_response_header(http::header::SET_COOKIE, cookie("b=2"))
+        .with_response_header(http::header::CONNECTION, cookie("close"))
+        .with_request_check(move |_| {
+            let mut headers = HeaderMap::new();
+            headers.append(http::header::SET_COOKIE, cookie("c=3"));
+            headers.append(http::header::SET_COOKIE, cookie("d=4"));
+            headers.insert(http::header::SEC_WEBSOCKET_ACCEPT, cookie("another"));
+            Ok(headers)
+        });
+    let mut stream = TcpStream::connect(socket(&serve(&server).await)).await.expect("connected");
+    stream.write_all(request("").as_bytes()).await.expect("sent");
+    let answer = soon("a response", head(&mut stream)).await.to_ascii_lowercase();
+    let said = |name: &str| {
+        let lines = answer.lines().filter_map(|line| line.split_once(": "));
+        lines.filter(|(of, _)| *of == name).map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    assert_eq!(said("set-cookie"), ["a=1", "b=2", "c=3", "d=4"]);
+    assert_eq!(said("connection"), ["upgrade"]);
+    assert_eq!(said("sec-websocket-accept"), ["s3pplmbitxaq9kygzzhzrbk+xoo="]);
+}
+
+#[tokio::test]
 async fn w2_both_sides_know_of_an_extension_of_their_own_that_they_agreed_on() {
     let sealed = |offered: &str| (offered == "n=7").then(|| "n=5".to_owned());
     let server = Ws::default().with_extension(Extension::accepting("x-sealed", sealed));
@@ -116,6 +142,10 @@ async fn w2_redirects_are_refused_or_followed_by_choice() {
         let first = answering(moved(&location)).await;
         let error = Ws::default().connect(&first).await.expect_err("a redirect");
         assert_eq!(error.kind(), ErrorKind::Rejected);
+        let refusal = refusal(&error);
+        assert_eq!(refusal.status(), StatusCode::TEMPORARY_REDIRECT);
+        assert_eq!(refusal.headers()["location"], location);
+        assert!(refusal.to_string().contains(&location), "{refusal}");
         let follows = Ws::new(WsConfig { max_redirects: 1, ..WsConfig::default() });
         let mut near = follows.connect(&first).await.expect("connected");
         near.send("there").await.expect("sent");

@@ -181,19 +181,18 @@ impl Answers {
         config.check().map_err(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR))?;
         let mut response = respond(&mut request)?;
         let headers = request.headers();
-        // "The request MUST include a |Host| header field." Source: RFC 6455 §4.1.
+        let said = host(&request)?;
         // "An origin server MUST ignore the received Host header field (if any) and instead use the host information of the
         // request-target", where that has any. Source: RFC 9112 §3.2.2.
-        let host = request.uri().authority().map(Authority::as_str);
-        let host = host.or_else(|| headers.get(header::HOST).and_then(|host| host.to_str().ok()));
+        let host = request.uri().authority().or(said.as_ref()).map(Authority::as_str);
         let Some(host) = host else { return Err(refuse(StatusCode::BAD_REQUEST)) };
         let over_tls = over_tls || matches!(request.uri().scheme_str(), Some("https" | "wss"));
         if !self.origins.admits(headers, host, over_tls) {
             return Err(refuse(StatusCode::FORBIDDEN));
         }
-        response.headers_mut().extend(self.headers.clone());
+        add(response.headers_mut(), &self.headers);
         if let Some(check) = &self.check {
-            response.headers_mut().extend(check(&request).map_err(refuse)?);
+            add(response.headers_mut(), &check(&request).map_err(refuse)?);
         }
         let protocol = self.choose(headers);
         if let Some(protocol) = protocol
@@ -242,7 +241,50 @@ fn respond(request: &mut Request<()>) -> Result<Response<()>, Response<()>> {
             request.headers_mut().insert(name, HeaderValue::from_static(token));
         }
     }
-    create_response(request).map_err(|broken| refusal(&broken))
+    let response = create_response(request).map_err(|broken| refusal(&broken))?;
+    let headers = request.headers();
+    // "MUST NOT appear more than once in an HTTP request." Source: RFC 6455 §11.3.1, and §11.3.5.
+    let single = [header::SEC_WEBSOCKET_KEY, header::SEC_WEBSOCKET_VERSION];
+    let several = single.iter().any(|name| headers.get_all(name).iter().count() > 1);
+    // A body would be read as frames.
+    let body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get_all(header::CONTENT_LENGTH).iter().any(|len| len != "0");
+    if several || body { Err(refuse(StatusCode::BAD_REQUEST)) } else { Ok(response) }
+}
+
+/// Returns what the header `Host` says, which only HTTP/2 and HTTP/3 may leave out.
+///
+/// "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message that lacks a Host header field and
+/// to any request message that contains more than one Host header field line or a Host header field with an invalid field value."
+/// Source: RFC 9112 §3.2.
+fn host(request: &Request<()>) -> Result<Option<Authority>, Response<()>> {
+    let mut said = request.headers().get_all(header::HOST).iter();
+    match (said.next(), said.next()) {
+        (None, _) if request.version() >= Version::HTTP_2 => Ok(None),
+        (Some(host), None) => {
+            let host = Authority::try_from(host.as_bytes()).ok().filter(is_host);
+            host.map(Some).ok_or_else(|| refuse(StatusCode::BAD_REQUEST))
+        }
+        _ => Err(refuse(StatusCode::BAD_REQUEST)),
+    }
+}
+
+/// Tells whether there is a host, and beside it nothing but a port.
+fn is_host(authority: &Authority) -> bool {
+    let port = authority.as_str().strip_prefix(authority.host()).filter(|_| !authority.host().is_empty());
+    port.is_some_and(|port| {
+        port.strip_prefix(':').unwrap_or(port).bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+/// Adds the application's headers to those of a response, but for what makes the handshake.
+fn add(response: &mut HeaderMap, headers: &HeaderMap) {
+    for (name, value) in headers {
+        let own = [header::CONNECTION, header::UPGRADE].contains(name);
+        if !own && !name.as_str().starts_with("sec-websocket-") {
+            response.append(name.clone(), value.clone());
+        }
+    }
 }
 
 /// Tells whether a request is the handshake of WebSocket over HTTP/2 or HTTP/3, which has no key and is answered with 200. Source:
