@@ -94,10 +94,10 @@ async fn a_session_that_a_handler_ends_closes_with_1000() {
 
 #[tokio::test]
 async fn w4_pongs_keep_a_session_alive_and_silence_ends_it() {
-    let limits = Limits { idle_timeout: Some(Duration::from_millis(400)), ..Limits::default() };
+    let limits = Limits { idle_timeout: Some(Duration::from_secs(3)), ..Limits::default() };
     let server = echo(ServerConfig { limits, ..raw() }).await;
     let pings = WsConfig {
-        ping_interval: Some(Duration::from_millis(50)),
+        ping_interval: Some(Duration::from_millis(100)),
         idle_timeout: None,
         ..WsConfig::default()
     };
