@@ -64,7 +64,9 @@ pub struct WsConfig {
     /// how long a client waits for the body of a [`Refusal`](crate::Refusal). Default: 1 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub close_timeout: Duration,
-    /// How many redirects a client follows. Default: 0, which gives an error.
+    /// How many redirects a client follows; one more is a [`Refusal`](crate::Refusal). Default: 0.
+    ///
+    /// Sub-protocols are asked for wherever they lead, also where one holds a secret.
     pub max_redirects: u32,
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub(crate) mod extensions;
 pub(crate) mod origin;
 pub(crate) mod proxy;
+pub(crate) mod redirect;
 pub(crate) mod refusal;
 pub(crate) mod server;
 

@@ -11,6 +11,7 @@ use crate::{
     Extension, OriginPolicy, Proxy, Upgrade, WsConfig, WsListener, WsReceiver, WsSender,
     handshake::{
         client::{Asks, Said, ask},
+        redirect::redirected,
         server::Answers,
     },
 };
@@ -96,6 +97,9 @@ impl Ws {
     /// Sets the sub-protocols: a client asks for them in this order, a server takes the first of a client's that is among
     /// them, and none where there is none, at which clients that have asked fail with
     /// [`ErrorKind::Protocol`], as browsers do.
+    ///
+    /// A client asks every server for them to which it is redirected: where one of them holds a secret, as a token does, leave
+    /// [`max_redirects`](WsConfig::max_redirects) at 0.
     #[must_use]
     pub fn with_protocols(mut self, protocols: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
         let protocols: Vec<Box<str>> = protocols.into_iter().map(Into::into).collect();
@@ -130,7 +134,7 @@ impl Ws {
         self
     }
 
-    /// Adds a header to a server's responses.
+    /// Adds a header to a server's responses, beside others of the same name. Those that make the handshake stay as they are.
     #[must_use]
     pub fn with_response_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         Arc::make_mut(&mut self.answers).headers.append(name, value);
@@ -138,7 +142,7 @@ impl Ws {
     }
 
     /// Has a server look at requests that are handshakes of an origin that may connect: `check` gives headers for the
-    /// response, or the status that refuses it.
+    /// response, as [`with_response_header`](Self::with_response_header) does, or the status that refuses it.
     ///
     /// # Examples
     ///
@@ -211,12 +215,12 @@ impl Ws {
         self.answers.accept(&self.config, bare, false)
     }
 
-    async fn try_connect(&self, to: &Address, asks: &Asks) -> Result<Said> {
+    async fn try_connect(&self, to: &Address, asks: &Asks, follows: bool) -> Result<Said> {
         let stream = match &self.proxy {
             Some(proxy) => proxy.connect(&self.connector, to, &self.config).await?,
             None => self.connector.connect(to).await?,
         };
-        ask(stream, to, &self.config, asks).await
+        ask(stream, to, &self.config, asks, follows).await
     }
 
     fn check_listen(&self, at: &Address) -> Result<()> {
@@ -251,14 +255,11 @@ impl Transport for Ws {
         let mut left = self.config.max_redirects;
         let connecting = async {
             loop {
-                let location = match self.try_connect(&to, &asks).await? {
+                let location = match self.try_connect(&to, &asks, left > 0).await? {
                     Said::Connected(connection) => return Ok(connection),
                     Said::Redirected(location) => location,
                 };
-                left = left.checked_sub(1).ok_or_else(|| {
-                    let further = format!("the server redirects to {location:?}: max_redirects is reached");
-                    Error::new(ErrorKind::Rejected, "connect").at(&to).because(further)
-                })?;
+                left -= 1;
                 let next = redirected(&to, &location)?;
                 if !is_same_server(&to, &next) {
                     asks.to_mut().forget_secrets();
@@ -297,27 +298,4 @@ fn check_scheme(address: &Address, operation: &'static str) -> Result<()> {
 fn is_same_server(one: &Address, other: &Address) -> bool {
     let server = |of: &Address| (of.scheme().is_over_tls(), of.host().clone(), of.port());
     server(one) == server(other)
-}
-
-/// Returns where `from` redirects to: a path on the same host, or somewhere else, but never from TLS to clear text.
-fn redirected(from: &Address, location: &str) -> Result<Address> {
-    let wrong = |why: &'static str| Error::new(ErrorKind::Rejected, "connect").at(from).because(why);
-    let to: Address = if location.starts_with('/') && !location.starts_with("//") {
-        let bare = from.to_string();
-        let authority = bare.strip_suffix(from.path()).unwrap_or(&bare);
-        format!("{authority}{location}").parse()?
-    } else {
-        let location = match location.split_once("://") {
-            Some(("http", rest)) => format!("ws://{rest}"),
-            Some(("https", rest)) => format!("wss://{rest}"),
-            Some(_) => location.to_owned(),
-            None => return Err(wrong("the server redirects to what is no address")),
-        };
-        location.parse()?
-    };
-    check_scheme(&to, "connect")?;
-    if from.scheme().is_over_tls() && !to.scheme().is_over_tls() {
-        return Err(wrong("the server redirects from TLS to clear text"));
-    }
-    Ok(to)
 }

@@ -56,12 +56,13 @@ pub(crate) enum Said {
     Redirected(Box<str>),
 }
 
-/// Takes the client's part in a handshake over `stream`, which leads to `to`.
+/// Takes the client's part in a handshake over `stream`, which leads to `to`. Unless it `follows`, a redirect is a refusal.
 pub(crate) async fn ask(
     mut stream: ByteStream,
     to: &Address,
     config: &WsConfig,
     asks: &Asks,
+    follows: bool,
 ) -> Result<Said> {
     let failed = |error: Error| error.at(to);
     let offered = config.deflate.map(Offered::new);
@@ -90,7 +91,9 @@ pub(crate) async fn ask(
         Err(HandshakeError::Failure(Broken::Http(response))) => {
             let location = response.headers().get(header::LOCATION).and_then(|to| to.to_str().ok());
             return match location {
-                Some(location) if response.status().is_redirection() => Ok(Said::Redirected(location.into())),
+                Some(location) if follows && response.status().is_redirection() => {
+                    Ok(Said::Redirected(location.into()))
+                }
                 _ => {
                     let (parts, _) = response.into_parts();
                     let said = (parts.status, parts.headers);

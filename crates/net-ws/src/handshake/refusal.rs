@@ -41,7 +41,7 @@ const MAX_BODY_LEN: usize = 8 * 1024;
 /// # }
 /// ```
 #[derive(thiserror::Error)]
-#[error("the server answered {status}")]
+#[error("the server answered {status}{}", self.elsewhere())]
 pub struct Refusal {
     status: StatusCode,
     headers: HeaderMap,
@@ -57,6 +57,12 @@ impl Refusal {
     /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Returns where it redirects to, where it does, as it is shown.
+    fn elsewhere(&self) -> String {
+        let location = self.headers.get(header::LOCATION).filter(|_| self.status.is_redirection());
+        location.map_or_else(String::new, |location| format!(" and redirects to {location:?}"))
     }
 
     /// Returns the body: its first 8 KiB, and what of it arrived within [`WsConfig::close_timeout`](crate::WsConfig::close_timeout).
