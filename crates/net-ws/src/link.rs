@@ -39,7 +39,6 @@ pub(crate) struct Link<W> {
 }
 
 /// The way out.
-#[allow(clippy::struct_excessive_bools, reason = "independent of one another")]
 pub(crate) struct Output<W> {
     /// Gone once the sender is.
     io: Option<W>,

@@ -10,6 +10,7 @@ mod rig;
 
 use http::Request;
 use net_ws::{DeflateConfig, Ws, WsConfig};
+use over::Side;
 
 /// The first bytes of an input choose the limits and the cuts; the rest is the wire.
 fn input(bytes: &[u8]) -> (WsConfig, Vec<usize>, &[u8]) {
@@ -28,7 +29,7 @@ fn input(bytes: &[u8]) -> (WsConfig, Vec<usize>, &[u8]) {
 fn fuzz_frames() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let (config, sizes, wire) = input(bytes);
-        over::agree(&config, false, wire, &sizes);
+        over::agree(Side::Server, &config, false, wire, &sizes);
     });
 }
 
@@ -36,7 +37,24 @@ fn fuzz_frames() {
 fn fuzz_compressed_frames() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let (config, sizes, wire) = input(bytes);
-        over::agree(&config, true, wire, &sizes);
+        over::agree(Side::Server, &config, true, wire, &sizes);
+    });
+}
+
+/// What a client reads: its frames have no mask.
+#[test]
+fn fuzz_frames_of_a_server() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let (config, sizes, wire) = input(bytes);
+        over::agree(Side::Client, &config, false, wire, &sizes);
+    });
+}
+
+#[test]
+fn fuzz_compressed_frames_of_a_server() {
+    bolero::check!().for_each(|bytes: &[u8]| {
+        let (config, sizes, wire) = input(bytes);
+        over::agree(Side::Client, &config, true, wire, &sizes);
     });
 }
 
@@ -46,7 +64,7 @@ fn fuzz_inflate() {
     bolero::check!().for_each(|bytes: &[u8]| {
         let (config, sizes, payload) = input(bytes);
         let wire = rig::raw::masked(0xC2, payload);
-        over::agree(&config, true, &wire, &sizes);
+        over::agree(Side::Server, &config, true, &wire, &sizes);
     });
 }
 

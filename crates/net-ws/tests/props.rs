@@ -8,8 +8,13 @@ mod rig;
 
 use net_core::{ErrorKind, Sender};
 use net_ws::{DeflateConfig, DeflateMemory, Fragment, Kind, Ws, WsConfig, WsMessage};
+use over::Side;
 use proptest::prelude::*;
-use rig::{pair, raw::masked, soon};
+use rig::{
+    pair,
+    raw::{masked, unmasked},
+    soon,
+};
 
 fn messages() -> impl Strategy<Value = Vec<WsMessage>> {
     let len = prop_oneof![0..130_usize, 0..70_000_usize];
@@ -83,35 +88,59 @@ proptest! {
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
         cuts.sort_unstable();
         cuts.push(payload.len());
-        let (mut wire, mut from) = (Vec::new(), 0);
-        for (index, to) in cuts.iter().copied().enumerate() {
-            let last = if index + 1 == cuts.len() { 0x80 } else { 0 };
-            wire.extend(masked(last | if index == 0 { 2 } else { 0 }, &payload[from..to]));
-            // Control frames may stand between fragments.
-            wire.extend(masked(0x8A, b"pong"));
-            from = to;
+        for side in [Side::Server, Side::Client] {
+            let frame = if side == Side::Server { masked } else { unmasked };
+            let (mut wire, mut from) = (Vec::new(), 0);
+            for (index, to) in cuts.iter().copied().enumerate() {
+                let last = if index + 1 == cuts.len() { 0x80 } else { 0 };
+                wire.extend(frame(last | if index == 0 { 2 } else { 0 }, &payload[from..to]));
+                // Control frames may stand between fragments.
+                wire.extend(frame(0x8A, b"pong"));
+                from = to;
+            }
+            wire.extend(frame(0x88, &[]));
+            let outcome = over::agree(side, &WsConfig::default(), false, &wire, &sizes);
+            prop_assert_eq!(outcome.error, None);
+            prop_assert_eq!(&outcome.messages[..], &[&payload[..]]);
         }
-        wire.extend(masked(0x88, &[]));
-        let outcome = over::agree(&WsConfig::default(), false, &wire, &sizes);
-        prop_assert_eq!(outcome.error, None);
-        prop_assert_eq!(&outcome.messages[..], &[payload]);
     }
 
     #[test]
     fn a16_garbage_is_an_error_and_the_same_however_it_is_cut(
         wire: Vec<u8>, sizes in proptest::collection::vec(0..40_usize, 0..5), deflates: bool,
     ) {
-        let outcome = over::agree(&WsConfig { max_message_len: 5000, ..WsConfig::default() }, deflates, &wire, &sizes);
-        if outcome.error.is_none() {
-            prop_assert!(wire.contains(&0x88), "an end without a Close frame is an error");
+        let config = WsConfig { max_message_len: 5000, ..WsConfig::default() };
+        for side in [Side::Server, Side::Client] {
+            let outcome = over::agree(side, &config, deflates, &wire, &sizes);
+            if outcome.error.is_none() {
+                prop_assert!(wire.contains(&0x88), "an end without a Close frame is an error");
+            }
         }
     }
 }
 
 #[test]
 fn w1_an_end_inside_a_message_is_an_error() {
-    let wire = masked(0x02, b"begun");
-    assert_eq!(over::agree(&WsConfig::default(), false, &wire, &[1]).error, Some(ErrorKind::UnexpectedEnd));
+    for (side, wire) in [(Side::Server, masked(0x02, b"begun")), (Side::Client, unmasked(0x02, b"begun"))] {
+        let outcome = over::agree(side, &WsConfig::default(), false, &wire, &[1]);
+        assert_eq!(outcome.error, Some(ErrorKind::UnexpectedEnd), "{side:?}");
+    }
+}
+
+#[test]
+fn a16_each_side_refuses_the_frames_of_its_own_kind_however_they_are_cut() {
+    for (side, own, other) in [
+        (Side::Server, unmasked(0x82, b"x"), masked(0x82, b"y")),
+        (Side::Client, masked(0x82, b"x"), unmasked(0x82, b"y")),
+    ] {
+        let wire = [other, own].concat();
+        let outcome = over::agree(side, &WsConfig::default(), false, &wire, &[1]);
+        assert_eq!(
+            (outcome.error, &outcome.messages[..]),
+            (Some(ErrorKind::Protocol), &["y".into()][..]),
+            "{side:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -86,22 +86,24 @@ pub(crate) fn request(headers: &str) -> String {
 }
 
 /// Returns a masked frame.
-#[allow(clippy::cast_possible_truncation, reason = "each arm has looked at the length")]
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [0x12, 0x34, 0x56, 0x78];
-    let mut frame = vec![first];
-    match payload.len() {
-        len @ ..=125 => frame.push(0x80 | len as u8),
-        len @ 126..=0xFFFF => {
-            frame.push(0xFE);
-            frame.extend_from_slice(&(len as u16).to_be_bytes());
-        }
-        len => {
-            frame.push(0xFF);
-            frame.extend_from_slice(&(len as u64).to_be_bytes());
-        }
-    }
+    let mut frame = head(first, 0x80, payload.len());
     frame.extend_from_slice(&key);
     frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
     frame
+}
+
+/// Returns a frame without a mask, as servers send them.
+pub(crate) fn unmasked(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&head(first, 0, payload.len())[..], payload].concat()
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "each arm has looked at the length")]
+fn head(first: u8, mask: u8, len: usize) -> Vec<u8> {
+    match len {
+        ..=125 => vec![first, mask | len as u8],
+        126..=0xFFFF => [&[first, mask | 0x7E][..], &(len as u16).to_be_bytes()].concat(),
+        _ => [&[first, mask | 0x7F][..], &(len as u64).to_be_bytes()].concat(),
+    }
 }
