@@ -12,7 +12,6 @@
 //! * [`Limits`]: the limits and time-outs of every server.
 //! * [`Attempts`]: every address that was tried, and why it failed.
 //! * [`Observer`]: what is told to logs and metrics.
-//! * `DatagramSocket` (feature `datagrams`): a UDP socket with a runtime.
 //! * `Ticks` (feature `ticks`): wake-ups for whoever looks at deadlines, from the kernel or the runtime.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
@@ -26,9 +25,6 @@ mod batch;
 pub mod blocking;
 pub mod buffer;
 mod connection;
-#[cfg(feature = "datagrams")]
-#[cfg_attr(not(unix), path = "datagram_socket_by_tokio.rs")]
-mod datagram_socket;
 mod erased;
 mod error;
 pub mod frame;
@@ -60,8 +56,6 @@ pub use address::{Address, AddressError, Host, Scheme};
 pub use attempts::{Attempt, Attempts};
 pub use batch::Batch;
 pub use connection::{Connection, ConnectionId, Info};
-#[cfg(feature = "datagrams")]
-pub use datagram_socket::{DatagramSocket, Room};
 pub use erased::{BoxListener, BoxReceiver, BoxSender, BoxTransport};
 pub use error::{Error, ErrorKind, Result};
 pub use guarantees::Guarantees;

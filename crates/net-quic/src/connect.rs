@@ -22,7 +22,7 @@ use crate::{
     error::{as_io, of_connect, of_handshake},
     parameters::{Purpose, Role, transport},
     resolve,
-    runtime::{Tokio, runtime},
+    runtime::runtime,
     session::{self, Client, Early, Shared, info, local_of},
     socket,
 };
@@ -220,7 +220,7 @@ impl Connector {
 
 fn endpoint(config: &QuicConfig, v6: bool) -> io::Result<quinn::Endpoint> {
     let socket = socket::for_client(config, v6)?;
-    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(Tokio))
+    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
 }
 
 /// Tells whether an error is what the server says, and not the network between.

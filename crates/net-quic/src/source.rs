@@ -28,7 +28,7 @@ use crate::{
     error::of_handshake,
     parameters::{Purpose, Role, transport},
     resolve,
-    runtime::{Tokio, runtime},
+    runtime::runtime,
     session::{Early, Shared, address, info},
     socket,
 };
@@ -191,7 +191,7 @@ impl Registered {
                 (None, Some(at)) => socket::bind(at, &server.config, server.shares_port)?,
                 (None, None) => return Err(io::ErrorKind::NotConnected.into()),
             };
-            let runtime = Arc::new(Tokio);
+            let runtime = Arc::new(quinn::TokioRuntime);
             let endpoint =
                 quinn::Endpoint::new(server.endpoint.clone(), Some(server.quinn.clone()), socket, runtime)?;
             let next = ReusableBoxFuture::new(next(endpoint.clone()));

@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net_core::{ErrorKind, Room, Ticks};
+use net_core::{ErrorKind, Ticks};
 use tokio::sync::mpsc;
 
 use crate::{
     UdpSocket,
     intake::Arrival,
     outgoing::{Outgoing, Route},
-    socket::Unsent,
+    socket::{Room, Unsent},
 };
 
 mod hub;
@@ -169,7 +169,7 @@ impl Demux {
             }
         };
         line.heard.store(now, Ordering::Relaxed);
-        let hub = self.hub.clone();
+        let hub = &self.hub;
         let of_session = iter::from_fn(|| {
             let next = self.arrivals.front()?;
             if key_of(next, is_wildcard) == key { self.arrivals.pop_front() } else { None }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use net_core::{Address, DatagramSocket, Error, ErrorKind, Result, Scheme};
+use net_core::{Address, Error, ErrorKind, Result, Scheme};
 use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::{runtime::Handle, task::yield_now};
@@ -30,9 +30,13 @@ mod options;
 #[cfg(target_os = "linux")]
 mod source;
 mod tries;
+#[cfg_attr(not(unix), path = "socket/watched_by_tokio.rs")]
+mod watched;
 
 pub(crate) use attempts::Unsent;
 pub use batches::{Datagram, RecvBatch, SendBatch};
+pub(crate) use watched::Room;
+use watched::Watched;
 
 /// How many errors that others reported are skipped before a call gives other tasks their turn.
 pub(crate) const MAX_SKIPPED: usize = 64;
@@ -60,7 +64,7 @@ pub(crate) const MAX_SKIPPED: usize = 64;
 /// # }
 /// ```
 pub struct UdpSocket {
-    io: DatagramSocket,
+    io: Watched,
     state: UdpSocketState,
     local: SocketAddr,
     peer: Option<SocketAddr>,
@@ -168,7 +172,7 @@ impl UdpSocket {
         let socket = std::net::UdpSocket::from(socket);
         let state = UdpSocketState::new((&socket).into())?;
         let local = socket.local_addr()?;
-        let io = DatagramSocket::new(socket)?;
+        let io = Watched::new(socket)?;
         let segments = AtomicBool::new(state.max_gso_segments() > 1);
         let socket = Self {
             io,

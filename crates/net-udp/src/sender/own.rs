@@ -6,13 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use net_core::{Result, Room};
+use net_core::Result;
 
 use crate::{
     UdpSocket,
     ending::Ending,
     outgoing::{Outgoing, Route},
-    socket::{Unsent, send_error},
+    socket::{Room, Unsent, send_error},
 };
 
 /// To the one peer.

@@ -6,10 +6,9 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use net_core::Room;
 use tokio::task::coop::poll_proceed;
 
-use super::{MAX_SKIPPED, UdpSocket};
+use super::{MAX_SKIPPED, Room, UdpSocket};
 use crate::{
     intake,
     intake::{Arrival, Rest},

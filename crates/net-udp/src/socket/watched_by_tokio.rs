@@ -14,12 +14,12 @@ use tokio::{io::Interest, runtime::Handle};
 
 /// A UDP socket that the runtime watches. On Unix it is watched for room only while there is none.
 #[derive(Debug)]
-pub struct DatagramSocket {
+pub(crate) struct Watched {
     io: Arc<tokio::net::UdpSocket>,
     socket: UdpSocket,
 }
 
-impl DatagramSocket {
+impl Watched {
     /// Makes a socket that does not block known to the runtime.
     ///
     /// # Errors
@@ -29,14 +29,14 @@ impl DatagramSocket {
     /// # Panics
     ///
     /// In a runtime that has no I/O enabled.
-    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         Handle::try_current().map_err(io::Error::other)?;
         let io = Arc::new(tokio::net::UdpSocket::from_std(socket.try_clone()?)?);
         Ok(Self { io, socket })
     }
 
     /// Returns the socket.
-    pub fn get_ref(&self) -> &UdpSocket {
+    pub(crate) fn get_ref(&self) -> &UdpSocket {
         &self.socket
     }
 
@@ -49,7 +49,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.io.readable().await
     }
 
@@ -58,7 +58,7 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// As [`readable`](Self::readable).
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_recv_ready(cx)
     }
 
@@ -68,7 +68,7 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// Those of `receive`, and `WouldBlock` where the runtime knows of nothing.
-    pub fn try_receive<T>(&self, receive: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn try_receive<T>(&self, receive: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         self.io.try_io(Interest::READABLE, receive)
     }
 
@@ -81,7 +81,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe where `receive` is no longer called.
-    pub async fn receive<T>(&self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) async fn receive<T>(&self, receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.io.async_io(Interest::READABLE, receive).await
     }
 
@@ -94,7 +94,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe where `send` is no longer called.
-    pub async fn send<T>(&self, send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) async fn send<T>(&self, send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.io.async_io(Interest::WRITABLE, send).await
     }
 
@@ -107,14 +107,14 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn writable(&self) -> io::Result<()> {
+    pub(crate) async fn writable(&self) -> io::Result<()> {
         self.io.writable().await
     }
 }
 
-/// One task's wait for room in a [`DatagramSocket`], in the form of polling.
+/// One task's wait for room in a [`Watched`], in the form of polling.
 #[derive(Default)]
-pub struct Room(Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>);
+pub(crate) struct Room(Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>);
 
 impl Room {
     /// Polls whether there may be room in `socket`, after a call that found none.
@@ -122,7 +122,7 @@ impl Room {
     /// # Errors
     ///
     /// The runtime is gone in which the socket was made.
-    pub fn poll(&mut self, cx: &mut Context<'_>, socket: &DatagramSocket) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, socket: &Watched) -> Poll<io::Result<()>> {
         let waiting = self.0.get_or_insert_with(|| {
             let io = socket.io.clone();
             Box::pin(async move {

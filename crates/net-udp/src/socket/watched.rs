@@ -25,27 +25,8 @@ use tokio::{
 ///
 /// A socket that is watched for room, as those of tokio are, wakes its task once more after each datagram that has left it,
 /// though nobody waits for room. Any number of tasks may wait for either.
-///
-/// # Examples
-///
-/// ```
-/// use net_core::DatagramSocket;
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-/// socket.set_nonblocking(true)?;
-/// let socket = DatagramSocket::new(socket)?;
-/// let own = socket.get_ref().local_addr()?;
-/// socket.send(|| socket.get_ref().send_to(b"hello", own)).await?;
-/// let mut buffer = [0; 1_500];
-/// let (len, from) = socket.receive(|| socket.get_ref().recv_from(&mut buffer)).await?;
-/// assert_eq!((&buffer[..len], from), (&b"hello"[..], own));
-/// # Ok(())
-/// # }
-/// ```
 #[derive(Debug)]
-pub struct DatagramSocket {
+pub(crate) struct Watched {
     io: AsyncFd<UdpSocket>,
     /// Where it is known, whoever waits.
     runtime: Handle,
@@ -53,7 +34,7 @@ pub struct DatagramSocket {
     shortage: Mutex<Weak<Shortage>>,
 }
 
-impl DatagramSocket {
+impl Watched {
     /// Makes a socket that does not block known to the runtime.
     ///
     /// # Errors
@@ -63,14 +44,14 @@ impl DatagramSocket {
     /// # Panics
     ///
     /// In a runtime that has no I/O enabled.
-    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+    pub(crate) fn new(socket: UdpSocket) -> io::Result<Self> {
         let runtime = Handle::try_current().map_err(io::Error::other)?;
         let io = watch(socket, Interest::READABLE)?;
         Ok(Self { io, runtime, shortage: Mutex::default() })
     }
 
     /// Returns the socket.
-    pub fn get_ref(&self) -> &UdpSocket {
+    pub(crate) fn get_ref(&self) -> &UdpSocket {
         self.io.get_ref()
     }
 
@@ -83,7 +64,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn readable(&self) -> io::Result<()> {
+    pub(crate) async fn readable(&self) -> io::Result<()> {
         self.io.readable().await.map(drop)
     }
 
@@ -92,7 +73,7 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// As [`readable`](Self::readable).
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_read_ready(cx).map_ok(drop)
     }
 
@@ -102,7 +83,7 @@ impl DatagramSocket {
     /// # Errors
     ///
     /// Those of `receive`, and `WouldBlock` where the runtime knows of nothing.
-    pub fn try_receive<T>(&self, receive: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn try_receive<T>(&self, receive: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         self.io.try_io(Interest::READABLE, |_| receive())
     }
 
@@ -115,7 +96,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe where `receive` is no longer called.
-    pub async fn receive<T>(&self, mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) async fn receive<T>(&self, mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         self.io.async_io(Interest::READABLE, |_| receive()).await
     }
 
@@ -128,7 +109,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe where `send` is no longer called.
-    pub async fn send<T>(&self, mut send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) async fn send<T>(&self, mut send: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         consume_budget().await;
         loop {
             match send() {
@@ -147,7 +128,7 @@ impl DatagramSocket {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn writable(&self) -> io::Result<()> {
+    pub(crate) async fn writable(&self) -> io::Result<()> {
         if has_room(self.get_ref()) { Ok(()) } else { self.shortage()?.over().await }
     }
 
@@ -174,7 +155,7 @@ struct Shortage {
 }
 
 impl Shortage {
-    fn begin(socket: &DatagramSocket) -> io::Result<Self> {
+    fn begin(socket: &Watched) -> io::Result<Self> {
         let _runtime = socket.runtime.enter();
         // A descriptor is watched once by a runtime.
         let again = socket.get_ref().as_fd().try_clone_to_owned();
@@ -199,27 +180,9 @@ impl Shortage {
     }
 }
 
-/// One task's wait for room in a [`DatagramSocket`], in the form of polling.
-///
-/// # Examples
-///
-/// ```
-/// use std::future::poll_fn;
-///
-/// use net_core::{DatagramSocket, Room};
-///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> std::io::Result<()> {
-/// let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
-/// socket.set_nonblocking(true)?;
-/// let socket = DatagramSocket::new(socket)?;
-/// let mut room = Room::default();
-/// poll_fn(|cx| room.poll(cx, &socket)).await?;
-/// # Ok(())
-/// # }
-/// ```
+/// One task's wait for room in a [`Watched`], in the form of polling.
 #[derive(Default)]
-pub struct Room(Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>);
+pub(crate) struct Room(Option<Pin<Box<dyn Future<Output = io::Result<()>> + Send + Sync>>>);
 
 impl Room {
     /// Polls whether there may be room in `socket`, after a call that found none.
@@ -227,7 +190,7 @@ impl Room {
     /// # Errors
     ///
     /// The runtime is gone in which the socket was made.
-    pub fn poll(&mut self, cx: &mut Context<'_>, socket: &DatagramSocket) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, socket: &Watched) -> Poll<io::Result<()>> {
         let waiting = match &mut self.0 {
             Some(waiting) => waiting,
             none => none.insert(Box::pin(socket.shortage()?.over())),
