@@ -12,7 +12,7 @@ use std::{
 };
 
 use net_core::{ErrorKind, Ticks};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
     UdpSocket,
@@ -76,15 +76,25 @@ impl Drop for Newcomer {
 }
 
 impl Demux {
-    /// Makes the task of a listener.
+    /// Makes what wakes the task of a listener to look at who has been silent for too long.
     ///
     /// # Errors
     ///
-    /// The system has no timer left.
-    pub(crate) fn new(socket: UdpSocket, hub: Arc<Hub>, backlog: mpsc::Sender<Newcomer>) -> io::Result<Self> {
+    /// The system has no descriptor left; there is no runtime.
+    pub(crate) fn ticks(hub: &Hub) -> io::Result<Ticks> {
+        Handle::try_current().map_err(io::Error::other)?;
+        Ticks::of_kernel((hub.config.idle_timeout / 8).clamp(MIN_SWEEP, MAX_SWEEP))
+    }
+
+    /// Makes the task of a listener.
+    pub(crate) fn new(
+        socket: UdpSocket,
+        hub: Arc<Hub>,
+        backlog: mpsc::Sender<Newcomer>,
+        sweep: Ticks,
+    ) -> Self {
         let is_wildcard = socket.local().ip().is_unspecified();
-        let sweep = Ticks::of_kernel(period(&hub))?;
-        Ok(Self {
+        Self {
             socket,
             hub,
             backlog: Some(backlog),
@@ -98,7 +108,7 @@ impl Demux {
             start: Instant::now(),
             sweep,
             pause: None,
-        })
+        }
     }
 
     /// Hands what is to be sent to the system. Returns whether it has taken all.
@@ -316,10 +326,6 @@ fn key_of(arrival: &Arrival, is_wildcard: bool) -> Key {
 fn is_ours(ip: IpAddr) -> bool {
     let canonical = ip.to_canonical();
     !canonical.is_multicast() && canonical != IpAddr::from([255; 4])
-}
-
-fn period(hub: &Hub) -> Duration {
-    (hub.config.idle_timeout / 8).clamp(MIN_SWEEP, MAX_SWEEP)
 }
 
 fn millis(time: Duration) -> u64 {

@@ -25,8 +25,8 @@ use crate::{
 /// Accepts sessions: the first datagram of a peer begins one, and is the first message of it.
 ///
 /// One task takes the datagrams from the socket to the sessions, in the runtime in which the listener is first polled; its
-/// timers are the kernel's (elsewhere than on Linux the runtime's, which must have them enabled). It goes on after the listener is closed or dropped, until the last session has ended: so the
-/// address is free only then.
+/// timers are the kernel's (elsewhere than on Linux the runtime's, which must have them enabled). It goes on after the listener is
+/// closed or dropped, until the last session has ended: so the address is free only then.
 ///
 /// # Examples
 ///
@@ -125,13 +125,15 @@ impl Source {
     /// Begins to serve the socket in the current runtime.
     fn serve(&mut self) -> io::Result<&mut mpsc::Receiver<Newcomer>> {
         if let Stage::Bound(socket) = &mut self.stage {
+            // Before the socket is taken: where there is no descriptor for it now, there may be one later.
+            let sweep = Demux::ticks(&self.hub)?;
             // Gone only where an earlier attempt failed.
             let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
             let socket = UdpSocket::register(socket, &self.hub.config)?;
             socket.serve_sessions()?;
             let (tx, rx) = mpsc::channel(self.hub.config.backlog.max(1));
             let socket = socket.with_counters(self.hub.counters.clone());
-            tokio::spawn(Demux::new(socket, self.hub.clone(), tx)?);
+            tokio::spawn(Demux::new(socket, self.hub.clone(), tx, sweep));
             self.stage = Stage::Served(rx);
         }
         match &mut self.stage {
