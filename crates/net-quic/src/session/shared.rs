@@ -129,8 +129,9 @@ impl Shared {
         info
     }
 
-    pub(crate) fn is_client(&self) -> bool {
-        self.client.is_some()
+    /// Tells whether the peer may not take what this side sent before the handshake was over.
+    pub(crate) fn may_reject(&self) -> bool {
+        self.early.is_some() && self.client.is_some()
     }
 
     pub(crate) fn is_handshaking(&self) -> bool {

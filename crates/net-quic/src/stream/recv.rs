@@ -47,7 +47,8 @@ impl RecvStream {
     /// Tells whether this client opened it before its handshake was over: the server may not take it, and another one has
     /// its number then.
     pub(crate) fn may_be_rejected(&self) -> bool {
-        self.stream.as_ref().is_some_and(quinn::RecvStream::is_0rtt) && self.session.is_client()
+        // quinn is asked last, under its lock: few sessions are given before their handshake is over.
+        self.session.may_reject() && self.stream.as_ref().is_some_and(quinn::RecvStream::is_0rtt)
     }
 
     /// Reads what there is, at most as much as `buffer` holds, and returns how much; 0 at the end.
