@@ -72,8 +72,7 @@ async fn who_waits_to_send_is_woken_though_another_one_gave_up() {
     if !is_inside("who_waits_to_send_is_woken_though_another_one_gave_up", SETUP) {
         return;
     }
-    let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
-    near.set_send_buffer_len(1).expect("an option");
+    let near = narrow();
     let send = |near: Arc<UdpSocket>| async move { fill(&near).await };
     let first = tokio::spawn(send(near.clone()));
     all_wait().await;
@@ -116,6 +115,13 @@ async fn a_client_waits_for_room() {
     assert_eq!(stats.stats().sent, 100);
 }
 
+/// Returns a socket at the wire that has room for little.
+fn narrow() -> Arc<UdpSocket> {
+    let socket = UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket");
+    socket.set_send_buffer_len(1).expect("an option");
+    Arc::new(socket)
+}
+
 /// Sends more than there is room for.
 async fn fill(near: &UdpSocket) -> net_core::Result<()> {
     let mut batch = SendBatch::new();
@@ -130,8 +136,7 @@ async fn who_waits_for_room_needs_no_descriptor_where_none_is_left() {
     if !is_inside("who_waits_for_room_needs_no_descriptor_where_none_is_left", SETUP) {
         return;
     }
-    let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
-    near.set_send_buffer_len(1).expect("an option");
+    let near = narrow();
     let mut taken = Vec::new();
     let socket = near.clone();
     let first = tokio::spawn(async move { fill(&socket).await });
@@ -156,8 +161,7 @@ async fn who_waits_for_room_may_be_in_another_runtime() {
     if !is_inside("who_waits_for_room_may_be_in_another_runtime", SETUP) {
         return;
     }
-    let near = Arc::new(UdpSocket::bind(([10, 9, 0, 1], 0).into()).expect("a socket"));
-    near.set_send_buffer_len(1).expect("an option");
+    let near = narrow();
     let socket = near.clone();
     let elsewhere = tokio::task::spawn_blocking(move || {
         // It has neither I/O nor timers.

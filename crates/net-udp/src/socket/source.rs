@@ -6,32 +6,24 @@ use std::net::Ipv6Addr;
 
 use nix::{
     libc,
-    sys::socket::{SetSockOpt as _, sockopt::SetStruct},
+    sys::socket::{SetSockOpt, sockopt::SetStruct},
 };
 use socket2::SockRef;
 
-/// Joins `group` for what `source` sends to it.
-pub(super) fn join(
+/// Asks for, or no longer for, what `source` sends to `group`, by the option [`Join`] or [`Leave`].
+pub(super) fn ask(
+    option: impl SetSockOpt<Val = Request>,
     socket: &SockRef<'_>,
     source: Ipv6Addr,
     group: Ipv6Addr,
     interface: u32,
 ) -> nix::Result<()> {
-    Join.set(&&**socket, &Request::new(source, group, interface))
-}
-
-/// Leaves what `source` sends to `group`.
-pub(super) fn leave(
-    socket: &SockRef<'_>,
-    source: Ipv6Addr,
-    group: Ipv6Addr,
-    interface: u32,
-) -> nix::Result<()> {
-    Leave.set(&&**socket, &Request::new(source, group, interface))
+    let request = Request { interface, group: Storage::new(group), source: Storage::new(source) };
+    option.set(&&**socket, &request)
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Join;
+pub(super) struct Join;
 nix::setsockopt_impl!(
     Join,
     libc::IPPROTO_IPV6,
@@ -41,7 +33,7 @@ nix::setsockopt_impl!(
 );
 
 #[derive(Clone, Copy, Debug)]
-struct Leave;
+pub(super) struct Leave;
 nix::setsockopt_impl!(
     Leave,
     libc::IPPROTO_IPV6,
@@ -52,16 +44,10 @@ nix::setsockopt_impl!(
 
 /// `struct group_source_req`.
 #[repr(C)]
-struct Request {
+pub(super) struct Request {
     interface: u32,
     group: Storage,
     source: Storage,
-}
-
-impl Request {
-    fn new(source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Self {
-        Self { interface, group: Storage::new(group), source: Storage::new(source) }
-    }
 }
 
 /// `struct sockaddr_storage` with a `struct sockaddr_in6` in it.
