@@ -82,7 +82,7 @@ impl UdpSocket {
     /// elsewhere than on Linux.
     pub fn join_source_v6(&self, source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Result<()> {
         #[cfg(target_os = "linux")]
-        return self.set(|socket| Ok(source::ask(source::Join, &socket, source, group, interface)?));
+        return self.set(|socket| Ok(source::ask(&source::Join, &socket, source, group, interface)?));
         #[cfg(not(target_os = "linux"))]
         self.set(|_| Err(io::ErrorKind::Unsupported.into()))
     }
@@ -94,7 +94,7 @@ impl UdpSocket {
     /// It was not joined; [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported) elsewhere than on Linux.
     pub fn leave_source_v6(&self, source: Ipv6Addr, group: Ipv6Addr, interface: u32) -> Result<()> {
         #[cfg(target_os = "linux")]
-        return self.set(|socket| Ok(source::ask(source::Leave, &socket, source, group, interface)?));
+        return self.set(|socket| Ok(source::ask(&source::Leave, &socket, source, group, interface)?));
         #[cfg(not(target_os = "linux"))]
         self.set(|_| Err(io::ErrorKind::Unsupported.into()))
     }

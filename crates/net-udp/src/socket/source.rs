@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 /// Asks for, or no longer for, what `source` sends to `group`, by the option [`Join`] or [`Leave`].
 pub(super) fn ask(
-    option: impl SetSockOpt<Val = Request>,
+    option: &impl SetSockOpt<Val = Request>,
     socket: &SockRef<'_>,
     source: Ipv6Addr,
     group: Ipv6Addr,
