@@ -61,7 +61,10 @@ pub struct QuicConfig {
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub send_buffer_len: Option<usize>,
     /// The kernel's receive buffer, in bytes (`SO_RCVBUF`), of which the system gives as much as it allows
-    /// (`net.core.rmem_max`). Default: 4 MiB, since one socket receives for every connection of a listener, or of a client.
+    /// (`net.core.rmem_max`). Default: 1 MiB, since one socket receives for every connection of a listener, or of a client.
+    ///
+    /// What a busy thread has yet to take waits here: in too little of it packets are lost, in too much they have left the
+    /// caches when they are taken. Of 208 KiB to 4 MiB, this took the least CPU a byte.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub recv_buffer_len: Option<usize>,
     /// Bytes that a sender of messages gathers before a message waits; one message always fits. Default: 256 KiB.
@@ -154,7 +157,7 @@ impl Default for QuicConfig {
             keepalive_interval: Some(Duration::from_secs(20)),
             close_timeout: Duration::from_secs(10),
             send_buffer_len: None,
-            recv_buffer_len: Some(4 << 20),
+            recv_buffer_len: Some(1 << 20),
             max_buffered: 256 * 1024,
             stream_window: 4 << 20,
             connection_window: 8 << 20,

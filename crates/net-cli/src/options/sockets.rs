@@ -38,7 +38,7 @@ pub(crate) struct Socket {
     #[arg(long, value_name = "SIZE")]
     send_buffer: Option<Size>,
 
-    /// The kernel's receive buffer of TCP, UDP and QUIC (`SO_RCVBUF`) [default: the system's; UDP and QUIC 4MiB]
+    /// The kernel's receive buffer of TCP, UDP and QUIC (`SO_RCVBUF`) [default: the system's; UDP 4MiB, QUIC 1MiB]
     #[arg(long, value_name = "SIZE")]
     recv_buffer: Option<Size>,
 
