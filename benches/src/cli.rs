@@ -87,6 +87,7 @@ Examples:
   bench quic --pin                         cost: server CPU and memory, everything on one core
   bench quic --quick                       half a minute to see that everything works
   bench quic --pin --loads streams --rounds 9
+  bench quic --list                        names of servers and loads
 
 Tables and JSON are written to target/bench/quic-pinned.* or quic-unpinned.*.")]
     Quic(quic::QuicOptions),
@@ -182,7 +183,12 @@ pub fn run(options: &Options) -> io::Result<ExitCode> {
 fn compare(comparison: &Comparison, options: &RunOptions) -> io::Result<ExitCode> {
     let mut out = io::stdout().lock();
     if options.list {
-        return list(comparison, &mut out);
+        let cases = (comparison.cases)();
+        return list(
+            &mut out,
+            comparison.servers.iter().map(|server| (server.id, server.title)),
+            cases.iter().map(|case| (&*case.id, &*case.title)),
+        );
     }
     let cases = plan::select((comparison.cases)(), &options.loads).map_err(|name| unknown("load", &name))?;
     if options.turns > 1 && !cases.iter().any(Case::has_turns) {
@@ -275,14 +281,19 @@ fn unknown(what: &str, name: &str) -> io::Error {
     )
 }
 
-fn list(comparison: &Comparison, out: &mut impl Write) -> io::Result<ExitCode> {
+/// Prints what there is to choose from, each with its title.
+fn list<'a>(
+    out: &mut impl Write,
+    servers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    cases: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> io::Result<ExitCode> {
     writeln!(out, "servers:")?;
-    for server in comparison.servers {
-        writeln!(out, "  {:<14} {}", server.id, server.title)?;
+    for (id, title) in servers {
+        writeln!(out, "  {id:<14} {title}")?;
     }
     writeln!(out, "loads:")?;
-    for case in (comparison.cases)() {
-        writeln!(out, "  {:<14} {}", case.id, case.title)?;
+    for (id, title) in cases {
+        writeln!(out, "  {id:<14} {title}")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -23,13 +23,15 @@ pub fn leave_with_parent() -> io::Result<()> {
 /// What the kernel is to keep of datagrams that have arrived, as much as our own server asks for.
 pub const DATAGRAM_BUFFER: usize = 4 << 20;
 
-/// Binds a socket for datagrams to a free port of loopback.
+/// Binds a socket for datagrams to a free port of loopback, that receives into `recv_buffer` bytes, or into what the system gives.
 ///
 /// # Errors
 /// As the system calls give them.
-pub fn datagram_socket() -> io::Result<UdpSocket> {
+pub fn datagram_socket(recv_buffer: Option<usize>) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-    SockRef::from(&socket).set_recv_buffer_size(DATAGRAM_BUFFER)?;
+    if let Some(len) = recv_buffer {
+        SockRef::from(&socket).set_recv_buffer_size(len)?;
+    }
     Ok(socket)
 }
 

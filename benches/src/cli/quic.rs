@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{progress_bar, unknown};
+use super::{list, progress_bar, unknown};
 use crate::machine::{self, Machine};
 use crate::quic::cases::{BASELINE, CASES, Case, Effort, SERVERS, Server};
 use crate::quic::report::Report;
@@ -15,6 +15,7 @@ use crate::quic::suite::{self, Place};
 
 /// How `bench quic` is run.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct QuicOptions {
     /// Bind servers and load to one core, where CPU repeats within a few per cent.
     #[arg(long)]
@@ -40,10 +41,20 @@ pub(super) struct QuicOptions {
     /// Directory of the report; `bench` in cargo's target directory unless given.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Print the names of servers and loads and stop.
+    #[arg(long)]
+    list: bool,
 }
 
 /// Runs the suite. The exit status is 0 when every sample was taken; a target that is missed is told.
 pub(super) fn run(options: &QuicOptions) -> io::Result<ExitCode> {
+    if options.list {
+        return list(
+            &mut io::stdout().lock(),
+            SERVERS.iter().map(|server| (server.id, server.title)),
+            CASES.iter().map(|case| (case.id, case.title)),
+        );
+    }
     let servers = choose(&options.only)?;
     let cases = select(&options.loads)?;
     let executable = std::env::current_exe()?;

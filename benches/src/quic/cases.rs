@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use net_quic::QuicConfig;
+
 /// A server to be measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Server {
@@ -12,13 +14,21 @@ pub struct Server {
     pub title: &'static str,
     /// Its executable, beside the orchestrator's.
     pub program: &'static str,
+    /// Whether its socket is to receive into as much as ours does; else as it comes.
+    pub receives_as_ours: bool,
 }
 
-/// Ours, then what it stands on, against which it is held, then another one.
-pub const SERVERS: [Server; 3] = [
-    Server { id: OURS, title: "net-quic", program: "quic_sessions" },
-    Server { id: BASELINE, title: "quinn", program: "peer_quinn" },
-    Server { id: "s2n", title: "s2n-quic", program: "peer_s2n_quic" },
+/// Ours, then what it stands on, against which it is held, once more with what ours asks of the system, then another one.
+pub const SERVERS: [Server; 4] = [
+    Server { id: OURS, title: "net-quic", program: "quic_sessions", receives_as_ours: false },
+    Server { id: BASELINE, title: "quinn", program: "peer_quinn", receives_as_ours: false },
+    Server {
+        id: "quinn-recv",
+        title: "quinn, our receive buffer",
+        program: "peer_quinn",
+        receives_as_ours: true,
+    },
+    Server { id: "s2n", title: "s2n-quic", program: "peer_s2n_quic", receives_as_ours: false },
 ];
 
 /// Our server, whose ratios are held.
@@ -131,6 +141,15 @@ impl Effort {
         idle: 100,
         transfers: 4,
     };
+}
+
+impl Server {
+    /// Its arguments.
+    #[must_use]
+    pub fn args(&self) -> Vec<OsString> {
+        let len = QuicConfig::default().recv_buffer_len.filter(|_| self.receives_as_ours);
+        len.into_iter().map(|len| len.to_string().into()).collect()
+    }
 }
 
 impl Case {

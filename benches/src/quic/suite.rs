@@ -62,7 +62,7 @@ fn sample(
         return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is not built", server.program)));
     }
     let log = place.scratch.join(format!("quic-{}.log", server.id));
-    let process = ServerProcess::start(&Invocation { program, args: Vec::new() }, &log)?;
+    let process = ServerProcess::start(&Invocation { program, args: server.args() }, &log)?;
     let mut args = case.args(server, effort, round);
     args.push(OsString::from(format!("--to={}", process.address())));
     args.push(OsString::from(format!("--watch={}", process.pid())));

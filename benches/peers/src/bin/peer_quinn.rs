@@ -1,6 +1,7 @@
 //! Bare quinn on one thread, as its users write an echo server; what `bench quic` holds ours against.
+//!
+//! One argument, if any: what its socket receives into, in bytes, instead of what the system gives.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use net_benches::peer;
@@ -17,7 +18,10 @@ async fn serve() -> Result<(), Failure> {
     let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config.transport_config(settings::transport()).max_incoming(1024);
-    let endpoint = quinn::Endpoint::server(config, SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let recv_buffer = std::env::args().nth(1).map(|len| len.parse()).transpose()?;
+    let socket = peer::datagram_socket(recv_buffer)?;
+    let runtime = Arc::new(quinn::TokioRuntime);
+    let endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), Some(config), socket, runtime)?;
     peer::announce(endpoint.local_addr()?)?;
     while let Some(incoming) = endpoint.accept().await {
         tokio::spawn(async move {

@@ -14,7 +14,7 @@ const SLOT: usize = 64 * 1024;
 
 fn main() -> io::Result<()> {
     peer::leave_with_parent()?;
-    let socket = peer::datagram_socket()?;
+    let socket = peer::datagram_socket(Some(peer::DATAGRAM_BUFFER))?;
     socket.set_nonblocking(true)?;
     // Its options are set on a socket that nobody uses, so that nothing is joined: one datagram, one buffer.
     let unused = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;

@@ -6,7 +6,7 @@ use net_benches::peer;
 
 fn main() -> io::Result<()> {
     peer::leave_with_parent()?;
-    let socket = peer::datagram_socket()?;
+    let socket = peer::datagram_socket(Some(peer::DATAGRAM_BUFFER))?;
     peer::announce_datagrams(socket.local_addr()?)?;
     let mut buffer = vec![0; 64 * 1024];
     loop {

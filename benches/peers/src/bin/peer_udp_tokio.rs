@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 fn main() -> io::Result<()> {
     peer::leave_with_parent()?;
     tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
-        let socket = peer::datagram_socket()?;
+        let socket = peer::datagram_socket(Some(peer::DATAGRAM_BUFFER))?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
         peer::announce_datagrams(socket.local_addr()?)?;
