@@ -99,6 +99,12 @@ pub trait Accept: Send + Unpin + 'static {
         }
     }
 
+    /// Takes the place that a raw connection was given before it was accepted, by a source that asks the [`Admission`] itself.
+    /// Default: none, so the acceptor asks.
+    fn take_permit(&self, _: &Self::Socket) -> Option<Permit> {
+        None
+    }
+
     /// Makes a raw connection usable. It keeps `permit` for as long as it is open.
     fn handshake(&self, socket: Self::Socket, peer: Address, permit: Permit) -> Handshake<Self::Output>;
 }
@@ -353,7 +359,8 @@ impl<A: Accept> Acceptor<A> {
     /// Refuses one raw connection, or begins its handshake.
     fn admit(&self, socket: A::Socket, peer: Address) -> Option<(Incoming<A::Output>, Address)> {
         let source = self.source.as_ref()?;
-        let permit = match self.admission.admit(peer.ip()) {
+        let given = source.take_permit(&socket);
+        let permit = match given.map_or_else(|| self.admission.admit(peer.ip()), Ok) {
             Ok(permit) => permit,
             Err(limit) => {
                 self.admission.observe(|observer| observer.rejected(&peer, limit));

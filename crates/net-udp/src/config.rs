@@ -79,7 +79,10 @@ pub struct UdpConfig {
     /// Sessions that a listener keeps at once. Default: 10 000.
     ///
     /// Where all are taken, a new one displaces the oldest of those that were heard once alone, as forged sources are;
-    /// where there is none, its datagrams are dropped and counted.
+    /// where there is none, its datagrams are dropped and counted. So it is where [`Limits::max_connections`], which all listeners
+    /// of a server share, is reached before.
+    ///
+    /// [`Limits::max_connections`]: net_core::Limits::max_connections
     pub max_sessions: usize,
     /// New sessions that wait to be accepted; datagrams of further new peers are dropped and counted. Default: 1024.
     pub backlog: usize,

@@ -11,14 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use net_core::{ErrorKind, Ticks};
+use net_core::{Admission, ErrorKind, Limit, Permit, Ticks};
 use tokio::{runtime::Handle, sync::mpsc};
 
 use crate::{
     UdpSocket,
     intake::Arrival,
     outgoing::{Outgoing, Route},
-    socket::{Room, Unsent},
+    socket::{Room, Unsent, address},
 };
 
 mod hub;
@@ -46,6 +46,8 @@ pub(crate) struct Demux {
     hub: Arc<Hub>,
     /// Where new sessions wait; none once the listener is closed.
     backlog: Option<mpsc::Sender<Newcomer>>,
+    /// The limits of the server, which a new session is held to before anything is kept of it.
+    admission: Arc<Admission>,
     /// Keyed by what peers choose; the standard map's hash is seeded at random.
     sessions: HashMap<Key, Arc<Line>>,
     /// Those that may have been heard once alone.
@@ -91,6 +93,7 @@ impl Demux {
         socket: UdpSocket,
         hub: Arc<Hub>,
         backlog: mpsc::Sender<Newcomer>,
+        admission: Arc<Admission>,
         sweep: Ticks,
     ) -> Self {
         let is_wildcard = socket.local().ip().is_unspecified();
@@ -98,6 +101,7 @@ impl Demux {
             socket,
             hub,
             backlog: Some(backlog),
+            admission,
             sessions: HashMap::new(),
             strangers: Strangers::default(),
             last: None,
@@ -215,12 +219,12 @@ impl Demux {
             return None;
         }
         let place = self.backlog.as_ref().and_then(|backlog| backlog.clone().try_reserve_owned().ok());
-        let Some(place) = place.filter(|_| self.has_place()) else {
+        let Some((place, permit)) = place.and_then(|place| Some((place, self.admit(key)?))) else {
             self.hub.counters.rejected.add(count);
             return None;
         };
         let config = &self.hub.config;
-        let line = Arc::new(Line::new(key, config.max_amplification.is_none()));
+        let line = Arc::new(Line::new(key, config.max_amplification.is_none(), Some(permit)));
         self.sessions.insert(key, line.clone());
         self.strangers.push(line.clone(), &self.sessions, config.max_sessions);
         self.hub.counters.sessions.set(self.sessions.len() as u64);
@@ -228,17 +232,34 @@ impl Demux {
         Some(line)
     }
 
-    /// Sees that the table has a place: where it is full, the oldest session that was heard once alone gives its own.
+    /// Finds a place for a session, in the table and among the connections of the server: where all are taken, the oldest session
+    /// that was heard once alone gives its own.
     ///
     /// Whoever forges sources sends one datagram from each; who is there sends a second one.
-    fn has_place(&mut self) -> bool {
-        while self.sessions.len() >= self.hub.config.max_sessions {
-            let Some(stranger) = self.strangers.pop(&self.sessions) else { return false };
-            stranger.inbox.fail(ErrorKind::LimitReached);
+    fn admit(&mut self, key: Key) -> Option<Permit> {
+        let peer = address(key.peer);
+        loop {
+            let limit = if self.sessions.len() < self.hub.config.max_sessions {
+                match self.admission.admit(peer.ip()) {
+                    Ok(permit) => return Some(permit),
+                    Err(limit) => limit,
+                }
+            } else {
+                Limit::Connections
+            };
+            // To others of one address no place helps that another address gives.
+            let stranger =
+                if limit == Limit::Connections { self.strangers.pop(&self.sessions) } else { None };
+            let Some(stranger) = stranger else {
+                if let Some(observer) = self.admission.observer() {
+                    observer.rejected(&peer, limit);
+                }
+                return None;
+            };
+            stranger.displace();
             self.hub.counters.displaced.add(1);
             self.forget(vec![stranger]);
         }
-        true
     }
 
     /// Forgets sessions of which both halves are gone.

@@ -8,8 +8,7 @@ use std::{
 };
 
 use net_core::{
-    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Observer, Permit,
-    Result,
+    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Permit, Result,
 };
 use socket2::Socket;
 use tokio::sync::mpsc;
@@ -49,25 +48,25 @@ use crate::{
 pub struct UdpListener {
     acceptor: Acceptor<Source>,
     counters: Arc<Counters>,
-    observer: Watching,
+    admission: Admitting,
     local: SocketAddr,
 }
 
-/// The observer, which is known only once the limits are.
-type Watching = Arc<OnceLock<Arc<dyn Observer>>>;
+/// The limits of the server and its observer, once they are set.
+type Admitting = Arc<OnceLock<Arc<Admission>>>;
 
 impl UdpListener {
     pub(crate) fn new(socket: Socket, config: UdpConfig) -> io::Result<Self> {
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
         let counters: Arc<Counters> = Arc::default();
-        let observer = Watching::default();
+        let admission = Admitting::default();
         let source = Source {
             stage: Stage::Bound(Some(socket)),
             hub: Arc::new(Hub::new(config, counters.clone())),
             local,
-            observer: observer.clone(),
+            admission: admission.clone(),
         };
-        Ok(Self { acceptor: Acceptor::new(source, address(local)), counters, observer, local })
+        Ok(Self { acceptor: Acceptor::new(source, address(local)), counters, admission, local })
     }
 
     pub(crate) fn socket_address(&self) -> SocketAddr {
@@ -97,10 +96,8 @@ impl Listener for UdpListener {
     }
 
     fn set_admission(&mut self, admission: Arc<Admission>) {
-        if let Some(observer) = admission.observer() {
-            // Only the first one counts: limits are set once.
-            let _ = self.observer.set(observer.clone());
-        }
+        // Only the first one counts: limits are set once.
+        let _ = self.admission.set(admission.clone());
         self.acceptor.set_admission(admission);
     }
 }
@@ -111,7 +108,7 @@ struct Source {
     stage: Stage,
     hub: Arc<Hub>,
     local: SocketAddr,
-    observer: Watching,
+    admission: Admitting,
 }
 
 #[derive(Debug)]
@@ -133,7 +130,8 @@ impl Source {
             socket.serve_sessions()?;
             let (tx, rx) = mpsc::channel(self.hub.config.backlog.max(1));
             let socket = socket.with_counters(self.hub.counters.clone());
-            tokio::spawn(Demux::new(socket, self.hub.clone(), tx, sweep));
+            let admission = self.admission.get_or_init(Arc::default).clone();
+            tokio::spawn(Demux::new(socket, self.hub.clone(), tx, admission, sweep));
             self.stage = Stage::Served(rx);
         }
         match &mut self.stage {
@@ -161,8 +159,12 @@ impl Accept for Source {
         Some(Ok((newcomer, peer)))
     }
 
+    fn take_permit(&self, newcomer: &Newcomer) -> Option<Permit> {
+        newcomer.line.take_permit()
+    }
+
     fn handshake(&self, newcomer: Newcomer, peer: Address, permit: Permit) -> Handshake<Self::Output> {
-        if let Some(why) = newcomer.line.inbox.failure() {
+        if let Err(why) = newcomer.line.put_permit(permit) {
             // It has waited for so long that its place was given to another one.
             return Handshake::Done(Err(Error::new(why, "accept").at(&peer)));
         }
@@ -170,8 +172,8 @@ impl Accept for Source {
         let local = SocketAddr::new(key.local.unwrap_or_else(|| self.local.ip()), self.local.port());
         let standing = newcomer.line.standing.clone();
         let info = Info::new(address(local), peer).with_details(UdpPeer(standing));
-        let observer = self.observer.get().cloned();
-        let session = Arc::new(Session::new(newcomer, permit));
+        let observer = self.admission.get().and_then(|admission| admission.observer()).cloned();
+        let session = Arc::new(Session::new(newcomer));
         let tx = UdpSender::of_session(session.clone(), observer.map(|observer| (observer, info.clone())));
         Handshake::Done(Ok(Connection::new(tx, UdpReceiver::of_session(session), info)))
     }

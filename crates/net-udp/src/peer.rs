@@ -62,6 +62,8 @@ pub(crate) struct Standing {
     address: SocketAddr,
     /// What is counted for each datagram beside its payload.
     headers: u64,
+    /// Whether it may be sent any amount without a proof.
+    need_not_prove: bool,
     proved: AtomicBool,
     /// Bytes that came from it, headers counted.
     received: Counter,
@@ -84,7 +86,7 @@ impl UdpPeer {
 
     /// Tells whether it has proved its address, or need not.
     pub fn is_proved(&self) -> bool {
-        self.0.proved.load(Ordering::Relaxed)
+        self.0.need_not_prove || self.0.proved.load(Ordering::Relaxed)
     }
 
     /// Returns how many of its datagrams were dropped because those before had not been taken yet.
@@ -99,13 +101,14 @@ impl UdpPeer {
 }
 
 impl Standing {
-    pub(crate) fn new(address: SocketAddr, proved: bool) -> Self {
+    pub(crate) fn new(address: SocketAddr, need_not_prove: bool) -> Self {
         // A socket for both families gives the addresses of IPv4 as ones of IPv6.
         let headers = if address.ip().to_canonical().is_ipv4() { V4_HEADERS } else { V6_HEADERS };
         Self {
             address,
             headers,
-            proved: AtomicBool::new(proved),
+            need_not_prove,
+            proved: AtomicBool::new(false),
             received: Counter::default(),
             datagrams: Counter::default(),
             overflowed: Counter::default(),

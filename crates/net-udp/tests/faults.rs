@@ -19,7 +19,7 @@ mod namespace;
 mod rig;
 
 use namespace::is_inside;
-use rig::{at, bound, counted, echo, listen, peer, received, session, socket, soon};
+use rig::{at, bound, counted, echo, flood, listen, peer, received, session, socket, soon};
 
 #[tokio::test]
 async fn a23_no_answer_is_larger_than_the_request_before_proof() {
@@ -94,17 +94,6 @@ async fn a23_an_echo_is_no_amplification() {
         assert_eq!(received(&near).await.0, vec![7; len]);
     }
     serving.abort();
-}
-
-/// Sends one datagram from each of so many sources.
-async fn flood(to: SocketAddr, sources: u16) {
-    for source in 0..sources {
-        let [high, low] = source.to_be_bytes();
-        let one = UdpSocket::bind(([127, 1, high, low.max(1)], 0).into()).expect("an address of loopback");
-        one.send_to(b"whose is this?", to).await.expect("sent");
-        // Whoever receives keeps up: what is asked here is not how much the kernel keeps.
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use net_udp::{Udp, UdpConfig, UdpPeer};
 
 mod rig;
 
-use rig::{at, bound, received, soon};
+use rig::{at, bound, flood, received, soon};
 
 fn config(format: Format) -> ServerConfig {
     let session = SessionConfig { format, ..SessionConfig::default() };
@@ -157,4 +157,51 @@ async fn several_threads_serve_one_port() {
     }
     let report = soon("the drain", server.drain(Duration::ZERO..=Duration::from_secs(5))).await;
     assert_eq!((report.active, report.cut), (32, 0));
+}
+
+/// Floods a server that has a hundred places from a thousand sources, and then has fifty peers ask for something.
+async fn served_after_a_flood(udp: UdpConfig, server: ServerConfig) {
+    let limits = Limits { max_connections: 100, ..Limits::default() };
+    let server = Server::builder(Udp::new(udp))
+        .config(ServerConfig { limits, ..server })
+        .on_message(|_, message| async move { Ok(Some(message.into_reply())) })
+        .listen("udp://127.0.0.1:0")
+        .await
+        .expect("listening");
+    let to = rig::socket(server.local());
+    flood(to, 1_000).await;
+    for number in 0..50 {
+        let near = bound().connect(to).expect("a route");
+        near.send(format!("{number}").as_bytes()).await.expect("sent");
+        assert_eq!(received(&near).await.0, format!("{number}").as_bytes());
+        assert!(server.len() <= 100);
+    }
+    soon("the end", server.stop()).await;
+}
+
+fn with_threads(io_threads: Option<usize>) -> ServerConfig {
+    ServerConfig { io_threads, ..config(Format::Raw) }
+}
+
+#[tokio::test]
+async fn a23_a_server_of_one_thread_serves_who_is_there_in_spite_of_forged_sources() {
+    served_after_a_flood(UdpConfig { max_sessions: 100, ..UdpConfig::default() }, with_threads(None)).await;
+    // Its table is never full.
+    served_after_a_flood(UdpConfig::default(), with_threads(None)).await;
+    // All may be sent anything, whoever they are.
+    served_after_a_flood(UdpConfig { max_amplification: None, ..UdpConfig::default() }, with_threads(None))
+        .await;
+}
+
+#[tokio::test]
+async fn a23_a_server_whose_threads_share_the_limit_serves_who_is_there_in_spite_of_forged_sources() {
+    served_after_a_flood(UdpConfig { max_sessions: 100, ..UdpConfig::default() }, with_threads(Some(2)))
+        .await;
+    served_after_a_flood(UdpConfig::default(), with_threads(Some(2))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a23_a_server_on_several_workers_serves_who_is_there_in_spite_of_forged_sources() {
+    served_after_a_flood(UdpConfig { max_sessions: 100, ..UdpConfig::default() }, with_threads(None)).await;
+    served_after_a_flood(UdpConfig::default(), with_threads(None)).await;
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use net_core::ErrorKind;
+use net_core::{ErrorKind, Permit};
 
 use super::{Inbox, Queued};
 use crate::{
@@ -54,17 +54,42 @@ pub(crate) struct Line {
     pub(crate) heard: AtomicU64,
     /// Whether nothing can be sent from the address that the peer sends to: it is that of everyone, or is gone.
     pub(crate) misplaced: AtomicBool,
+    /// Its place among the connections of the server, which the task can take from it.
+    permit: Mutex<Option<Permit>>,
 }
 
 impl Line {
     /// Makes a session of which nothing has arrived; its peer may be one that need not prove its address.
-    pub(super) fn new(key: Key, is_proved: bool) -> Self {
+    pub(super) fn new(key: Key, need_not_prove: bool, permit: Option<Permit>) -> Self {
         Self {
             key,
             inbox: Inbox::default(),
-            standing: Arc::new(Standing::new(key.peer, is_proved)),
+            standing: Arc::new(Standing::new(key.peer, need_not_prove)),
             heard: AtomicU64::new(0),
             misplaced: AtomicBool::new(false),
+            permit: Mutex::new(permit),
+        }
+    }
+
+    /// Ends the session, and gives its place free at once: its halves may take a while to notice.
+    pub(super) fn displace(&self) {
+        self.inbox.fail(ErrorKind::LimitReached);
+        drop(self.take_permit());
+    }
+
+    pub(crate) fn take_permit(&self) -> Option<Permit> {
+        self.permit.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Puts the place back that was [taken](Self::take_permit) as the session was accepted, unless it has failed since.
+    pub(crate) fn put_permit(&self, permit: Permit) -> Result<(), ErrorKind> {
+        *self.permit.lock().unwrap_or_else(PoisonError::into_inner) = Some(permit);
+        match self.inbox.failure() {
+            Some(why) => {
+                drop(self.take_permit());
+                Err(why)
+            }
+            None => Ok(()),
         }
     }
 }
@@ -189,6 +214,7 @@ impl Hub {
     /// Says that both halves of a session are gone.
     pub(crate) fn leave(&self, line: Arc<Line>) {
         line.inbox.abandon(&self.queued);
+        drop(line.take_permit());
         let mut shared = self.shared();
         if shared.ended {
             return;

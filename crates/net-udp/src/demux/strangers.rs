@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     fn line(port: u16) -> Arc<Line> {
-        Arc::new(Line::new(Key { peer: ([192, 0, 2, 1], port).into(), local: None }, false))
+        Arc::new(Line::new(Key { peer: ([192, 0, 2, 1], port).into(), local: None }, false, None))
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub(crate) fn bound() -> UdpSocket {
     UdpSocket::bind(([127, 0, 0, 1], 0).into()).expect("a socket")
 }
 
+/// Sends one datagram from each of so many sources.
+pub(crate) async fn flood(to: SocketAddr, sources: u16) {
+    for source in 0..sources {
+        let [high, low] = source.to_be_bytes();
+        let one = UdpSocket::bind(([127, 1, high, low.max(1)], 0).into()).expect("an address of loopback");
+        one.send_to(b"whose is this?", to).await.expect("sent");
+        // Whoever receives keeps up: what is asked here is not how much the kernel keeps.
+        tokio::task::yield_now().await;
+    }
+}
+
 pub(crate) async fn listen(config: UdpConfig) -> (UdpListener, SocketAddr) {
     let listener = Udp::new(config).listen(&at("udp://127.0.0.1:0")).await.expect("listening");
     let to = socket(listener.local());
