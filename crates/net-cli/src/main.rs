@@ -37,7 +37,13 @@ fn main() -> ExitCode {
     let json = net.json;
     // Servers bring runtimes of their own; this thread waits for them, for signals and for clients.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let result = runtime.map_err(Failure::runtime).and_then(|runtime| runtime.block_on(net.run()));
+    let result = runtime.map_err(Failure::runtime).and_then(|runtime| {
+        runtime.block_on(async {
+            let result = net.run().await;
+            net_core::last_turns().await;
+            result
+        })
+    });
     result.unwrap_or_else(|failure| {
         output::failure(&failure, json);
         failure.exit_code()

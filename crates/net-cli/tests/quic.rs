@@ -6,11 +6,19 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
 };
+
+use net_core::{
+    Listener as _, Transport as _, last_turns,
+    tls::{ClientTls, Pem, ServerTls},
+};
+use net_quic::{Quic, QuicConfig};
 
 #[cfg(target_os = "linux")]
 use rig::built;
-use rig::{Server, net, released};
+use rig::{PATIENCE, Server, net, released};
 use tempfile::TempDir;
 
 /// Certificates as `net certs` makes them.
@@ -92,6 +100,68 @@ fn q3_several_threads_over_quic_are_as_many_sockets_and_there_on_request_alone()
         let ended = net(["echo", "client", &server.url, "hello", "--ca", &ca]).expect(0);
         assert_eq!(ended.stdout, ["hello"], "{flags}");
     }
+}
+
+#[test]
+fn each_run_of_the_echo_client_gives_its_place_back() {
+    let certs = certs();
+    let ca = file(&certs, "ca.pem");
+    let server = server(&certs, "--max-connections 3");
+    for run in 0..9 {
+        let ended = net(["echo", "client", &server.url, "hello", "--ca", &ca]).expect(0);
+        assert_eq!(ended.stdout, ["hello"], "run {run}");
+    }
+}
+
+#[test]
+fn the_end_of_a_text_is_waited_for_no_longer_than_the_time_out() {
+    let certs = certs();
+    let ca = file(&certs, "ca.pem");
+    let (tell, told) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let (cert, key) = (file(&certs, "server.pem"), file(&certs, "server.key"));
+    // Answers, and then does nothing any more: what the client ends is acknowledged by nobody.
+    let server = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let tls =
+                ServerTls::builder().certificate(Pem::file(cert), Pem::file(key)).build().expect("settings");
+            let config = QuicConfig { alpn: vec!["echo".to_owned()], ..QuicConfig::default() };
+            let quic = Quic::new(config).with_server_tls(tls);
+            let mut listener =
+                quic.listen(&"quic://127.0.0.1:0".parse().expect("an address")).await.expect("listening");
+            tell.send(listener.local().to_string()).expect("the test waits");
+            let mut far = listener.accept().await.expect("accepted");
+            let text = far.recv().await.expect("received").expect("a text");
+            far.send(text).await.expect("sent");
+            last_turns().await;
+            let _ = ended.recv();
+        });
+    });
+    let url = told.recv_timeout(PATIENCE).expect("the server's address");
+    net(["echo", "client", &url, "hello", "--ca", &ca, "--timeout", "1s"])
+        .expect(2)
+        .tells("not taken within 1s");
+    drop(end);
+    server.join().expect("it has ended");
+}
+
+#[cfg(unix)]
+#[test]
+fn a36_a_server_of_several_threads_tells_its_clients_of_its_end() {
+    let certs = certs();
+    let server = server(&certs, "--io-threads 2");
+    let tls = ClientTls::builder().ca(Pem::file(file(&certs, "ca.pem"))).build().expect("settings");
+    let config = QuicConfig { alpn: vec!["echo".to_owned()], ..QuicConfig::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let quic = Quic::new(config).with_client_tls(tls);
+        let near = quic.open(&server.url.parse().expect("an address")).await.expect("connected");
+        server.terminate();
+        let ended = tokio::time::timeout(PATIENCE, near.ended()).await.expect("to be told");
+        assert_ne!(ended.kind(), net_core::ErrorKind::TimedOut, "{ended:?}");
+    });
+    server.process.ended().expect(0);
 }
 
 #[test]

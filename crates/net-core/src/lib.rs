@@ -12,6 +12,7 @@
 //! * [`Limits`]: the limits and time-outs of every server.
 //! * [`Attempts`]: every address that was tried, and why it failed.
 //! * [`Observer`]: what is told to logs and metrics.
+//! * [`last_turns`]: what a runtime does before it ends.
 //! * `Ticks` (feature `ticks`): wake-ups for whoever looks at deadlines, from the kernel or the runtime.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
@@ -47,6 +48,7 @@ mod ticks;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod transport;
+mod turns;
 
 pub use accept::{
     Accept, Acceptor, AddressGroup, Admission, Handshake, Handshaking, Incoming, IncomingConnection, Permit,
@@ -71,3 +73,4 @@ pub use sink_stream::{MessageSink, MessageStream, Messages};
 #[cfg(feature = "ticks")]
 pub use ticks::Ticks;
 pub use transport::{Listener, Receiver, Sender, Transport};
+pub use turns::last_turns;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use net_core::{Active, Address, Admission, Drained, GoAway, GoAwayReason, Lifecycle, Result};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 
 use crate::{CloseReason, Session, Sessions};
 
@@ -18,6 +18,9 @@ mod own_runtime;
 mod pairing;
 mod serve;
 mod sweep;
+
+/// How long a drain waits for the last turns of loops whose sessions are gone.
+const LAST_TURNS: Duration = Duration::from_millis(100);
 
 pub use builder::ServerBuilder;
 
@@ -56,6 +59,8 @@ struct Shared {
     life: Lifecycle,
     /// What a session is told that comes while the server drains.
     notice: watch::Sender<Option<GoAway>>,
+    /// Each loop subscribes to it for as long as it has sessions.
+    served: watch::Sender<()>,
     close_timeout: Duration,
 }
 
@@ -226,6 +231,8 @@ impl Server {
         self.shared.notice.send_replace(Some(notice));
         let before = self.shared.admission.handshakes_cut();
         let Drained { active, cut, took, .. } = self.shared.life.drain(within, &*self.shared).await;
+        // The sessions are gone; their loops have a few turns to take, unless something blocks them.
+        let _ = timeout(LAST_TURNS, self.shared.served.closed()).await;
         let handshakes_cut = self.shared.admission.handshakes_cut() - before;
         let report = DrainReport { active, handshakes_cut, took, ..cut.unwrap_or_default() };
         if let Some(observer) = self.shared.admission.observer() {

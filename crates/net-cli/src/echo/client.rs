@@ -88,7 +88,9 @@ impl Client {
             return Err(Failure::new(Step::Receive, what)
                 .hint("is it an echo server, with the same --framing and --format?"));
         }
-        connection.tx.finish().await.map_err(Failure::sending)?;
+        let finished = timeout(self.timeout.0, connection.tx.finish());
+        let not_finished = || Failure::new(Step::Send, format!("its end not taken within {}", self.timeout));
+        finished.await.map_err(|_| not_finished())?.map_err(Failure::sending)?;
         // Without an end that is told there is nothing to wait for.
         let rest =
             async { if transport.guarantees().signals_end { connection.rx.recv().await } else { Ok(None) } };

@@ -174,11 +174,13 @@ impl<T: Transport, H: Handler> ServerBuilder<T, H> {
             notice: noticed,
         };
         let close_timeout = config.limits.close_timeout;
-        let shared = Shared { local, sessions, admission, life, notice, close_timeout };
+        let (served, _) = watch::channel(());
+        let shared =
+            Shared { local, sessions, admission, life, notice, served: served.clone(), close_timeout };
         let shared = Arc::new(shared);
         let server = Server { _stop: Arc::new(StopOnDrop(shared.clone())), shared };
         // An error drops the server, and with it stops the threads that serve already.
-        serve::start(listeners, &serving, threads.is_some(), config.kernel_timer)
+        serve::start(listeners, &serving, served, threads.is_some(), config.kernel_timer)
             .map_err(|error| Error::from_io(error, "start runtime").at(server.local()))?;
         Ok(server)
     }

@@ -5,7 +5,7 @@ use std::{future::Future, io, sync::Arc, thread};
 use futures_util::{FutureExt, future::OptionFuture};
 use net_core::{
     Address, Admission, Connection, Error, GoAway, Incoming, IncomingConnection, Lifecycle, Listener, Phase,
-    Ticks,
+    Ticks, last_turns,
 };
 use tokio::{runtime, sync::watch, task::AbortHandle};
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
@@ -44,15 +44,16 @@ impl<H> Clone for Serving<H> {
     }
 }
 
-/// Starts the loops: on the caller's runtime, or each listener on a single-threaded runtime of its own.
+/// Starts the loops: on the caller's runtime, or each listener on a single-threaded runtime of its own. Each subscribes to `served`
+/// for as long as it has sessions.
 pub(super) fn start<L: Listener, H: Handler>(
     listeners: Vec<L>,
     serving: &Serving<H>,
+    served: watch::Sender<()>,
     own_runtimes: bool,
     kernel_timer: bool,
 ) -> io::Result<()> {
-    // Each loop holds a receiver for as long as it has sessions.
-    let (sweeping, alive) = watch::channel(());
+    let alive = served.subscribe();
     if !own_runtimes {
         for listener in listeners {
             tokio::spawn(serving.accept(listener, alive.clone()));
@@ -61,7 +62,7 @@ pub(super) fn start<L: Listener, H: Handler>(
         // Where no descriptor is left for it, deadlines are looked at all the same.
         let ticks = if kernel_timer { Ticks::of_kernel(period).ok() } else { None };
         let ticks = ticks.unwrap_or_else(|| Ticks::of_runtime(period));
-        tokio::spawn(serving.clone().sweep(sweeping, ticks, Vec::new()));
+        tokio::spawn(serving.clone().sweep(served, ticks, Vec::new()));
         return Ok(());
     }
     // All runtimes are built before the first one serves; where a thread cannot be started, the caller stops those that were.
@@ -71,7 +72,7 @@ pub(super) fn start<L: Listener, H: Handler>(
         .collect::<io::Result<Vec<_>>>()?;
     serving
         .clone()
-        .sweep_aside(sweeping, runtimes.iter().filter_map(OwnRuntime::handle).map(Pulse::of).collect())?;
+        .sweep_aside(served, runtimes.iter().filter_map(OwnRuntime::handle).map(Pulse::of).collect())?;
     for (number, (listener, runtime)) in listeners.into_iter().zip(runtimes).enumerate() {
         let accepting = serving.accept(listener, alive.clone());
         thread::Builder::new().name(format!("net-io-{number}")).spawn(move || runtime.run(accepting))?;
@@ -100,6 +101,8 @@ impl<H: Handler> Serving<H> {
             }
             tasks.close();
             tasks.wait().await;
+            // What tells peers of the end of their connections leaves before whoever drains goes on, and may end the process.
+            last_turns().await;
             drop(alive);
         }
     }
