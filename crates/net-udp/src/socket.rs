@@ -68,6 +68,8 @@ pub struct UdpSocket {
     state: UdpSocketState,
     local: SocketAddr,
     peer: Option<SocketAddr>,
+    /// Whose datagrams alone are received, as the system names it: of the peer that this was connected to.
+    heard: Option<SocketAddr>,
     dscp: AtomicU8,
     /// Whether the kernel cuts runs of datagrams apart.
     segments: AtomicBool,
@@ -147,7 +149,7 @@ impl UdpSocket {
         adopted.map_err(|error| Error::from_io(error, "take over a socket"))
     }
 
-    /// Makes `to` the only peer: others' datagrams are not received any more.
+    /// Makes `to` the only peer: others' datagrams are not received any more, not even those that wait already.
     ///
     /// Nothing is sent, and nobody needs to be there.
     ///
@@ -162,7 +164,17 @@ impl UdpSocket {
         SockRef::from(self.io()).connect(&SockAddr::from(to))?;
         self.local = self.io().local_addr()?;
         self.peer = Some(to);
+        // Not always `to`: whoever connects to no address in particular has reached this machine.
+        self.heard = Some(self.io().peer_addr()?);
         Ok(self)
+    }
+
+    /// Tells whether `peer` is nobody whose datagrams are received: the system keeps what others sent before the socket was
+    /// connected.
+    fn is_other(&self, peer: SocketAddr) -> bool {
+        self.heard.is_some_and(|heard| {
+            heard.port() != peer.port() || heard.ip().to_canonical() != peer.ip().to_canonical()
+        })
     }
 
     /// Makes a bound socket known to the runtime.
@@ -180,6 +192,7 @@ impl UdpSocket {
             segments,
             local,
             peer: None,
+            heard: None,
             dscp: AtomicU8::new(0),
             joins: AtomicBool::new(true),
             counters: Arc::default(),
@@ -323,6 +336,7 @@ impl UdpSocket {
     /// Tells what became of receiving into a buffer of `room` bytes; `None` for what is passed over.
     fn judge(&self, received: io::Result<Meta>, room: usize) -> Option<Result<Meta>> {
         match received {
+            Ok(meta) if self.is_other(meta.peer) => None,
             Ok(meta) if meta.len > room => {
                 self.counters.oversize.add(1);
                 let error = Error::new(ErrorKind::MessageTooLong, "receive");

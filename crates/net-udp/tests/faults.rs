@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -294,6 +294,37 @@ async fn a23_an_empty_datagram_is_a_message() {
         near.send(b"").await.expect("sent");
         assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b""[..]));
     }
+}
+
+#[tokio::test]
+async fn what_strangers_sent_while_a_client_connected_is_no_message() {
+    // Nobody else takes the port meanwhile.
+    if !is_inside("what_strangers_sent_while_a_client_connected_is_no_message", "ip link set lo up") {
+        return;
+    }
+    let (far, free) = (bound(), bound());
+    let own = free.local();
+    drop(free);
+    let udp = Udp::new(UdpConfig { bind: Some(own), ..UdpConfig::default() });
+    let is_over = Arc::new(AtomicBool::new(false));
+    let stranger = std::thread::spawn({
+        let is_over = is_over.clone();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        move || {
+            while !is_over.load(Ordering::Relaxed) {
+                // An error where nobody has the port.
+                let _ = socket.send_to(b"from elsewhere", own);
+            }
+        }
+    });
+    for _ in 0..100 {
+        let mut near = udp.connect(&at(&format!("udp://{}", far.local()))).await.expect("a route");
+        far.send_to(b"from the peer", own).await.expect("sent");
+        let message = soon("a message", near.recv()).await.expect("received");
+        assert_eq!(message.as_deref(), Some(&b"from the peer"[..]));
+    }
+    is_over.store(true, Ordering::Relaxed);
+    stranger.join().expect("it has ended");
 }
 
 #[tokio::test]

@@ -29,6 +29,61 @@ async fn connected_sockets_hear_their_peer_alone() {
     assert_eq!(&buffer[..len], b"from the peer");
 }
 
+/// A way to receive one datagram.
+async fn received_by(way: usize, socket: &UdpSocket) -> Vec<u8> {
+    let (mut buffer, mut batch) = ([0; 100], RecvBatch::new());
+    let len = match way {
+        0 => soon("a datagram", socket.recv(&mut buffer)).await.expect("received"),
+        1 => {
+            soon("a datagram", socket.recv_batch(&mut batch)).await.expect("received");
+            return batch.next().expect("one at the least").payload.to_vec();
+        }
+        _ => loop {
+            soon("a datagram", socket.readable()).await.expect("it is there");
+            if let Some(meta) = socket.try_recv_meta(&mut buffer).expect("received") {
+                break meta.len;
+            }
+        },
+    };
+    buffer[..len].to_vec()
+}
+
+#[tokio::test]
+async fn what_others_sent_before_a_socket_was_connected_is_not_received() {
+    for (at, from, name) in [
+        ("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1"),
+        ("[::1]:0", "[::1]:0", "[::1]"),
+        ("[::]:0", "127.0.0.1:0", "[::ffff:127.0.0.1]"),
+        // Nobody in particular is this machine.
+        #[cfg(target_os = "linux")]
+        ("127.0.0.1:0", "127.0.0.1:0", "0.0.0.0"),
+        #[cfg(target_os = "linux")]
+        ("[::]:0", "127.0.0.1:0", "127.0.0.1"),
+    ] {
+        for way in 0..3 {
+            let near = UdpSocket::bind(any(at)).expect("a socket");
+            let (far, other) = (
+                UdpSocket::bind(any(from)).expect("a socket"),
+                UdpSocket::bind(any(from)).expect("a socket"),
+            );
+            let to = SocketAddr::new(far.local().ip(), near.local().port());
+            for _ in 0..3 {
+                // Longer than there is room for: it is nobody's error.
+                other.send_to(&[1; 101], to).await.expect("sent");
+                other.send_to(b"from elsewhere", to).await.expect("sent");
+            }
+            far.send_to(b"early", to).await.expect("sent");
+            let near = near.connect(any(&format!("{name}:{}", far.local().port()))).expect("a route");
+            far.send_to(b"late", to).await.expect("sent");
+            assert_eq!(received_by(way, &near).await, b"early", "{at} {name} {way}");
+            if way != 1 {
+                assert_eq!(received_by(way, &near).await, b"late", "{at} {name} {way}");
+            }
+            assert_eq!((near.stats().received, near.stats().oversize), (2, 0), "{at} {name} {way}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn t2_a_datagram_longer_than_the_buffer_is_an_error_and_the_next_one_is_whole() {
     let (near, far) = (bound(), bound());
