@@ -7,7 +7,7 @@ use std::{
 };
 
 use nix::{
-    cmsg_space, libc,
+    libc,
     sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg},
 };
 
@@ -68,13 +68,17 @@ impl Source {
     }
 }
 
+/// Room for all that the system tells of a datagram: also of what others have asked for on a socket that was taken over.
+#[repr(align(8))]
+struct Space([u8; 512]);
+
 /// Receives one datagram with all that is told of it; its length may be more than the buffer has.
 pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
-    let mut space = cmsg_space!(libc::in_pktinfo, libc::in6_pktinfo, i32, i32);
+    let mut space = Space([0; 512]);
     let mut views = [IoSliceMut::new(buffer)];
     let fd = socket.io().as_raw_fd();
     // With this flag the length is the datagram's, not the buffer's.
-    let received = recvmsg::<SockaddrStorage>(fd, &mut views, Some(&mut space), MsgFlags::MSG_TRUNC)?;
+    let received = recvmsg::<SockaddrStorage>(fd, &mut views, Some(&mut space.0), MsgFlags::MSG_TRUNC)?;
     let peer =
         received.address.as_ref().and_then(|peer| match (peer.as_sockaddr_in(), peer.as_sockaddr_in6()) {
             (Some(v4), _) => Some(SocketAddr::from(SocketAddrV4::from(*v4))),
@@ -83,7 +87,8 @@ pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta>
         });
     let peer = peer.ok_or(io::ErrorKind::InvalidData)?;
     let mut meta = Meta { len: received.bytes, peer, local: None, class: TrafficClass::default() };
-    for control in received.cmsgs()? {
+    // An error where there was no room for all: the datagram is received all the same, and nothing is known of it.
+    for control in received.cmsgs().into_iter().flatten() {
         match control {
             ControlMessageOwned::Ipv4Tos(octet) => meta.class = TrafficClass::from_octet(octet),
             // The octet is in the low bits of a number.

@@ -133,7 +133,8 @@ impl UdpSocket {
     /// Takes over a socket that was made elsewhere: by whoever may bind to its address, or with options that are not
     /// offered here.
     ///
-    /// Its address, peer, groups, buffers and code point stay what they are. Datagrams may travel in fragments and are not
+    /// Its address, peer, groups, buffers and code point stay what they are. Of a datagram of which others have the system tell
+    /// more than there is room for, [`Meta`] tells no more than length and peer. Datagrams may travel in fragments and are not
     /// joined, as in a new one; no call blocks any more, by whichever handle.
     ///
     /// # Errors

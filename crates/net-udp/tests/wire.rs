@@ -10,10 +10,13 @@ use std::{
 };
 
 use net_core::ErrorKind;
-use net_udp::{RecvBatch, SendBatch, UdpSocket};
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt,
-    sockopt::{Ipv4RecvTtl, Ipv6RecvHopLimit},
+use net_udp::{RecvBatch, SendBatch, TrafficClass, UdpSocket};
+use nix::{
+    libc,
+    sys::socket::{
+        ControlMessageOwned, MsgFlags, SockaddrStorage, TimestampingFlag, recvmsg, setsockopt,
+        sockopt::{Ipv4RecvTtl, Ipv6RecvHopLimit, ReceiveTimestampns, RxqOvfl, SetStruct, Timestamping},
+    },
 };
 
 #[path = "../../net-core/tests/namespace/mod.rs"]
@@ -83,6 +86,63 @@ async fn hops_are_in_the_header_of_each_datagram() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_told_more_of_each_datagram_receives_it() {
+    for at in ["127.0.0.1:0", "[::1]:0"] {
+        let made = watching(at);
+        let stamps =
+            TimestampingFlag::SOF_TIMESTAMPING_SOFTWARE | TimestampingFlag::SOF_TIMESTAMPING_RX_SOFTWARE;
+        setsockopt(&made, ReceiveTimestampns, &true).expect("an option");
+        setsockopt(&made, Timestamping, &stamps).expect("an option");
+        setsockopt(&made, RxqOvfl, &1).expect("an option");
+        let far = UdpSocket::from_std(made).expect("taken over");
+        let near = UdpSocket::bind(any(at)).expect("a socket");
+        near.set_dscp(46).expect("an option");
+        near.send_to(b"x", far.local()).await.expect("sent");
+        let mut buffer = [0; 100];
+        let meta = soon("a datagram", far.recv_meta(&mut buffer)).await.expect("received");
+        assert_eq!((&buffer[..meta.len], meta.peer), (&b"x"[..], near.local()));
+        let local = Some(far.local().ip());
+        assert_eq!((meta.local, meta.class), (local, TrafficClass { dscp: 46, ecn: None }), "{at}");
+    }
+}
+
+/// Options for the destination, in a header before that of UDP, none of which means anything.
+#[repr(C)]
+struct Unheard([u8; 600]);
+
+#[derive(Clone, Copy, Debug)]
+struct SetUnheard;
+nix::setsockopt_impl!(SetUnheard, libc::IPPROTO_IPV6, libc::IPV6_DSTOPTS, Unheard, SetStruct<'_, Unheard>);
+
+#[derive(Clone, Copy, Debug)]
+struct RecvUnheard;
+nix::setsockopt_impl!(RecvUnheard, libc::IPPROTO_IPV6, libc::IPV6_RECVDSTOPTS, i32, SetStruct<'_, i32>);
+
+#[tokio::test]
+async fn a_datagram_of_which_more_is_told_than_there_is_room_for_is_received() {
+    // Such headers are for who may do anything with the network.
+    if !is_inside("a_datagram_of_which_more_is_told_than_there_is_room_for_is_received", "ip link set lo up")
+    {
+        return;
+    }
+    let made = std::net::UdpSocket::bind("[::1]:0").expect("a socket");
+    setsockopt(&made, RecvUnheard, &1).expect("an option");
+    let far = UdpSocket::from_std(made).expect("taken over");
+    let near = UdpSocket::bind(any("[::1]:0")).expect("a socket");
+    let mut header = [0; 600];
+    // The length of all in units of eight bytes, without the first; and of each option, which may be skipped by its type.
+    for (place, byte) in [(1, 74), (2, 0x1e), (3, 255), (259, 0x1e), (260, 255), (516, 0x1e), (517, 82)] {
+        header[place] = byte;
+    }
+    setsockopt(&near, SetUnheard, &Unheard(header)).expect("an option");
+    near.send_to(b"x", far.local()).await.expect("sent");
+    let mut buffer = [0; 100];
+    let meta = soon("a datagram", far.recv_meta(&mut buffer)).await.expect("received");
+    assert_eq!((&buffer[..meta.len], meta.peer), (&b"x"[..], near.local()));
+    assert_eq!((meta.local, meta.class), (None, TrafficClass::default()));
 }
 
 #[tokio::test]
