@@ -72,8 +72,9 @@ impl Source {
 #[repr(align(8))]
 struct Space([u8; 512]);
 
-/// Receives one datagram with all that is told of it; its length may be more than the buffer has.
-pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
+/// Receives one datagram with all that is told of it; its length may be more than the buffer has. `None` for several that were
+/// joined, and are lost.
+pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Meta>> {
     let mut space = Space([0; 512]);
     let mut views = [IoSliceMut::new(buffer)];
     let fd = socket.io().as_raw_fd();
@@ -102,8 +103,10 @@ pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta>
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 meta.local = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
             }
+            // They were joined since that was asked, a moment ago.
+            ControlMessageOwned::UdpGroSegments(_) => return Ok(None),
             _ => {}
         }
     }
-    Ok(meta)
+    Ok(Some(meta))
 }

@@ -126,7 +126,7 @@ impl UdpSocket {
     /// As [`bind`](Self::bind); [`ErrorKind::InvalidConfig`] for a setting that means nothing.
     pub fn bind_with(at: SocketAddr, config: &UdpConfig) -> Result<Self> {
         config.check("bind")?;
-        let made = open(config, at, config.reuse_port).and_then(|socket| Self::register(socket, config));
+        let made = open(config, at, config.reuse_port).and_then(|socket| Self::adopt(socket.into(), config));
         made.map_err(|error| Error::from_io(error, "bind").at(&address(at)))
     }
 
@@ -134,8 +134,9 @@ impl UdpSocket {
     /// offered here.
     ///
     /// Its address, peer, groups, buffers and code point stay what they are. Of a datagram of which others have the system tell
-    /// more than there is room for, [`Meta`] tells no more than length and peer. Datagrams may travel in fragments and are not
-    /// joined, as in a new one; no call blocks any more, by whichever handle.
+    /// more than there is room for, [`Meta`] tells no more than length and peer; those of such a socket are not to be
+    /// [joined](Self::set_joins). Datagrams may travel in fragments, and are joined where they were already; no call blocks any
+    /// more, by whichever handle.
     ///
     /// # Errors
     ///
@@ -143,8 +144,9 @@ impl UdpSocket {
     pub fn from_std(socket: std::net::UdpSocket) -> Result<Self> {
         let adopted = socket.set_nonblocking(true).and_then(|()| {
             let peer = socket.peer_addr().ok();
-            let mut socket = Self::register(socket.into(), &UdpConfig::default())?;
+            let mut socket = Self::adopt(socket, &UdpConfig::default())?;
             socket.dscp = socket.read_dscp()?.into();
+            socket.joins = socket.read_joins().into();
             Ok(Self { peer, ..socket })
         });
         adopted.map_err(|error| Error::from_io(error, "take over a socket"))
@@ -178,12 +180,23 @@ impl UdpSocket {
         })
     }
 
-    /// Makes a bound socket known to the runtime.
+    /// Makes a bound socket, which is to be one of sessions, known to the runtime.
     pub(crate) fn register(socket: Socket, config: &UdpConfig) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::from(socket);
+        // It has the kernel join datagrams, as sessions do.
+        let state = UdpSocketState::new((&socket).into())?;
+        Self::known(socket, state, config)
+    }
+
+    /// Makes a bound socket for direct use known to the runtime.
+    fn adopt(socket: std::net::UdpSocket, config: &UdpConfig) -> io::Result<Self> {
+        let state = options::state_of(&socket)?;
+        Self::known(socket, state, config)
+    }
+
+    fn known(socket: std::net::UdpSocket, state: UdpSocketState, config: &UdpConfig) -> io::Result<Self> {
         // Without a runtime tokio would panic.
         Handle::try_current().map_err(io::Error::other)?;
-        let socket = std::net::UdpSocket::from(socket);
-        let state = UdpSocketState::new((&socket).into())?;
         let local = socket.local_addr()?;
         let io = Watched::new(socket)?;
         let segments = AtomicBool::new(state.max_gso_segments() > 1);
@@ -195,12 +208,11 @@ impl UdpSocket {
             peer: None,
             heard: None,
             dscp: AtomicU8::new(0),
-            joins: AtomicBool::new(true),
+            joins: AtomicBool::new(false),
             counters: Arc::default(),
         };
         // What quinn-udp has switched on is for QUIC, which finds the length of datagrams that needs no fragments.
         socket.fragment(!config.dont_fragment)?;
-        socket.join(false)?;
         socket.classify(config.dscp)?;
         Ok(socket)
     }
@@ -314,7 +326,7 @@ impl UdpSocket {
         self.is_single()?;
         let mut skipped = 0;
         loop {
-            let received = self.io.receive(|| receive(self, buffer)).await;
+            let received = self.io.receive(|| self.receive_single(buffer)).await;
             if let Some(told) = self.judge(received, buffer.len()) {
                 return told;
             }
@@ -327,23 +339,26 @@ impl UdpSocket {
 
     /// Tells whether a datagram may be received alone.
     fn is_single(&self) -> Result<()> {
-        if self.joins() {
-            let why = "datagrams are joined: receive batches";
-            return Err(Error::new(ErrorKind::InvalidConfig, "receive").because(why));
-        }
-        Ok(())
+        if self.joins() { Err(joined()) } else { Ok(()) }
+    }
+
+    /// Receives one datagram, where one is there; `None` where datagrams are joined.
+    fn receive_single(&self, buffer: &mut [u8]) -> io::Result<Option<Meta>> {
+        // Asked each time: they may be since this task has begun to wait.
+        if self.joins() { Ok(None) } else { receive(self, buffer) }
     }
 
     /// Tells what became of receiving into a buffer of `room` bytes; `None` for what is passed over.
-    fn judge(&self, received: io::Result<Meta>, room: usize) -> Option<Result<Meta>> {
+    fn judge(&self, received: io::Result<Option<Meta>>, room: usize) -> Option<Result<Meta>> {
         match received {
-            Ok(meta) if self.is_other(meta.peer) => None,
-            Ok(meta) if meta.len > room => {
+            Ok(None) => Some(Err(joined())),
+            Ok(Some(meta)) if self.is_other(meta.peer) => None,
+            Ok(Some(meta)) if meta.len > room => {
                 self.counters.oversize.add(1);
                 let error = Error::new(ErrorKind::MessageTooLong, "receive");
                 Some(Err(error.at(&address(meta.peer))))
             }
-            Ok(meta) => {
+            Ok(Some(meta)) => {
                 self.counters.received.add(1);
                 self.counters.received_bytes.add(meta.len as u64);
                 Some(Ok(meta))
@@ -442,21 +457,26 @@ pub(crate) fn open(config: &UdpConfig, at: SocketAddr, reuse_port: bool) -> io::
     Ok(socket)
 }
 
-/// Receives one datagram; its length may be more than the buffer has.
+/// Receives one datagram; its length may be more than the buffer has. `None` for several that were joined.
 #[cfg(target_os = "linux")]
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Meta>> {
     crate::control::receive(socket, buffer)
 }
 
 /// Receives one datagram; elsewhere the system reports one that is too long as an error, or the rest is skipped.
 #[cfg(not(target_os = "linux"))]
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Meta> {
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Meta>> {
     let mut meta = [quinn_udp::RecvMeta::default()];
     let mut views = [io::IoSliceMut::new(buffer)];
     socket.state.recv(socket.io().into(), &mut views, &mut meta)?;
     let [meta] = meta;
     let class = TrafficClass { dscp: 0, ecn: meta.ecn.map(crate::Ecn::from_quinn) };
-    Ok(Meta { len: meta.len, peer: meta.addr, local: meta.dst_ip, class })
+    Ok(Some(Meta { len: meta.len, peer: meta.addr, local: meta.dst_ip, class }))
+}
+
+/// Says why no datagram is received alone.
+fn joined() -> Error {
+    Error::new(ErrorKind::InvalidConfig, "receive").because("datagrams are joined: receive batches")
 }
 
 pub(crate) fn address(socket: SocketAddr) -> Address {

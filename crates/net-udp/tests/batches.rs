@@ -1,13 +1,31 @@
 //! Batches: whatever is sent together arrives as it is, to whom it is for; and what the kernel joins is taken apart.
 
 use std::{collections::HashMap, net::SocketAddr};
+#[cfg(target_os = "linux")]
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+};
 
 use bytes::Bytes;
+use net_core::ErrorKind;
 use net_udp::{RecvBatch, SendBatch, UdpConfig, UdpSocket};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
 use proptest::{collection::vec, prelude::*};
 
+#[cfg(target_os = "linux")]
+#[path = "../../net-core/tests/namespace/mod.rs"]
+mod namespace;
 mod rig;
 
+#[cfg(target_os = "linux")]
+use namespace::is_inside;
 use rig::{bound, soon};
 
 /// Receives `count` datagrams.
@@ -75,8 +93,111 @@ async fn where_datagrams_are_joined_they_are_received_in_batches_alone() {
     socket.set_joins(true).expect("an option");
     let error = socket.recv_from(&mut [0; 10]).await;
     if cfg!(target_os = "linux") {
-        assert_eq!(error.expect_err("refused").kind(), net_core::ErrorKind::InvalidConfig);
+        assert_eq!(error.expect_err("refused").kind(), ErrorKind::InvalidConfig);
     }
+}
+
+/// Sends a run that is joined where it arrives at who joins.
+#[cfg(target_os = "linux")]
+async fn send_run(near: &UdpSocket, to: SocketAddr) {
+    let mut batch = SendBatch::new();
+    for number in 0..10 {
+        batch.push(to, payload(100, number));
+    }
+    near.send_batch(&mut batch).await.expect("sent");
+}
+
+/// Receives the same run, datagram by datagram.
+#[cfg(target_os = "linux")]
+async fn take_run(far: &UdpSocket) {
+    for (number, (got, _)) in take(far, 10).await.into_iter().enumerate() {
+        assert_eq!(got, payload(100, number));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_was_joined_is_taken_apart_whatever_is_asked_for_later() {
+    let (near, far) = (bound(), bound());
+    far.set_joins(false).expect("so it is");
+    far.set_joins(true).expect("an option");
+    send_run(&near, far.local()).await;
+    let error = far.set_joins(false).expect_err("its datagrams could not be told apart");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    take_run(&far).await;
+    far.set_joins(true).expect("so it is");
+    send_run(&near, far.local()).await;
+    take_run(&far).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_waits_for_a_single_datagram_gets_none_that_was_joined_meanwhile() {
+    let (near, far) = (bound(), bound());
+    let mut buffer = [0; 2_000];
+    {
+        let mut waiting = pin!(far.recv_from(&mut buffer));
+        assert!(poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await, "nothing is there");
+        far.set_joins(true).expect("an option");
+        send_run(&near, far.local()).await;
+        let error = soon("an answer", waiting).await.expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    }
+    take_run(&far).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_socket_that_joined_where_it_was_made_joins_on() {
+    let made = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    setsockopt(&made, UdpGroSegment, &true).expect("an option");
+    let near = bound();
+    send_run(&near, made.local_addr().expect("an address")).await;
+    let far = UdpSocket::from_std(made).expect("taken over");
+    let error = far.recv_from(&mut [0; 2_000]).await.expect_err("refused");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    take_run(&far).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_arrives_while_a_socket_is_made_is_not_joined() {
+    // Nobody else takes the port meanwhile.
+    if !is_inside("what_arrives_while_a_socket_is_made_is_not_joined", "ip link set lo up") {
+        return;
+    }
+    let free = bound();
+    let at = free.local();
+    drop(free);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let sending = std::thread::spawn({
+        let is_over = is_over.clone();
+        move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let near = bound();
+                while !is_over.load(Ordering::Relaxed) {
+                    send_run(&near, at).await;
+                }
+            });
+        }
+    });
+    let mut buffer = [0; 2_000];
+    for number in 0..400 {
+        let far = if number % 2 == 0 {
+            UdpSocket::bind(at)
+        } else {
+            UdpSocket::from_std(std::net::UdpSocket::bind(at).expect("a socket"))
+        };
+        let far = far.expect("a socket");
+        for _ in 0..20 {
+            let (len, _) = soon("a datagram", far.recv_from(&mut buffer)).await.expect("received");
+            assert_eq!(len, 100, "{number}");
+        }
+    }
+    is_over.store(true, Ordering::Relaxed);
+    sending.join().expect("it has ended");
 }
 
 #[tokio::test]

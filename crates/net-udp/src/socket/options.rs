@@ -3,7 +3,10 @@
 use std::{io, sync::atomic::Ordering};
 
 use net_core::{Error, ErrorKind, Result};
+use quinn_udp::UdpSocketState;
 use socket2::SockRef;
+#[cfg(target_os = "linux")]
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{UdpSocket, address};
 #[cfg(unix)]
@@ -63,9 +66,11 @@ impl UdpSocket {
     /// Has the kernel join the datagrams that one peer sends (GRO, Linux), so that one call receives up to 64 of them;
     /// [`recv_batch`](Self::recv_batch) takes them apart, without a copy. Off unless set; without effect elsewhere.
     ///
+    /// Once on it stays on: of what the kernel has joined it tells where each datagram ends only for as long as it joins.
+    ///
     /// # Errors
     ///
-    /// What the system reports.
+    /// [`ErrorKind::Unsupported`] where it was on and is to be off; what the system reports.
     pub fn set_joins(&self, on: bool) -> Result<()> {
         self.set(|_| self.join(on))
     }
@@ -214,9 +219,32 @@ impl UdpSocket {
     #[cfg(target_os = "linux")]
     pub(super) fn join(&self, on: bool) -> io::Result<()> {
         use nix::sys::socket::{setsockopt, sockopt::UdpGroSegment};
-        setsockopt(self.io(), UdpGroSegment, &on)?;
-        self.joins.store(on, Ordering::Relaxed);
+        let was_on = if on { self.joins.swap(true, Ordering::Relaxed) } else { self.joins() };
+        if on == was_on {
+            return Ok(());
+        }
+        if !on {
+            let why = "datagrams that were joined could not be taken apart any more";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
+        // After it was noted: who receives single datagrams is to take none that were joined.
+        setsockopt(self.io(), UdpGroSegment, &true)
+            .inspect_err(|_| self.joins.store(false, Ordering::Relaxed))?;
         Ok(())
+    }
+
+    /// Tells whether the kernel joins datagrams by itself: whoever made the socket may have asked for it.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read_joins(&self) -> bool {
+        use nix::sys::socket::{getsockopt, sockopt::UdpGroSegment};
+        // Old kernels do not tell.
+        getsockopt(self.io(), UdpGroSegment).unwrap_or(false)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[allow(clippy::unused_self, reason = "the same signature as on Linux")]
+    pub(super) fn read_joins(&self) -> bool {
+        false
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -225,4 +253,34 @@ impl UdpSocket {
         self.joins.store(false, Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// Makes what quinn-udp knows of a socket, and has the system tell of each datagram what is read of it.
+///
+/// quinn-udp itself would have the kernel join datagrams until that is switched off: what arrives in between could not be taken
+/// apart. So it is given another socket for that.
+#[cfg(target_os = "linux")]
+pub(super) fn state_of(socket: &std::net::UdpSocket) -> io::Result<UdpSocketState> {
+    use nix::sys::socket::{
+        setsockopt,
+        sockopt::{IpRecvTos, Ipv4PacketInfo, Ipv6RecvPacketInfo, Ipv6RecvTClass},
+    };
+    let local = socket.local_addr()?;
+    let other = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+    let state = UdpSocketState::new((&other).into())?;
+    if local.is_ipv6() {
+        setsockopt(socket, Ipv6RecvPacketInfo, &true)?;
+        setsockopt(socket, Ipv6RecvTClass, &true)?;
+        // One for both families has it; without it one for IPv6 alone is as good.
+        let _ = setsockopt(socket, IpRecvTos, &true);
+    } else {
+        setsockopt(socket, Ipv4PacketInfo, &true)?;
+        setsockopt(socket, IpRecvTos, &true)?;
+    }
+    Ok(state)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn state_of(socket: &std::net::UdpSocket) -> io::Result<UdpSocketState> {
+    UdpSocketState::new(socket.into())
 }

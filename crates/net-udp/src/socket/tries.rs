@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr};
 use net_core::{Error, Result};
 use tokio::task::coop::consume_budget;
 
-use super::{MAX_SKIPPED, Meta, RecvBatch, SendBatch, UdpSocket, address, receive, send_error};
+use super::{MAX_SKIPPED, Meta, RecvBatch, SendBatch, UdpSocket, address, send_error};
 use crate::transmit::is_reported_to_receivers;
 
 /// Operations that do not wait. Receiving finds what the runtime has been told of: after [`readable`](UdpSocket::readable),
@@ -98,7 +98,7 @@ impl UdpSocket {
         self.is_single()?;
         // What is passed over is no reason to stay for ever.
         for _ in 0..MAX_SKIPPED {
-            let received = self.io.try_receive(|| receive(self, buffer));
+            let received = self.io.try_receive(|| self.receive_single(buffer));
             if received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
                 break;
             }
