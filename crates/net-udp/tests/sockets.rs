@@ -45,7 +45,7 @@ async fn received_by(way: usize, socket: &UdpSocket) -> Vec<u8> {
             }
         },
     };
-    buffer[..len].to_vec()
+    buffer.get(..len).expect("no more than there is room for").to_vec()
 }
 
 #[tokio::test]
