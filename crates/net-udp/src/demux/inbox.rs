@@ -99,21 +99,31 @@ impl Inbox {
         let is_over = state.over.is_some();
         let (mut dropped, mut added) = (0, 0);
         let total = queued.0.load(Ordering::Relaxed);
-        for datagram in arrivals.flat_map(Arrival::into_datagrams) {
+        for arrival in arrivals {
             if is_over {
                 continue;
             }
-            let cost = datagram.len() + COST;
-            // One always fits, wherever nothing else waits.
-            let fits = state.datagrams.is_empty()
-                || (state.datagrams.len() < config.max_queued && state.cost + cost <= config.max_queued_len);
-            let all = total + added;
-            if fits && (all == 0 || all + cost <= config.max_queued_total_len) {
-                state.datagrams.push_back(datagram);
-                state.cost += cost;
-                added += cost;
-            } else {
-                dropped += 1;
+            let (waited, dropped_before) = (state.datagrams.len(), dropped);
+            for datagram in arrival.into_datagrams() {
+                let cost = datagram.len() + COST;
+                // One always fits, wherever nothing else waits.
+                let fits = state.datagrams.is_empty()
+                    || (state.datagrams.len() < config.max_queued
+                        && state.cost + cost <= config.max_queued_len);
+                let all = total + added;
+                if fits && (all == 0 || all + cost <= config.max_queued_total_len) {
+                    state.datagrams.push_back(datagram);
+                    state.cost += cost;
+                    added += cost;
+                } else {
+                    dropped += 1;
+                }
+            }
+            if dropped > dropped_before {
+                // As views of all that arrived they would hold what was dropped, too, for which nobody is charged.
+                for admitted in state.datagrams.iter_mut().skip(waited) {
+                    *admitted = Bytes::copy_from_slice(admitted);
+                }
             }
         }
         queued.0.fetch_add(added, Ordering::Relaxed);
