@@ -57,6 +57,16 @@ async fn a_session_of_which_nothing_arrives_ends() {
 }
 
 #[tokio::test]
+async fn a_session_that_nobody_receives_from_tells_its_sender_why_it_ended() {
+    let config = UdpConfig { idle_timeout: Duration::from_millis(40), ..UdpConfig::default() };
+    let (_near, mut listener, far) = session(config, b"one").await;
+    let net_core::Connection { mut tx, rx, .. } = far;
+    drop(rx);
+    counted(&mut listener, "silence", |stats| stats.expired == 1).await;
+    assert_eq!(tx.send("late").await.expect_err("over").kind(), ErrorKind::TimedOut);
+}
+
+#[tokio::test]
 async fn what_had_arrived_is_given_before_the_end() {
     let config = UdpConfig { idle_timeout: Duration::from_millis(40), ..UdpConfig::default() };
     let (near, mut listener, mut far) = session(config, b"one").await;

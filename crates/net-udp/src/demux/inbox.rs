@@ -32,6 +32,8 @@ struct State {
     cost: usize,
     receiver: Option<Waker>,
     over: Option<Over>,
+    /// Why the session has ended by itself, which senders are told though this side's receiving had ended before.
+    failure: Option<ErrorKind>,
 }
 
 /// Why nothing more arrives.
@@ -173,6 +175,9 @@ impl Inbox {
     fn end(&self, over: Over) {
         let mut state = self.state();
         state.over.get_or_insert(over);
+        if let Over::Failed(why) = over {
+            state.failure.get_or_insert(why);
+        }
         let receiver = state.receiver.take();
         drop(state);
         if let Some(receiver) = receiver {
@@ -185,10 +190,7 @@ impl Inbox {
         if !self.failed.load(Ordering::Relaxed) {
             return None;
         }
-        match self.state().over {
-            Some(Over::Failed(why)) => Some(why),
-            _ => Some(ErrorKind::Closed),
-        }
+        self.state().failure
     }
 
     /// Drops what waits: nobody receives any more.
