@@ -11,7 +11,7 @@ use net_core::{
     Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Permit, Result,
 };
 use socket2::Socket;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::{
     UdpConfig, UdpPeer, UdpReceiver, UdpSender, UdpSocket, UdpStats,
@@ -128,7 +128,7 @@ impl Source {
             let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
             let socket = UdpSocket::register(socket, &self.hub.config)?;
             socket.serve_sessions()?;
-            let (tx, rx) = mpsc::channel(self.hub.config.backlog.max(1));
+            let (tx, rx) = mpsc::channel(self.hub.config.backlog.clamp(1, Semaphore::MAX_PERMITS));
             let socket = socket.with_counters(self.hub.counters.clone());
             let admission = self.admission.get_or_init(Arc::default).clone();
             tokio::spawn(Demux::new(socket, self.hub.clone(), tx, admission, sweep));

@@ -78,6 +78,15 @@ async fn what_had_arrived_is_given_before_the_end() {
 }
 
 #[tokio::test]
+async fn a_backlog_may_be_as_long_as_a_number_can_tell() {
+    for backlog in [0, usize::MAX] {
+        let config = UdpConfig { backlog, ..UdpConfig::default() };
+        let (_near, _listener, mut far) = session(config, b"one").await;
+        assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"one"[..]));
+    }
+}
+
+#[tokio::test]
 async fn a_session_that_is_dropped_is_forgotten() {
     let (near, mut listener, far) = session(UdpConfig::default(), b"one").await;
     let id = far.info.id;
