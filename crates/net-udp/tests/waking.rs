@@ -1,5 +1,7 @@
 //! Tasks that wait for one socket: each of them is woken, whoever else waits, gives up or has an end.
 
+#[cfg(target_os = "linux")]
+use std::task::{Context, Waker};
 use std::{process::Command, sync::Arc, time::Duration};
 
 use net_core::{ErrorKind, Transport};
@@ -154,6 +156,37 @@ async fn who_waits_for_room_needs_no_descriptor_where_none_is_left() {
     drop(making.stdin.take());
     soon("room", first).await.expect("no panic").expect("sent");
     making.wait().expect("it ends");
+}
+
+/// Returns how many descriptors this process has open.
+#[cfg(target_os = "linux")]
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("they are listed").count()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_finds_room_before_it_is_told_of_it_watches_for_it_no_longer() {
+    if !is_inside("who_finds_room_before_it_is_told_of_it_watches_for_it_no_longer", SETUP) {
+        return;
+    }
+    let config = UdpConfig { send_buffer_len: Some(1), ..UdpConfig::default() };
+    let mut near = Udp::new(config).connect(&at("udp://10.9.0.2:9")).await.expect("a route");
+    let own = near.info.details::<Arc<UdpSocket>>().expect("the socket of a client").clone();
+    let before = descriptors();
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut flush = |near: &mut net_core::Connection<net_udp::UdpSender, _>| {
+        net_core::Sender::poll_flush(&mut near.tx, cx)
+    };
+    while flush(&mut near).is_ready() {
+        net_core::Sender::feed(&mut near.tx, vec![0; 1_000]).await.expect("accepted");
+    }
+    assert_eq!(descriptors(), before + 1, "one to watch for room");
+    make_room();
+    soon("room", own.writable()).await.expect("told");
+    // Whatever wakes it first: it sends before it asks whether there is room.
+    assert!(flush(&mut near).is_ready(), "there is room");
+    assert_eq!(descriptors(), before);
 }
 
 #[tokio::test]

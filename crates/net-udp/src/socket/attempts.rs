@@ -98,6 +98,8 @@ impl UdpSocket {
             }
         };
         turn.made_progress();
+        // There was room, though whoever was woken by something else has not been told so: it is watched for no longer.
+        *room = Room::default();
         Poll::Ready(sent)
     }
 
