@@ -11,6 +11,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 /// Of a period of nothing, timers would make none or be refused.
 const SHORTEST: Duration = Duration::from_nanos(1);
+/// Of far longer ones, clocks would overflow or timers be refused.
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Wake-ups that come once in a period.
 ///
@@ -40,21 +42,21 @@ enum Source {
 }
 
 impl Ticks {
-    /// Makes ticks of the runtime's timer, which paused time moves. The first one comes after `period`, at least a nanosecond, and
-    /// none is made up for.
+    /// Makes ticks of the runtime's timer, which paused time moves. The first one comes after `period`, at least a nanosecond and at most
+    /// a year, and none is made up for.
     ///
     /// # Panics
     ///
     /// Outside of a runtime that has timers enabled.
     pub fn of_runtime(period: Duration) -> Self {
-        let period = period.max(SHORTEST);
+        let period = period.clamp(SHORTEST, LONGEST);
         let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self(Source::Runtime(ticks))
     }
 
     /// Makes ticks of a timer that the kernel tells of as it tells of input (Linux); elsewhere of the runtime. The first one comes
-    /// after `period`, at least a nanosecond.
+    /// after `period`, at least a nanosecond and at most a year.
     ///
     /// A runtime without other timers then waits without a time-out: no timer is set and cleared for each wait, and no clock
     /// is read after it. Paused time moves nothing.
@@ -68,7 +70,7 @@ impl Ticks {
     /// Outside of a runtime that has I/O enabled.
     pub fn of_kernel(period: Duration) -> io::Result<Self> {
         #[cfg(target_os = "linux")]
-        return Ok(Self(Source::Kernel(kernel::Timer::new(period.max(SHORTEST))?)));
+        return Ok(Self(Source::Kernel(kernel::Timer::new(period.clamp(SHORTEST, LONGEST))?)));
         #[cfg(not(target_os = "linux"))]
         Ok(Self::of_runtime(period))
     }

@@ -1,6 +1,8 @@
 //! Ticks of the kernel and of the runtime.
 
 use std::time::Duration;
+#[cfg(target_os = "linux")]
+use std::{future::poll_fn, task::Poll};
 
 use net_core::Ticks;
 use tokio::time::{Instant, timeout};
@@ -45,5 +47,25 @@ async fn ticks_of_no_period_come_all_the_same() {
     for mut ticks in [Ticks::of_kernel(Duration::ZERO).expect("a timer"), Ticks::of_runtime(Duration::ZERO)] {
         timeout(Duration::from_secs(10), ticks.next()).await.expect("a tick");
         timeout(Duration::from_secs(10), ticks.next()).await.expect("another one");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn ticks_of_any_period_can_be_made() {
+    for period in [Duration::MAX, Duration::MAX / 1_000, Duration::from_hours(365 * 24)] {
+        for mut ticks in [Ticks::of_kernel(period).expect("a timer"), Ticks::of_runtime(period)] {
+            let polled = poll_fn(|cx| Poll::Ready(ticks.poll_next(cx))).await;
+            assert!(polled.is_pending(), "{ticks:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ticks_of_the_runtime_come_once_a_year_at_the_least() {
+    let began = Instant::now();
+    let mut ticks = Ticks::of_runtime(Duration::MAX);
+    for years in 1..3 {
+        assert_eq!(ticks.next().await, began + years * Duration::from_hours(365 * 24));
     }
 }
