@@ -61,7 +61,7 @@ impl UdpListener {
         let counters: Arc<Counters> = Arc::default();
         let admission = Admitting::default();
         let source = Source {
-            stage: Stage::Bound(Some(socket)),
+            stage: Stage::Bound(socket),
             hub: Arc::new(Hub::new(config, counters.clone())),
             local,
             admission: admission.clone(),
@@ -114,19 +114,17 @@ struct Source {
 #[derive(Debug)]
 enum Stage {
     /// Known to no runtime yet: the listeners of a server are made by one and each served by another.
-    Bound(Option<Socket>),
+    Bound(Socket),
     Served(mpsc::Receiver<Newcomer>),
 }
 
 impl Source {
     /// Begins to serve the socket in the current runtime.
     fn serve(&mut self) -> io::Result<&mut mpsc::Receiver<Newcomer>> {
-        if let Stage::Bound(socket) = &mut self.stage {
-            // Before the socket is taken: where there is no descriptor for it now, there may be one later.
+        if let Stage::Bound(socket) = &self.stage {
             let sweep = Demux::ticks(&self.hub)?;
-            // Gone only where an earlier attempt failed.
-            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
-            let socket = UdpSocket::register(socket, &self.hub.config)?;
+            // By another descriptor: what the system has no room for now, it may have later, and the socket is still there.
+            let socket = UdpSocket::register(socket.try_clone()?, &self.hub.config)?;
             socket.serve_sessions()?;
             let (tx, rx) = mpsc::channel(self.hub.config.backlog.clamp(1, Semaphore::MAX_PERMITS));
             let socket = socket.with_counters(self.hub.counters.clone());
@@ -182,5 +180,36 @@ impl Accept for Source {
 impl Drop for Source {
     fn drop(&mut self) {
         self.hub.close();
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::{net::Ipv4Addr, task::Waker};
+
+    use socket2::{Domain, Type};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_could_not_be_served_is_still_there() {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        // The system refuses it what is asked of sockets of UDP.
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let config = UdpConfig::default();
+        let mut source = Source {
+            stage: Stage::Bound(socket),
+            hub: Arc::new(Hub::new(config, Arc::default())),
+            local,
+            observer: Watching::default(),
+        };
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut refusal = || match source.poll_accept(cx) {
+            Poll::Ready(Err(error)) => error.raw_os_error(),
+            other => panic!("it cannot be served: {other:?}"),
+        };
+        let first = refusal();
+        assert!(first.is_some(), "the system says why");
+        assert_eq!(refusal(), first);
     }
 }
