@@ -201,7 +201,7 @@ mod tests {
             stage: Stage::Bound(socket),
             hub: Arc::new(Hub::new(config, Arc::default())),
             local,
-            observer: Watching::default(),
+            admission: Admitting::default(),
         };
         let cx = &mut Context::from_waker(Waker::noop());
         let mut refusal = || match source.poll_accept(cx) {
