@@ -172,6 +172,8 @@ pub struct Transfers {
     pub mean_ms: f64,
     /// Datagrams that the path lost.
     pub lost: u64,
+    /// Datagrams that the kernel dropped, since a socket had no room for them.
+    pub dropped: u64,
 }
 
 impl Idle {

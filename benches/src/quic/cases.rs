@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use net_quic::QuicConfig;
+use super::settings::RECV_BUFFER;
 
 /// A server to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -14,21 +14,21 @@ pub struct Server {
     pub title: &'static str,
     /// Its executable, beside the orchestrator's.
     pub program: &'static str,
-    /// Whether its socket is to receive into as much as ours does; else as it comes.
-    pub receives_as_ours: bool,
+    /// Its arguments: what its socket receives into, where it does not ask for that by itself.
+    recv_buffer: Option<usize>,
 }
 
-/// Ours, then what it stands on, against which it is held, once more with what ours asks of the system, then another one.
+/// Ours, then what it stands on, against which it is held, once more with what the system gives a socket, then another one.
 pub const SERVERS: [Server; 4] = [
-    Server { id: OURS, title: "net-quic", program: "quic_sessions", receives_as_ours: false },
-    Server { id: BASELINE, title: "quinn", program: "peer_quinn", receives_as_ours: false },
+    Server { id: OURS, title: "net-quic", program: "quic_sessions", recv_buffer: None },
+    Server { id: BASELINE, title: "quinn", program: "peer_quinn", recv_buffer: Some(RECV_BUFFER) },
     Server {
-        id: "quinn-recv",
-        title: "quinn, our receive buffer",
+        id: "quinn-system",
+        title: "quinn, the system's receive buffer",
         program: "peer_quinn",
-        receives_as_ours: true,
+        recv_buffer: None,
     },
-    Server { id: "s2n", title: "s2n-quic", program: "peer_s2n_quic", receives_as_ours: false },
+    Server { id: "s2n", title: "s2n-quic", program: "peer_s2n_quic", recv_buffer: Some(RECV_BUFFER) },
 ];
 
 /// Our server, whose ratios are held.
@@ -147,8 +147,7 @@ impl Server {
     /// Its arguments.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
-        let len = QuicConfig::default().recv_buffer_len.filter(|_| self.receives_as_ours);
-        len.into_iter().map(|len| len.to_string().into()).collect()
+        self.recv_buffer.into_iter().map(|len| len.to_string().into()).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
@@ -16,6 +17,7 @@ use super::settings::{self, Failure};
 use crate::load::exchange;
 use crate::measure::{Watch, Window};
 use crate::outcome::{Idle, Latency, Memory, Outcome};
+use crate::peer;
 
 /// What one write of the bulk load is.
 const CHUNK: usize = 64 * 1024;
@@ -155,7 +157,9 @@ impl Tally {
 pub fn run(load: &Load) -> Result<Outcome, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let mut endpoint = quinn::Endpoint::client(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let socket = peer::datagram_socket(Some(settings::RECV_BUFFER))?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let mut endpoint = quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, runtime)?;
         endpoint.set_default_client_config(settings::client()?);
         match load {
             Load::Streams { common, span, payload, connections, in_flight } => {

@@ -1,5 +1,7 @@
 //! The load `loss`: transfers over a path that loses, there and back, by quinn's client or by ours.
 
+use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -45,6 +47,7 @@ pub(super) async fn run(
 ) -> Result<Outcome, Failure> {
     let quic = Quic::new(settings::ours()?).with_client_tls(settings::client_tls()?);
     let sent: Rc<[u8]> = (0..=250).cycle().take(LEN).collect();
+    let dropped_before = dropped()?;
     let window = Window::begin(Some(watch))?;
     let mut running = Vec::new();
     for number in 0..options.transfers {
@@ -78,6 +81,7 @@ pub(super) async fn run(
         transfers: Some(Transfers {
             mean_ms: total.as_secs_f64() * 1_000.0 / f64::from(options.transfers.max(1)),
             lost,
+            dropped: dropped()?.saturating_sub(dropped_before),
         }),
         errors: u64::from(lost == 0),
         first_error: (lost == 0).then(|| "nothing was lost".to_owned()),
@@ -85,6 +89,17 @@ pub(super) async fn run(
     };
     outcome.measured(window.end()?);
     Ok(outcome)
+}
+
+/// Datagrams that sockets of this machine had no room for so far.
+fn dropped() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/net/snmp")?;
+    // A line of names, and one of numbers.
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+    let (names, numbers) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut counters = names.split_whitespace().zip(numbers.split_whitespace());
+    let found = counters.find_map(|(name, number)| (name == "RcvbufErrors").then(|| number.parse().ok())?);
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/net/snmp tells of no RcvbufErrors"))
 }
 
 /// Sends and receives on one stream, and returns how long that took once connected.

@@ -25,6 +25,13 @@ pub struct Sample {
     pub failure: Option<String>,
 }
 
+impl Sample {
+    /// Datagrams that the kernel dropped beside those that the path lost.
+    fn dropped(&self) -> Option<u64> {
+        Some(self.outcome.as_ref()?.transfers.as_ref()?.dropped)
+    }
+}
+
 /// All that a run found.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -124,6 +131,21 @@ impl Report {
                 );
             }
         }
+        for server in &SERVERS {
+            let dropped: u64 = self
+                .samples
+                .iter()
+                .filter(|sample| sample.server == server.id)
+                .filter_map(Sample::dropped)
+                .sum();
+            if dropped > 0 {
+                let _ = writeln!(
+                    text,
+                    "\nUnder loss the kernel dropped {dropped} more for want of room: {}",
+                    server.title
+                );
+            }
+        }
         for sample in self.failures() {
             let why = sample.failure.as_deref().unwrap_or_default();
             let _ = writeln!(
@@ -194,7 +216,7 @@ mod tests {
             case: "loss",
             round: 0,
             outcome: Some(Outcome {
-                transfers: Some(Transfers { mean_ms, lost: 1 }),
+                transfers: Some(Transfers { mean_ms, lost: 1, dropped: 0 }),
                 server_cpu_ns: Some(1_000_000),
                 messages: 1,
                 ..Outcome::default()

@@ -11,6 +11,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// The protocol that all of them speak.
 pub const PROTOCOL: &str = "bench";
+/// What a socket receives into, in bytes.
+pub const RECV_BUFFER: usize = 1 << 20;
 /// What may be on its way on one stream, in bytes.
 pub const STREAM_WINDOW: u32 = 4 << 20;
 /// What may be on its way on a connection, in bytes.
@@ -59,6 +61,7 @@ pub fn transport() -> Arc<quinn::TransportConfig> {
 pub fn ours() -> Result<QuicConfig, Failure> {
     Ok(QuicConfig {
         alpn: vec![PROTOCOL.to_owned()],
+        recv_buffer_len: Some(RECV_BUFFER),
         stream_window: usize::try_from(STREAM_WINDOW)?,
         connection_window: usize::try_from(CONNECTION_WINDOW)?,
         send_window: usize::try_from(CONNECTION_WINDOW)?,

@@ -1,11 +1,13 @@
 //! s2n-quic on one thread, with rustls below it, as its users write an echo server.
+//!
+//! One argument: what its socket receives into, in bytes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use net_benches::peer;
 use net_benches::quic::settings::{self, Failure};
-use s2n_quic::provider::{limits::Limits, tls::rustls};
+use s2n_quic::provider::{io::Default as Io, limits::Limits, tls::rustls};
 use s2n_quic::stream::{BidirectionalStream, ReceiveStream};
 
 fn main() -> Result<(), Failure> {
@@ -27,11 +29,12 @@ async fn serve() -> Result<(), Failure> {
         .with_max_open_remote_bidirectional_streams(settings::MAX_STREAMS.into())?
         .with_max_open_remote_unidirectional_streams(settings::MAX_STREAMS.into())?
         .with_max_idle_timeout(Duration::from_mins(1))?;
-    let mut server = s2n_quic::Server::builder()
-        .with_tls(tls)?
-        .with_io(SocketAddr::from(([127, 0, 0, 1], 0)))?
-        .with_limits(limits)?
-        .start()?;
+    let recv_buffer = std::env::args().nth(1).ok_or("a receive buffer, in bytes")?.parse()?;
+    let io = Io::builder()
+        .with_receive_address(SocketAddr::from(([127, 0, 0, 1], 0)))?
+        .with_recv_buffer_size(recv_buffer)?
+        .build()?;
+    let mut server = s2n_quic::Server::builder().with_tls(tls)?.with_io(io)?.with_limits(limits)?.start()?;
     peer::announce(server.local_addr()?)?;
     while let Some(connection) = server.accept().await {
         let (_, streams) = connection.split();
