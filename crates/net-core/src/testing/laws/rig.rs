@@ -133,26 +133,28 @@ pub(super) async fn connect<T: Transport>(
     }
     // Some unreliable transports have a handshake, which needs a listener that accepts; others know of a peer by what it
     // sends.
-    let mut near = None;
     let greeted = async {
         let mut connecting = pin!(transport.connect(to));
         let mut accepting = pin!(listener.accept());
-        loop {
+        let mut near = None;
+        let far = loop {
             tokio::select! {
                 connected = &mut connecting, if near.is_none() => near = Some(connected?),
-                accepted = &mut accepting => break accepted,
+                accepted = &mut accepting => break accepted?,
                 () = sleep(AGAIN), if near.is_some() => {}
             }
             if let Some(near) = &mut near {
                 near.tx.send(GREETING).await?;
             }
-        }
+        };
+        // Both may be there at once, and the far end is looked at first then.
+        let near = match near {
+            Some(near) => near,
+            None => connecting.await?,
+        };
+        Ok((near, far))
     };
-    let far = well("accept a connection that has greeted", greeted).await?;
-    match near {
-        Some(near) => Ok((near, far)),
-        None => Err("a connection was accepted that nobody made".into()),
-    }
+    well("accept a connection that has greeted", greeted).await
 }
 
 /// The message `index` of the series `tag`: its first ten letters are a number of its own, the others random.
