@@ -18,6 +18,7 @@ use net_core::{
 };
 use tokio::{
     runtime::Handle,
+    sync::watch,
     time::{Instant, timeout},
 };
 use tokio_util::sync::ReusableBoxFuture;
@@ -53,6 +54,8 @@ pub(crate) struct Source<T> {
     /// Early data is on: the session of a client that resumes with it is given while the handshake runs.
     early: bool,
     unvalidated: Arc<AtomicUsize>,
+    /// Whom each handshake that has yet to begin listens to.
+    waiting: watch::Sender<()>,
 }
 
 /// What the listeners at one address share.
@@ -131,6 +134,7 @@ pub(crate) async fn bind<T>(
         prepare,
         early,
         unvalidated: unvalidated.clone(),
+        waiting: watch::Sender::new(()),
     };
     Ok(sockets.into_iter().map(source).collect())
 }
@@ -179,6 +183,24 @@ impl Server {
             .incoming_buffer_size(MAX_WAITING)
             .incoming_buffer_size_total(MAX_ALL_WAITING);
         Ok(Self { config, shares_port, tls, endpoint: quinn::EndpointConfig::default(), quinn })
+    }
+
+    /// Begins the handshake with `incoming`, under the settings that are in force; TLS leaves its error in what is returned.
+    fn begin(
+        &self,
+        incoming: quinn::Incoming,
+        resumes: Option<Resumes>,
+        runtime: &Handle,
+    ) -> Result<(quinn::Connecting, Failure)> {
+        let failure = Failure::default();
+        let mut config = self.quinn.clone();
+        config.crypto = Arc::new(ServerCrypto::new(&self.tls, failure.clone(), resumes)?);
+        // The connection is driven where its socket is, whoever runs the handshake.
+        let _entered = runtime.enter();
+        let connecting = incoming.accept_with(Arc::new(config));
+        connecting
+            .map(|connecting| (connecting, failure.clone()))
+            .map_err(|error| of_handshake(error, &failure, "accept"))
     }
 }
 
@@ -249,29 +271,24 @@ impl<T: Send + 'static> Accept for Source<T> {
     }
 
     fn handshake(&self, incoming: quinn::Incoming, peer: Address, permit: Permit) -> Handshake<T> {
-        if let Err(outside) = runtime("accept") {
-            return Handshake::Done(Err(outside.at(&peer)));
-        }
-        let unvalidated = (!incoming.remote_address_validated()).then(|| Unvalidated::new(&self.unvalidated));
-        let failure = Failure::default();
-        let resumes = self.early.then(Resumes::default);
-        let crypto = match ServerCrypto::new(&self.server.tls, failure.clone(), resumes.clone()) {
-            Ok(crypto) => Arc::new(crypto),
-            Err(error) => return Handshake::Done(Err(error.at(&peer))),
+        let runtime = match runtime("accept") {
+            Ok(runtime) => runtime,
+            Err(outside) => return Handshake::Done(Err(outside.at(&peer))),
         };
-        let mut config = self.server.quinn.clone();
-        config.crypto = crypto;
+        let unvalidated = (!incoming.remote_address_validated()).then(|| Unvalidated::new(&self.unvalidated));
+        let resumes = self.early.then(Resumes::default);
         let remote = incoming.remote_address();
         let began = Instant::now();
-        let mut connecting = match incoming.accept_with(Arc::new(config)) {
-            Ok(connecting) => connecting,
-            Err(error) => return Handshake::Done(Err(of_handshake(error, &failure, "accept").at(&peer))),
-        };
         let prepare = self.prepare;
         let port = self.local.port().unwrap_or_default();
         let listening = self.local.socket();
-        let close_timeout = self.server.config.close_timeout;
+        let (server, waits) = (self.server.clone(), self.waiting.subscribe());
         Handshake::Running(Box::pin(async move {
+            // Not before: a client that gets no place costs no greeting, and quinn refuses what is dropped.
+            let (mut connecting, failure) =
+                server.begin(incoming, resumes.clone(), &runtime).map_err(|error| error.at(&peer))?;
+            drop(waits);
+            let close_timeout = server.config.close_timeout;
             let local = connecting.local_ip().map(|ip| SocketAddr::new(ip, port)).or(listening);
             let local = local.unwrap_or(remote);
             let resumed = async {
@@ -308,19 +325,23 @@ impl<T> Drop for Source<T> {
     /// Connections go on, and so their socket does; who comes now is refused, for as long as there is one.
     fn drop(&mut self) {
         if let Registered::Now { endpoint, .. } = &self.socket
-            && endpoint.open_connections() > 0
+            && (endpoint.open_connections() > 0 || self.waiting.receiver_count() > 0)
             && let Ok(runtime) = Handle::try_current()
         {
-            let endpoint = endpoint.clone();
+            let (endpoint, waiting) = (endpoint.clone(), std::mem::take(&mut self.waiting));
             runtime.spawn(async move {
                 let refusing = async {
                     while let Some(incoming) = endpoint.accept().await {
                         incoming.refuse();
                     }
                 };
+                let idle = async {
+                    waiting.closed().await;
+                    endpoint.wait_idle().await;
+                };
                 tokio::select! {
                     () = refusing => {}
-                    () = endpoint.wait_idle() => {}
+                    () = idle => {}
                 }
             });
         }

@@ -4,6 +4,7 @@ mod rig;
 
 use std::{net::SocketAddr, time::Duration};
 
+use futures_util::FutureExt;
 use net_core::{
     Address, ErrorKind, Limit, Limits, Listener, Scheme, Transport,
     testing::{Faults, RelayConfig},
@@ -247,6 +248,22 @@ async fn a2_a_client_over_a_limit_is_refused_before_its_handshake() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_comes_after_a_listener_was_closed_is_refused_though_the_last_handshake_has_yet_to_begin() {
+    let quic = quic();
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let (server, to) = (socket(listener.local()), listener.local().clone());
+    let flight = first_flight(&quic).await;
+    // From here on what comes is looked at.
+    assert!(listener.accept().now_or_never().is_none());
+    let spoofed = send_all(server, &flight).await;
+    answers(server, &spoofed).await;
+    // Takes the one that waits, and begins nothing.
+    listener.close();
+    let error = soon("a refusal", quic.connect(&to)).await.expect_err("it is closed");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What only a clock that can be set shows.
+//! What only a clock that can be set shows, and clients that are counted: those on loopback are not.
 
 use std::{
     future::poll_fn,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use net_core::{Acceptor, frame::LengthPrefix};
+use net_core::{Acceptor, Admission, Limits, frame::LengthPrefix};
 use tokio::net;
 
 use super::*;
@@ -84,4 +84,50 @@ async fn a20_a_token_that_shows_an_address_is_good_for_15_seconds() {
     connect_after(LIFETIME).await.expect("it is good yet");
     let error = connect_after(LIFETIME + Duration::from_secs(1)).await.expect_err("it is good no more");
     assert_eq!(error.kind(), ErrorKind::Rejected, "{}", error.report());
+}
+
+/// Takes all clients for those of one address, which is elsewhere.
+struct OfOneAddress(Source<Shared>);
+
+impl Accept for OfOneAddress {
+    type Socket = quinn::Incoming;
+    type Output = Shared;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(quinn::Incoming, Address)>> {
+        let elsewhere = address(([192, 0, 2, 1], 7).into());
+        self.0.poll_accept(cx).map_ok(|(incoming, _)| (incoming, elsewhere))
+    }
+
+    fn handshake(&self, incoming: quinn::Incoming, peer: Address, permit: Permit) -> Handshake<Shared> {
+        self.0.handshake(incoming, peer, permit)
+    }
+}
+
+#[tokio::test]
+async fn a2_a_client_over_its_share_of_handshakes_is_refused_and_costs_none() {
+    const NEVER_READY: Prepare<Shared> = |shared| {
+        Box::pin(async move {
+            let _held = shared;
+            std::future::pending().await
+        })
+    };
+    let authority = authority::Authority::new("share");
+    let tls = authority.server().build().expect("settings");
+    let at: Address = "quic://127.0.0.1:0".parse().expect("an address");
+    let config = Arc::<QuicConfig>::default();
+    let sources = bind(&at, 1, &config, Some(&tls), Purpose::Streams, NEVER_READY).await;
+    let source = sources.expect("listening").pop().expect("one");
+    let to = source.local().clone();
+    let mut acceptor = Acceptor::new(OfOneAddress(source), to.clone());
+    // One address may have a quarter of them.
+    let limits = Limits { max_handshakes: 4, ..Limits::default() };
+    let admission = Arc::new(Admission::new(limits, None));
+    acceptor.set_admission(admission.clone());
+    tokio::spawn(async move { while poll_fn(|cx| acceptor.poll_accept(cx)).await.is_ok() {} });
+    let quic = Quic::default().with_client_tls(authority.client().build().expect("settings"));
+    let open = async || timeout(Duration::from_secs(10), quic.open(&to)).await.expect("an end");
+    let _first = open().await.expect("connected");
+    let error = open().await.expect_err("one is its share");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{}", error.report());
+    assert_eq!(admission.active(), 1);
 }
