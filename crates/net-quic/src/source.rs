@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     net::{SocketAddr, UdpSocket},
     pin::Pin,
@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use net_core::{
@@ -19,6 +19,7 @@ use net_core::{
 use tokio::{
     runtime::Handle,
     sync::watch,
+    task::unconstrained,
     time::{Instant, timeout},
 };
 use tokio_util::sync::ReusableBoxFuture;
@@ -42,6 +43,9 @@ const MAX_WAITING: u64 = 64 * 1024;
 /// The same of all clients that wait.
 const MAX_ALL_WAITING: u64 = 16 << 20;
 
+/// How many clients one poll asks to show their address, before other tasks have their turn.
+const MAX_RETRIES_PER_POLL: usize = 64;
+
 /// What becomes of a session before it is given.
 pub(crate) type Prepare<T> = fn(Shared) -> Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
@@ -56,6 +60,10 @@ pub(crate) struct Source<T> {
     unvalidated: Arc<AtomicUsize>,
     /// Whom each handshake that has yet to begin listens to.
     waiting: watch::Sender<()>,
+    /// Clients that were asked to show their address since a poll last gave others their turn.
+    retries: usize,
+    /// How many are taken at the most as the listener closes.
+    left: usize,
 }
 
 /// What the listeners at one address share.
@@ -135,6 +143,8 @@ pub(crate) async fn bind<T>(
         early,
         unvalidated: unvalidated.clone(),
         waiting: watch::Sender::new(()),
+        retries: 0,
+        left: config.max_incoming,
     };
     Ok(sockets.into_iter().map(source).collect())
 }
@@ -231,6 +241,30 @@ impl<T> Source<T> {
     pub(crate) fn local(&self) -> &Address {
         &self.local
     }
+
+    /// Takes the next client that waits; `None`: it was asked to show its address first.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(quinn::Incoming, Address)>>> {
+        let waiting = self.socket.get(&self.server, &self.local)?;
+        let incoming = ready!(waiting.poll(cx));
+        let (Registered::Now { endpoint, next: waiting }, Some(incoming)) = (&mut self.socket, incoming)
+        else {
+            // The socket failed, or the runtime is gone in which it was: another one takes its place, when the
+            // connections on this one are gone too.
+            self.socket = Registered::NotYet(None);
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        waiting.set(next(endpoint.clone()));
+        // RFC 9000 §8.1.2: a spoofed source never answers, so it holds nothing here.
+        if !incoming.remote_address_validated()
+            && self.unvalidated.load(Ordering::Relaxed) >= self.server.config.retry_threshold
+        {
+            // One that is not validated may always be asked to.
+            let _ = incoming.retry();
+            return Poll::Ready(Ok(None));
+        }
+        let peer = address(incoming.remote_address());
+        Poll::Ready(Ok(Some((incoming, peer))))
+    }
 }
 
 async fn next(endpoint: quinn::Endpoint) -> Option<quinn::Incoming> {
@@ -243,31 +277,31 @@ impl<T: Send + 'static> Accept for Source<T> {
 
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(quinn::Incoming, Address)>> {
         loop {
-            let incoming = {
-                let waiting = self.socket.get(&self.server, &self.local)?;
-                let incoming = ready!(waiting.poll(cx));
-                let (Registered::Now { endpoint, next: waiting }, Some(incoming)) =
-                    (&mut self.socket, incoming)
-                else {
-                    // The socket failed, or the runtime is gone in which it was: another one takes its place, when the
-                    // connections on this one are gone too.
-                    self.socket = Registered::NotYet(None);
-                    return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
-                };
-                waiting.set(next(endpoint.clone()));
-                incoming
-            };
-            // RFC 9000 §8.1.2: a spoofed source never answers, so it holds nothing here.
-            if !incoming.remote_address_validated()
-                && self.unvalidated.load(Ordering::Relaxed) >= self.server.config.retry_threshold
-            {
-                // One that is not validated may always be asked to.
-                let _ = incoming.retry();
-                continue;
+            if let Some(accepted) = ready!(self.poll_next(cx))? {
+                return Poll::Ready(Ok(accepted));
             }
-            let peer = address(incoming.remote_address());
-            return Poll::Ready(Ok((incoming, peer)));
+            self.retries += 1;
+            if self.retries >= MAX_RETRIES_PER_POLL {
+                self.retries = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
+    }
+
+    fn accept_waiting(&mut self) -> Option<io::Result<(quinn::Incoming, Address)>> {
+        // Who comes meanwhile must not keep a listener from closing: no more than this waited as it began to.
+        while let Some(left) = self.left.checked_sub(1) {
+            self.left = left;
+            // A task's used-up budget would look like an empty queue.
+            let mut next = unconstrained(poll_fn(|cx| self.poll_next(cx)));
+            match Pin::new(&mut next).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(None)) => {}
+                Poll::Ready(accepted) => return accepted.transpose(),
+                Poll::Pending => return None,
+            }
+        }
+        None
     }
 
     fn handshake(&self, incoming: quinn::Incoming, peer: Address, permit: Permit) -> Handshake<T> {

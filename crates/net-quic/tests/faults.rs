@@ -105,8 +105,7 @@ async fn retries(server: SocketAddr, flights: &[Vec<Vec<u8>>]) -> (usize, Vec<Ud
         let socket = send_all(server, flight).await;
         let mut answer = [0; 2000];
         let len = soon("an answer", socket.recv(&mut answer)).await.expect("received");
-        // RFC 9000 §17.2.5: a long header of type 3.
-        if answer.first().is_some_and(|first| first & 0xf0 == 0xf0) {
+        if is_retry(&answer) {
             retries += 1;
             assert!(len < 200, "a Retry is small: {len}");
         }
@@ -121,6 +120,70 @@ async fn first_flights(quic: &Quic, count: usize) -> Vec<Vec<Vec<u8>>> {
         flights.push(first_flight(quic).await);
     }
     flights
+}
+
+#[tokio::test]
+async fn a20_a_flood_that_must_show_its_addresses_leaves_other_tasks_their_turn() {
+    const A_TURN: usize = 64;
+    let (mut listener, server, spoofed) = asked_at_once(A_TURN + 10).await;
+    assert!(listener.accept().now_or_never().is_none(), "nobody has shown its address");
+    assert_eq!(retries_at(server, &spoofed).await, A_TURN);
+    // The rest has its turn without anybody else coming.
+    let accepting = tokio::spawn(async move { listener.accept().await });
+    let mut rest = 0;
+    soon("the rest", async {
+        while rest < 10 {
+            rest += retries_at(server, &spoofed).await;
+        }
+    })
+    .await;
+    assert!(!accepting.is_finished(), "nobody was given");
+}
+
+#[tokio::test]
+async fn a20_a_listener_that_closes_answers_all_who_must_show_their_addresses() {
+    const MANY: usize = 100;
+    let (mut listener, _, spoofed) = asked_at_once(MANY).await;
+    listener.close();
+    // The server's socket is gone by then.
+    let mut answered = 0;
+    for socket in &spoofed {
+        let mut answer = [0; 2000];
+        soon("the Retry", socket.recv(&mut answer)).await.expect("received");
+        answered += usize::from(is_retry(&answer));
+    }
+    assert_eq!(answered, MANY);
+}
+
+/// Returns a listener at which `count` clients wait that must show their addresses, its address, and the clients.
+async fn asked_at_once(count: usize) -> (net_quic::QuicListener, SocketAddr, Vec<UdpSocket>) {
+    let config = QuicConfig { retry_threshold: 0, ..QuicConfig::default() };
+    let quic = quic_with(config, net_core::frame::LengthPrefix::default());
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let server = socket(listener.local());
+    // From here on what comes is looked at.
+    assert!(listener.accept().now_or_never().is_none());
+    let mut spoofed = Vec::new();
+    for flight in first_flights(&quic, count).await {
+        let socket = send_all(server, &flight).await;
+        answers(server, &socket).await;
+        spoofed.push(socket);
+    }
+    (listener, server, spoofed)
+}
+
+/// Returns how many Retries have come to `spoofed` since it was last asked.
+async fn retries_at(server: SocketAddr, spoofed: &[UdpSocket]) -> usize {
+    let mut retries = 0;
+    for socket in spoofed {
+        retries += answers(server, socket).await.iter().filter(|answer| is_retry(answer)).count();
+    }
+    retries
+}
+
+/// RFC 9000 §17.2.5: a long header of type 3.
+fn is_retry(packet: &[u8]) -> bool {
+    packet.first().is_some_and(|first| first & 0xf0 == 0xf0)
 }
 
 #[tokio::test]

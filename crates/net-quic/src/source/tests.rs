@@ -1,7 +1,6 @@
 //! What only a clock that can be set shows, and clients that are counted: those on loopback are not.
 
 use std::{
-    future::poll_fn,
     sync::Mutex,
     time::{Duration, SystemTime},
 };
