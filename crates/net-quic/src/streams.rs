@@ -13,7 +13,9 @@ use net_core::{
     frame::{Framing, LengthPrefix},
 };
 
-use crate::{Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions, parameters::Purpose, setup::only};
+use crate::{
+    Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions, parameters::Purpose, runtime::runtime, setup::only,
+};
 
 /// Carries messages over QUIC as [`Quic`] does, but its listener gives a connection for every bidirectional stream that a
 /// client opens, however many there are in one session.
@@ -74,6 +76,7 @@ impl<F: Framing> Transport for QuicStreams<F> {
 ///
 /// Sessions are held to the limits of its admission as connections are, and each stream as well. Streams that clients open
 /// when it gives none any more, or is dropped, are refused with [`REFUSED`](crate::REFUSED); those that were given go on.
+/// Accepting outside a runtime of tokio is [`ErrorKind::Unsupported`].
 ///
 /// # Examples
 ///
@@ -169,6 +172,7 @@ impl<F: Framing> Listener for StreamListener<F> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<Self::Sender, Self::Receiver>>> {
+        runtime("accept")?;
         loop {
             let all_came = self.poll_sessions(cx).is_ready();
             match Pin::new(&mut self.next).poll_next(cx) {

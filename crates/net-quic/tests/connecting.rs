@@ -62,9 +62,11 @@ async fn nobody_is_asked_more_than_once_a_second_whether_it_is_there() {
 fn outside_a_runtime_there_are_errors_instead_of_panics() {
     let runtime = Runtime::new().expect("a runtime");
     let quic = quic();
-    let (mut listener, mut sessions) = runtime.block_on(async {
-        let listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
-        (listener, quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening"))
+    let anywhere = at("quic://127.0.0.1:0");
+    let (mut listener, mut sessions, mut streams) = runtime.block_on(async {
+        let listener = quic.listen(&anywhere).await.expect("listening");
+        let sessions = quic.listen_sessions(&anywhere).await.expect("listening");
+        (listener, sessions, quic.listen_sessions(&anywhere).await.expect("listening").into_streams())
     });
     let error = quic.rebind().expect_err("outside");
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{}", error.report());
@@ -76,6 +78,7 @@ fn outside_a_runtime_there_are_errors_instead_of_panics() {
     outside(listener.poll_accept(&mut cx).map(|accepted| accepted.expect_err("outside")));
     outside(listener.poll_incoming(&mut cx).map(|accepted| accepted.expect_err("outside")));
     outside(sessions.poll_accept(&mut cx).map(|accepted| accepted.expect_err("outside")));
+    outside(streams.poll_accept(&mut cx).map(|accepted| accepted.expect_err("outside")));
     // Inside it serves.
     runtime.block_on(async {
         let to = listener.local().clone();
