@@ -13,9 +13,13 @@ use net_core::{
     frame::{Framing, LengthPrefix},
 };
 
+use self::patience::Patience;
 use crate::{
-    Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions, parameters::Purpose, runtime::runtime, setup::only,
+    Quic, QuicReceiver, QuicSender, QuicSession, QuicSessions, parameters::Purpose, runtime::runtime,
+    setup::only,
 };
+
+mod patience;
 
 /// Carries messages over QUIC as [`Quic`] does, but its listener gives a connection for every bidirectional stream that a
 /// client opens, however many there are in one session.
@@ -74,7 +78,10 @@ impl<F: Framing> Transport for QuicStreams<F> {
 
 /// Accepts message connections, one for every bidirectional stream of every session.
 ///
-/// Sessions are held to the limits of its admission as connections are, and each stream as well. Streams that clients open
+/// Sessions are held to the limits of its admission as connections are, and each stream as well. A session whose client opens no
+/// stream for [`first_message_timeout`](net_core::Limits::first_message_timeout), or that has had none open for
+/// [`idle_timeout`](net_core::Limits::idle_timeout) or a quarter more, is closed; one is open for as long as the program holds a
+/// part of its connection. Streams that clients open
 /// when it gives none any more, or is dropped, are refused with [`REFUSED`](crate::REFUSED); those that were given go on.
 /// Accepting outside a runtime of tokio is [`ErrorKind::Unsupported`].
 ///
@@ -107,19 +114,22 @@ struct Next<F> {
     session: Option<QuicSession<F>>,
     /// Waits for a handshake that still runs: what comes before its end may be a repetition, and the client is not known.
     established: Option<Pin<Box<dyn Future<Output = Result<()>> + Send>>>,
+    /// Where the session may not be without a stream for ever.
+    patience: Option<Patience>,
 }
 
 impl<F: Framing> Next<F> {
-    fn new(session: QuicSession<F>) -> Self {
+    fn new(session: QuicSession<F>, patience: Option<Patience>) -> Self {
         let waits = session.is_handshaking();
         let shared = session.shared().clone();
         let established = waits.then(|| Box::pin(async move { shared.established().await.map(drop) }) as _);
-        Self { session: Some(session), established }
+        Self { session: Some(session), established, patience }
     }
 }
 
 impl<F: Framing> Future for Next<F> {
-    type Output = Option<(QuicSession<F>, Connection<QuicSender<F>, QuicReceiver<F>>)>;
+    /// The connection, and what waits for the next one.
+    type Output = Option<(Self, Connection<QuicSender<F>, QuicReceiver<F>>)>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if let Some(established) = &mut self.established {
@@ -129,9 +139,15 @@ impl<F: Framing> Future for Next<F> {
                 return Poll::Ready(None);
             }
         }
-        let Some(session) = &mut self.session else { return Poll::Ready(None) };
-        let accepted = ready!(session.poll_accept(cx));
-        Poll::Ready(self.session.take().zip(accepted.ok()))
+        let Self { session: Some(session), patience, .. } = &mut *self else { return Poll::Ready(None) };
+        let Poll::Ready(accepted) = session.poll_accept(cx) else {
+            let Some(patience) = patience else { return Poll::Pending };
+            // The session is closed with its last handle, which this is.
+            return patience.poll_over(cx, session.shared()).map(|()| None);
+        };
+        let patience = patience.take().and_then(Patience::after_stream);
+        let after = Self { session: self.session.take(), established: None, patience };
+        Poll::Ready(accepted.ok().map(|connection| (after, connection)))
     }
 }
 
@@ -154,7 +170,8 @@ impl<F: Framing> StreamListener<F> {
             if let Some(admission) = &self.admission {
                 session.set_admission(admission.clone());
             }
-            self.next.push(Next::new(session));
+            let patience = self.admission.as_ref().and_then(Patience::new);
+            self.next.push(Next::new(session, patience));
         }
         Poll::Ready(())
     }
@@ -176,8 +193,8 @@ impl<F: Framing> Listener for StreamListener<F> {
         loop {
             let all_came = self.poll_sessions(cx).is_ready();
             match Pin::new(&mut self.next).poll_next(cx) {
-                Poll::Ready(Some(Some((session, connection)))) => {
-                    self.next.push(Next { session: Some(session), established: None });
+                Poll::Ready(Some(Some((next, connection)))) => {
+                    self.next.push(next);
                     return Poll::Ready(Ok(connection));
                 }
                 // A session has ended.
