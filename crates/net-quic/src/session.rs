@@ -239,8 +239,10 @@ impl<F> QuicSession<F> {
     }
 
     /// Closes the connection at once with a `code`, 62 bits of it, and a `reason`; what is on its way may be lost.
+    ///
+    /// Where it has ended already, why it did stays as it is.
     pub fn close(&self, code: u64, reason: &str) {
-        self.shared.connection().close(bounded(code), reason.as_bytes());
+        self.shared.close(bounded(code), reason.as_bytes());
     }
 
     /// Closes the connection, with code 0, once the peer has acknowledged all that was sent: every stream is waited for to
@@ -249,7 +251,7 @@ impl<F> QuicSession<F> {
     /// # Errors
     ///
     /// [`ErrorKind::TimedOut`] where that takes longer than `timeout`; the connection stays open then. Else why it was
-    /// gone before.
+    /// gone before; that it was closed, with code 0 or by this side, is no error where nothing was lost.
     ///
     /// # Cancel safety
     ///
@@ -262,7 +264,7 @@ impl<F> QuicSession<F> {
                 return Err(Error::new(ErrorKind::TimedOut, "close").at(&self.info().remote));
             }
         }
-        self.shared.connection().close(VarInt::from_u32(0), b"");
+        self.shared.close(VarInt::from_u32(0), b"");
         self.shared.close_is_sent().await;
         Ok(())
     }

@@ -9,10 +9,11 @@ use futures_util::{FutureExt as _, poll};
 use net_core::{
     Admission, ErrorKind, Limits, Listener, Transport,
     frame::{Delimiter, LengthPrefix},
+    testing::RelayConfig,
     tls::TlsInfo,
 };
 use net_quic::{ABORTED, Quic, QuicCode, QuicConfig, QuicSession, QuicStreams, REFUSED};
-use rig::{at, connect, quic, quic_with, session, soon};
+use rig::{at, connect, quic, quic_with, session, session_over, soon};
 
 #[tokio::test]
 async fn q1_streams_go_both_ways_many_at_once() {
@@ -373,6 +374,57 @@ async fn finish_and_wait_gives_up_in_time_and_leaves_the_session_open() {
     let mut rx = soon("the stream", far.accept_uni()).await.expect("a stream");
     assert_eq!(rx.read_to_end(100).await.expect("all"), b"never ended");
     near.finish_and_wait(Duration::from_secs(5)).await.expect("all is there");
+}
+
+#[tokio::test]
+async fn finish_and_wait_tells_that_datagrams_never_left() {
+    let idle_timeout = Some(Duration::from_millis(500));
+    let config = QuicConfig { idle_timeout, keepalive_interval: None, ..QuicConfig::default() };
+    let quic = quic_with(config, LengthPrefix::default());
+    let (near, _far, relay, _sessions) = session_over(&quic, RelayConfig::default()).await;
+    drop(relay);
+    // More than may be on its way before an answer comes, of which there will be none.
+    while near.send_datagram(vec![1; 1000].into()).expect("connected") {}
+    let error = near.finish_and_wait(Duration::from_secs(10)).await.expect_err("most have not left");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+    assert_eq!(near.ended().await.kind(), ErrorKind::TimedOut, "the path was dead, and nobody closed");
+    assert!(near.stats().datagrams_sent < 200, "{:?}", near.stats());
+}
+
+#[tokio::test]
+async fn finish_and_wait_tells_that_this_side_closed_before_datagrams_left() {
+    let (near, _far, _sessions) = session(&quic()).await;
+    // Nothing leaves while this task does not wait.
+    assert!(near.send_datagram(Bytes::from_static(b"too late")).expect("connected"));
+    near.close(0, "");
+    let error = near.finish_and_wait(Duration::from_secs(10)).await.expect_err("it has not left");
+    assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
+}
+
+#[tokio::test]
+async fn why_a_session_has_ended_stays_known_whoever_closes_it_afterwards() {
+    let (near, far, _sessions) = session(&quic()).await;
+    far.close(7, "");
+    let closed = |error: net_core::Error| {
+        assert_eq!(QuicCode::of(&error), Some(QuicCode::Closed(7)), "{}", error.report());
+    };
+    closed(soon("the end", near.ended()).await);
+    closed(near.finish_and_wait(Duration::from_secs(10)).await.expect_err("it was not done"));
+    near.close(0, "");
+    closed(near.ended().await);
+}
+
+#[tokio::test]
+async fn finish_and_wait_is_done_where_the_peer_has_all_and_closed_first() {
+    let (near, far, _sessions) = session(&quic()).await;
+    near.open_uni().await.expect("a stream").finish().await.expect("acknowledged");
+    far.finish_and_wait(Duration::from_secs(10)).await.expect("it has sent nothing");
+    soon("the end", near.ended()).await;
+    // There is nothing to wait for: nobody is told any more.
+    for side in [near, far] {
+        let finished = side.finish_and_wait(Duration::from_secs(10)).now_or_never();
+        finished.expect("at once").expect("nothing was lost");
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{ConnectionId, Error, ErrorKind, Info, Permit, Result};
-use quinn::{RecvStream, SendDatagramError, SendStream, StreamId};
+use quinn::{RecvStream, SendDatagramError, SendStream, StreamId, VarInt};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     datagram_room: usize,
     /// New streams of the peer are refused.
     refuses: AtomicBool,
+    /// How many packets had left when this side closed the connection.
+    sent_at_close: OnceLock<u64>,
     /// Gone with this: who waits for that asks by it.
     gone: OnceLock<watch::Sender<()>>,
     /// The place among those that a server admits.
@@ -98,6 +100,7 @@ impl Shared {
             kept: Mutex::default(),
             datagrams: Datagrams::default(),
             refuses: AtomicBool::new(false),
+            sent_at_close: OnceLock::new(),
             gone: OnceLock::new(),
             permit,
             runtime: Handle::current(),
@@ -259,13 +262,32 @@ impl Shared {
         while datagrams_wait(&self.connection, self.datagram_room) {
             sleep(LOOK).await;
         }
-        Ok(())
+        match self.connection.close_reason() {
+            None => Ok(()),
+            Some(lost) => {
+                let error = of_connection(lost, "close").at(&self.info.remote);
+                // Whose work is done closes as this side would have: where nothing of ours is left, both have what they want.
+                let is_done = error.kind() == ErrorKind::Closed
+                    && !datagrams_are_left(&self.connection, self.datagram_room);
+                if is_done { Ok(()) } else { Err(error) }
+            }
+        }
     }
 
-    /// Waits until the packet has left that tells the peer of the end.
+    /// Closes the connection, unless it is closed already: why it was stays known.
+    pub(crate) fn close(&self, code: VarInt, reason: &[u8]) {
+        if self.connection.close_reason().is_none() {
+            self.connection.close(code, reason);
+            self.sent_at_close.get_or_init(|| self.connection.stats().udp_tx.datagrams);
+        }
+    }
+
+    /// Waits until the packet has left that tells the peer of the end, where it was this side that closed.
     pub(crate) async fn close_is_sent(&self) {
+        let Some(before) = self.sent_at_close.get() else { return };
         let sent = async {
-            while self.connection.stats().frame_tx.connection_close == 0 {
+            // quinn does not count the frame, but nothing else leaves any more.
+            while self.connection.stats().udp_tx.datagrams <= *before {
                 sleep(Duration::from_millis(1)).await;
             }
         };
@@ -394,9 +416,15 @@ impl Shared {
     }
 }
 
-/// Tells whether datagrams wait to be sent, where there is less than all of the room for them.
+/// Tells whether datagrams wait to be sent.
 fn datagrams_wait(connection: &quinn::Connection, room: usize) -> bool {
-    connection.close_reason().is_none() && connection.datagram_send_buffer_space() < room
+    connection.close_reason().is_none() && datagrams_are_left(connection, room)
+}
+
+/// Tells whether datagrams have not left, where there is less than all of the `room` for them; those of a connection that is
+/// lost never will.
+fn datagrams_are_left(connection: &quinn::Connection, room: usize) -> bool {
+    connection.datagram_send_buffer_space() < room
 }
 
 /// Returns the address that a socket bound to `bound` sends from to `remote`: where it is bound to none, the one that the
