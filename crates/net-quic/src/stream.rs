@@ -67,6 +67,8 @@ enum End {
     Waiting(Acknowledged),
     /// The peer has all of it.
     Acknowledged,
+    /// It was waited for in vain, which stays so; boxed, since few streams end so.
+    Failed(Box<WriteError>),
     Reset,
 }
 
@@ -164,7 +166,7 @@ impl SendStream {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: it may be called again.
+    /// Cancel safe: it may be called again, and a failure stays one.
     pub async fn finish(&mut self) -> Result<()> {
         poll_fn(|cx| self.poll_finished(cx)).await.map_err(|error| self.error(error, "finish"))
     }
@@ -300,15 +302,20 @@ impl SendStream {
         }
         match &mut self.end {
             End::Waiting(acknowledged) => {
-                let outcome = ready!(acknowledged.as_mut().poll(cx));
-                self.end = End::Acknowledged;
-                self.take_back();
-                Poll::Ready(match outcome {
-                    Ok(None) => Ok(()),
-                    Ok(Some(code)) => Err(of_write(WriteError::Stopped(code))),
-                    Err(error) => Err(of_stopped(error)),
-                })
+                let failure = match ready!(acknowledged.as_mut().poll(cx)) {
+                    Ok(None) => {
+                        self.end = End::Acknowledged;
+                        self.take_back();
+                        return Poll::Ready(Ok(()));
+                    }
+                    Ok(Some(code)) => WriteError::Stopped(code),
+                    Err(StoppedError::ConnectionLost(lost)) => WriteError::ConnectionLost(lost),
+                    Err(StoppedError::ZeroRttRejected) => WriteError::ZeroRttRejected,
+                };
+                self.end = End::Failed(Box::new(failure.clone()));
+                Poll::Ready(Err(of_write(failure)))
             }
+            End::Failed(failure) => Poll::Ready(Err(of_write(WriteError::clone(failure)))),
             End::Reset => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             End::Open | End::Told | End::Acknowledged => Poll::Ready(Ok(())),
         }
@@ -324,7 +331,7 @@ impl Drop for SendStream {
         }
         match self.end {
             _ if self.early => self.session.keep_early(stream),
-            End::Open | End::Told | End::Waiting(_) => self.session.keep(stream, false),
+            End::Open | End::Told | End::Waiting(_) | End::Failed(_) => self.session.keep(stream, false),
             End::Reset => self.session.keep(stream, true),
             End::Acknowledged => {}
         }

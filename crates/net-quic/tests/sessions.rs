@@ -14,6 +14,7 @@ use net_core::{
 };
 use net_quic::{ABORTED, Quic, QuicCode, QuicConfig, QuicSession, QuicStreams, REFUSED};
 use rig::{at, connect, quic, quic_with, session, session_over, soon};
+use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
 async fn q1_streams_go_both_ways_many_at_once() {
@@ -346,6 +347,27 @@ async fn finish_and_wait_does_not_wait_for_what_is_reset_after_it_ended() {
     let cut = async { while !matches!(rx.read(&mut [0; 1000]).await, Ok(0) | Err(_)) {} };
     let (finished, ()) = soon("the end", async { tokio::join!(finishing, cut) }).await;
     finished.expect("there is nothing to wait for");
+}
+
+#[tokio::test]
+async fn a_stream_that_could_not_be_finished_says_so_again() {
+    let (near, far, _sessions) = session(&quic()).await;
+    let mut tx = near.open_uni().await.expect("a stream");
+    tx.write_all(b"never mind").await.expect("written");
+    soon("the stream", far.accept_uni()).await.expect("a stream").stop(9);
+    assert_eq!(soon("the stop", tx.stopped()).await.expect("connected"), Some(9));
+    for _ in 0..3 {
+        let error = soon("the code", tx.finish()).await.expect_err("nobody wants it");
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        assert_eq!(QuicCode::of(&error), Some(QuicCode::Stopped(9)), "{}", error.report());
+        tx.shutdown().await.expect_err("it is the same");
+    }
+    let mut lost = near.open_uni().await.expect("a stream");
+    lost.write_all(b"too late").await.expect("written");
+    near.close(0, "");
+    for _ in 0..3 {
+        assert_eq!(lost.finish().await.expect_err("it did not arrive").kind(), ErrorKind::Closed);
+    }
 }
 
 #[tokio::test]
