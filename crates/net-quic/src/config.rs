@@ -85,10 +85,11 @@ pub struct QuicConfig {
     /// How many unidirectional streams a peer may have open at once. Default: 128.
     pub max_uni_streams: u32,
     /// Datagrams (RFC 9221) that wait to be read, in bytes; the oldest make room. `None`: none are received, and none
-    /// can be sent. Default: 256 KiB.
+    /// can be sent. From 2 KiB and from 32 bytes more than `max_mtu` on, so that the longest datagram fits. Default: 256 KiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub datagram_recv_buffer_len: Option<usize>,
-    /// Datagrams that wait to be sent, in bytes. Default: 256 KiB.
+    /// Datagrams that wait to be sent, in bytes. From 2 KiB and from 32 bytes more than `max_mtu` on, unless datagrams are off.
+    /// Default: 256 KiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub datagram_send_buffer_len: usize,
     /// How it is decided how much may be on its way. Default: CUBIC.

@@ -9,6 +9,10 @@ use crate::{Congestion, QuicConfig};
 
 /// The least that a datagram of QUIC is long enough for (RFC 9000 §14).
 const MIN_MTU: u16 = 1200;
+/// The least room for datagrams that wait.
+const MIN_DATAGRAM_BUFFER: usize = 2048;
+/// What quinn counts for a datagram besides its bytes.
+const DATAGRAM_OVERHEAD: usize = 32;
 
 /// What the streams of a session are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +50,15 @@ pub(crate) fn check(config: &QuicConfig) -> Result<()> {
     }
     if config.stream_window == 0 || config.connection_window == 0 || config.send_window == 0 {
         return Err(mistake("a window of 0 lets nothing through"));
+    }
+    // A peer is told of room for the bytes alone: one that uses it all would break the protocol, in quinn's eyes.
+    let longest = usize::from(config.max_mtu.unwrap_or(config.initial_mtu)) + DATAGRAM_OVERHEAD;
+    if let Some(len) = config.datagram_recv_buffer_len
+        && len.min(config.datagram_send_buffer_len) < longest.max(MIN_DATAGRAM_BUFFER)
+    {
+        return Err(mistake(
+            "datagram_recv_buffer_len and datagram_send_buffer_len are at least 2048, and 32 more than max_mtu",
+        ));
     }
     if let (Some(idle), Some(interval)) = (config.idle_timeout, config.keepalive_interval)
         && interval >= idle
@@ -135,6 +148,18 @@ mod tests {
             refused(&QuicConfig { initial_mtu: 1400, max_mtu: Some(1300), ..config() }).contains("max_mtu")
         );
         assert!(refused(&QuicConfig { stream_window: 0, ..config() }).contains("window"));
+        for (len, mtu, is_enough) in
+            [(2047, 1452, false), (2048, 1452, true), (9031, 9000, false), (9032, 9000, true)]
+        {
+            let config = || QuicConfig { max_mtu: Some(mtu), ..config() };
+            let receiving = QuicConfig { datagram_recv_buffer_len: Some(len), ..config() };
+            let sending = QuicConfig { datagram_send_buffer_len: len, ..config() };
+            for config in [receiving, sending] {
+                assert_eq!(check(&config).is_ok(), is_enough, "{config:?}");
+            }
+        }
+        let off = QuicConfig { datagram_recv_buffer_len: None, datagram_send_buffer_len: 0, ..config() };
+        assert!(check(&off).is_ok());
         let interval = Some(Duration::from_mins(1));
         assert!(
             refused(&QuicConfig { keepalive_interval: interval, ..config() }).contains("keepalive_interval")

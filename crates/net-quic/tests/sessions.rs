@@ -251,6 +251,30 @@ async fn q4_datagrams_that_are_off_are_unsupported() {
 }
 
 #[tokio::test]
+async fn the_longest_datagram_finds_room_in_the_smallest_buffers() {
+    let mtu = 1472;
+    let least = 2048;
+    let config = QuicConfig {
+        initial_mtu: mtu,
+        max_mtu: Some(mtu),
+        datagram_recv_buffer_len: Some(least),
+        datagram_send_buffer_len: least,
+        ..QuicConfig::default()
+    };
+    let (near, far, _sessions) = session(&quic_with(config, LengthPrefix::default())).await;
+    for (tx, rx) in [(&near, &far), (&far, &near)] {
+        let max = tx.max_datagram_len().expect("datagrams are on");
+        assert!(max > 1400, "{max}");
+        tx.send_datagram_wait(vec![1; max].into()).await.expect("sent");
+        assert_eq!(soon("a datagram", rx.recv_datagram()).await.expect("received").len(), max);
+    }
+    let less = QuicConfig { datagram_recv_buffer_len: Some(1200), ..QuicConfig::default() };
+    let quic = quic_with(less, LengthPrefix::default());
+    let error = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect_err("1150 bytes have no room");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}", error.report());
+}
+
+#[tokio::test]
 async fn q4_figures_tell_of_the_path_and_what_it_carries() {
     let (near, far, _sessions) = session(&quic()).await;
     let receiving = tokio::spawn(async move {
