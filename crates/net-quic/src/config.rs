@@ -47,11 +47,12 @@ pub struct QuicConfig {
     /// Source: RFC 8305 §5, "Connection Attempt Delay".
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub attempt_delay: Duration,
-    /// How long a connection may be silent before it is broken; the shorter of both sides' counts. Default: 60 s.
+    /// How long a connection may be silent before it is broken; the shorter of both sides' counts. From 1 ms on; `None`: for
+    /// ever. Default: 60 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub idle_timeout: Option<Duration>,
-    /// After what silence a client asks its server for a sign of life; shorter than the idle time-out, or it is of no
-    /// use. Default: 20 s, less than most NATs forget a mapping in.
+    /// After what silence a client asks its server for a sign of life; from 1 ms on, and shorter than the idle time-out, or
+    /// it is of no use. `None`: never. Default: 20 s, less than most NATs forget a mapping in.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub keepalive_interval: Option<Duration>,
     /// How long a connection that was dropped goes on to deliver what was flushed. Default: 10 s.

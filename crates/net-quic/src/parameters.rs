@@ -60,6 +60,11 @@ pub(crate) fn check(config: &QuicConfig) -> Result<()> {
             "datagram_recv_buffer_len and datagram_send_buffer_len are at least 2048, and 32 more than max_mtu",
         ));
     }
+    // Less would be never to quinn, or all the time.
+    let is_too_short = |time: Option<Duration>| time.is_some_and(|time| time < Duration::from_millis(1));
+    if is_too_short(config.idle_timeout) || is_too_short(config.keepalive_interval) {
+        return Err(mistake("idle_timeout and keepalive_interval are at least 1 ms"));
+    }
     if let (Some(idle), Some(interval)) = (config.idle_timeout, config.keepalive_interval)
         && interval >= idle
     {
@@ -164,6 +169,13 @@ mod tests {
         assert!(
             refused(&QuicConfig { keepalive_interval: interval, ..config() }).contains("keepalive_interval")
         );
+        for short in [Duration::ZERO, Duration::from_micros(900)] {
+            let asks = QuicConfig { keepalive_interval: Some(short), ..config() };
+            assert!(refused(&asks).contains("1 ms"));
+            assert!(refused(&QuicConfig { idle_timeout: None, ..asks }).contains("1 ms"));
+            let idle = QuicConfig { idle_timeout: Some(short), keepalive_interval: None, ..config() };
+            assert!(refused(&idle).contains("1 ms"));
+        }
         assert!(
             refused(&QuicConfig { idle_timeout: Some(Duration::MAX), ..config() }).contains("idle_timeout")
         );
