@@ -35,6 +35,8 @@ pub struct QuicConfig {
     pub alpn: Vec<String>,
     /// The address that clients send from; port 0 lets the system choose one. Default: the system's choice.
     ///
+    /// A server of which every address is of the other family is [`ErrorKind::Unreachable`](net_core::ErrorKind::Unreachable).
+    ///
     /// With any other port there is one socket: [`rebind`](crate::Quic::rebind), clients of a second runtime and of another
     /// [`Quic`](crate::Quic) get [`ErrorKind::AddressInUse`](net_core::ErrorKind::AddressInUse).
     pub bind: Option<SocketAddr>,

@@ -70,14 +70,16 @@ impl Connector {
         let mut attempts = Attempts::default();
         let early = early.then(Instant::now);
         let connecting = async {
-            let mut waiting = resolve::connectable(to).await?.into_iter();
+            let mut waiting = resolve::connectable(to).await?;
             if let Some(from) = self.config.bind {
-                let same: Vec<_> = waiting.clone().filter(|to| to.is_ipv6() == from.is_ipv6()).collect();
                 // From an address of one family none of the other is reached.
-                if !same.is_empty() {
-                    waiting = same.into_iter();
+                waiting.retain(|to| to.is_ipv6() == from.is_ipv6());
+                if waiting.is_empty() {
+                    let error = Error::new(ErrorKind::Unreachable, "connect");
+                    return Err(error.because("the address to send from is of another family"));
                 }
             }
+            let mut waiting = waiting.into_iter();
             let mut running = FuturesUnordered::new();
             loop {
                 match waiting.next() {

@@ -32,9 +32,10 @@ pub(crate) fn bind(at: SocketAddr, config: &QuicConfig, reuse_port: bool) -> io:
     Ok(socket.into())
 }
 
-/// Makes a socket that a client sends from, of the family that it needs.
+/// Makes a socket that a client sends from, of the family that it needs; none of another one is asked for than that of
+/// `bind`.
 pub(crate) fn for_client(config: &QuicConfig, v6: bool) -> io::Result<UdpSocket> {
-    let at = config.bind.filter(|at| at.is_ipv6() == v6).unwrap_or_else(|| unspecified(v6));
+    let at = config.bind.unwrap_or_else(|| unspecified(v6));
     bind(at, config, false)
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use net_core::{Address, ErrorKind, Listener, Scheme, Transport, frame::LengthPrefix};
-use net_quic::QuicConfig;
+use net_quic::{Quic, QuicConfig};
 use rig::{at, echo, quic, quic_with, soon};
 use tokio::{net::UdpSocket, runtime::Runtime};
 
@@ -27,6 +27,27 @@ async fn a_server_that_lets_no_stream_in_is_given_up_in_time() {
     });
     let error = soon("the deadline", quic.connect(&to)).await.expect_err("no stream");
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+}
+
+#[tokio::test]
+async fn from_an_address_of_one_family_the_other_is_not_reached() {
+    let authority = rig::authority::Authority::new("families");
+    let from = |text: &str| {
+        let config = QuicConfig { bind: Some(text.parse().expect("an address")), ..QuicConfig::default() };
+        Quic::new(config).with_client_tls(authority.client().build().expect("settings"))
+    };
+    let server = Quic::default().with_server_tls(authority.server().build().expect("settings"));
+    let listener = server.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    echo(listener);
+    let error = soon("an error", from("[::1]:0").connect(&to)).await.expect_err("another family");
+    assert_eq!(error.kind(), ErrorKind::Unreachable, "{}", error.report());
+    assert!(error.report().contains("another family"), "{}", error.report());
+    let near = soon("a connection", from("127.0.0.5:0").connect(&to)).await.expect("the same family");
+    assert_eq!(near.info.local.ip(), Some([127, 0, 0, 5].into()));
+    // Of the addresses of both families the others are not even tried.
+    let both = at(&format!("quic://:{}", to.port().expect("a port")));
+    soon("a connection", from("127.0.0.5:0").connect(&both)).await.expect("the same family");
 }
 
 /// Whoever answers the question whether anybody is there is not asked all the faster.
