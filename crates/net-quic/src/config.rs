@@ -57,7 +57,7 @@ pub struct QuicConfig {
     /// it is of no use. `None`: never. Default: 20 s, less than most NATs forget a mapping in.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub keepalive_interval: Option<Duration>,
-    /// How long a connection that was dropped goes on to deliver what was flushed. Default: 10 s.
+    /// How long a connection that was dropped goes on to deliver what was flushed, while its runtime runs. Default: 10 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub close_timeout: Duration,
     /// The kernel's send buffer, in bytes (`SO_SNDBUF`). Default: the system's.

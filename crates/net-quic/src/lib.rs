@@ -8,6 +8,9 @@
 //!   change, figures.
 //! * [`EarlySession`] sends early data (0-RTT), of which only what is declared [`Idempotent`] travels.
 //!
+//! What was flushed still arrives where a connection is dropped, while the runtime runs. A program that ends at once waits first:
+//! by [`Connection::close`](net_core::Connection::close), or by [`QuicSession::finish_and_wait`].
+//!
 //! # Examples
 //!
 //! ```no_run

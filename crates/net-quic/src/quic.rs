@@ -67,6 +67,8 @@ pub type QuicReceiver<F = LengthPrefix> = FrameReceiver<RecvStream, F>;
 /// # Examples
 ///
 /// ```no_run
+/// use std::time::Duration;
+///
 /// use net_core::{Transport, tls::{ClientTls, Pem, ServerTls}};
 /// use net_quic::Quic;
 ///
@@ -79,6 +81,8 @@ pub type QuicReceiver<F = LengthPrefix> = FrameReceiver<RecvStream, F>;
 /// let quic = Quic::default().with_client_tls(client);
 /// let mut connection = quic.connect(&"quic://localhost:4433".parse()?).await?;
 /// connection.send("hello").await?;
+/// // Before the runtime ends the server must have it: what waits travels while it runs.
+/// connection.close(Duration::from_secs(5)).await?;
 /// # drop(listener);
 /// # Ok(())
 /// # }

@@ -38,8 +38,9 @@ pub const REFUSED: u32 = 2;
 /// [`accept_bi`](Self::accept_bi) gives them, or framed: a session is a [`Listener`] of message connections, one a stream.
 ///
 /// The connection is closed, with code 0, when the last handle, stream and half of it is dropped and what was written has
-/// been acknowledged, and datagrams have left, [`close_timeout`](crate::QuicConfig::close_timeout) at the longest;
-/// [`finish_and_wait`](Self::finish_and_wait) waits for that, [`close`](Self::close) does not.
+/// been acknowledged, and datagrams have left, [`close_timeout`](crate::QuicConfig::close_timeout) at the longest, and while
+/// the runtime runs in which it was made; [`finish_and_wait`](Self::finish_and_wait) waits for that, [`close`](Self::close)
+/// does not.
 ///
 /// # Examples
 ///

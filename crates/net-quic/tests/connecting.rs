@@ -50,6 +50,26 @@ async fn from_an_address_of_one_family_the_other_is_not_reached() {
     soon("a connection", from("127.0.0.5:0").connect(&both)).await.expect("the same family");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_arrives_where_a_runtime_ends_after_a_close_that_waits() {
+    let quic = quic();
+    let mut listener = quic.listen(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = listener.local().clone();
+    let client = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut near = quic.connect(&to).await.expect("connected");
+            near.send("hello").await.expect("sent");
+            near.close(Duration::from_secs(5)).await.expect("it is there");
+        });
+    });
+    let mut far = soon("a connection", listener.accept()).await.expect("accepted");
+    assert_eq!(soon("a message", far.recv()).await.expect("received").as_deref(), Some(&b"hello"[..]));
+    assert_eq!(soon("the end", far.recv()).await.expect("a clean end"), None);
+    drop(far);
+    client.join().expect("no panic");
+}
+
 /// Whoever answers the question whether anybody is there is not asked all the faster.
 #[tokio::test]
 async fn nobody_is_asked_more_than_once_a_second_whether_it_is_there() {
