@@ -186,7 +186,7 @@ impl SendStream {
     }
 
     /// Waits until the peer reads no more, and returns the code it gave; `None` where it has acknowledged a stream that
-    /// was ended.
+    /// was ended, and at once where this side [reset](Self::reset) it.
     ///
     /// # Errors
     ///
@@ -196,6 +196,10 @@ impl SendStream {
     ///
     /// Cancel safe.
     pub async fn stopped(&self) -> Result<Option<u64>> {
+        if let End::Reset = self.end {
+            // quinn tells nobody when a reset is known.
+            return Ok(None);
+        }
         let Some(stopped) = self.look(quinn::SendStream::stopped) else { return Ok(None) };
         match stopped.await {
             Ok(code) => Ok(code.map(VarInt::into_inner)),

@@ -395,6 +395,16 @@ async fn a_stream_that_could_not_be_finished_says_so_again() {
 }
 
 #[tokio::test]
+async fn nothing_more_is_heard_of_a_stream_that_this_side_reset() {
+    let (near, _far, _sessions) = session(&quic()).await;
+    let mut tx = near.open_uni().await.expect("a stream");
+    tx.write_all(b"begun").await.expect("written");
+    tx.reset(1);
+    let stopped = tx.stopped().now_or_never().expect("there is nothing to wait for");
+    assert_eq!(stopped.expect("connected"), None);
+}
+
+#[tokio::test]
 async fn a_stream_that_has_ended_is_told_of_until_it_is_dropped() {
     let (near, far, _sessions) = session(&quic()).await;
     let mut tx = near.open_uni().await.expect("a stream");
