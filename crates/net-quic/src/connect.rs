@@ -152,7 +152,7 @@ impl Connector {
         let client = || Client { endpoint: endpoint.clone(), config: self.config.clone() };
         let local = || {
             let bound = endpoint.local_addr().map_err(|error| Error::from_io(error, "connect"))?;
-            Ok::<_, Error>(local_of(bound, address))
+            Ok::<_, Error>(local_of(bound, address, None))
         };
         let made = |connection: quinn::Connection, info| {
             Shared::new(connection, info, Some(client()), None, self.config.close_timeout)

@@ -13,6 +13,8 @@ use crate::crypto::Failure;
 /// Codes from here on are alerts of TLS (RFC 9001 §4.8).
 const FIRST_ALERT: u64 = 0x100;
 const LAST_ALERT: u64 = 0x1ff;
+/// What quinn says where what it gets packets from is gone.
+const SOCKET_GONE: &str = "endpoint driver future was dropped";
 
 /// Makes an error of a connection that could not be made: what TLS found is told, where it is TLS that failed.
 pub(crate) fn of_handshake(error: ConnectionError, failure: &Failure, operation: &'static str) -> Error {
@@ -53,6 +55,8 @@ pub(crate) fn of_connection(error: ConnectionError, operation: &'static str) -> 
 fn kind(error: &ConnectionError) -> ErrorKind {
     match error {
         ConnectionError::VersionMismatch => ErrorKind::Unsupported,
+        // The socket is gone, or the runtime that served it: the peer has nothing to do with it.
+        ConnectionError::TransportError(error) if error.reason == SOCKET_GONE => ErrorKind::Closed,
         ConnectionError::TransportError(_) => ErrorKind::Protocol,
         ConnectionError::ConnectionClosed(closed) => match closed.error_code {
             TransportErrorCode::CONNECTION_REFUSED => ErrorKind::Refused,

@@ -57,7 +57,7 @@ impl PathWatch {
         loop {
             let dropped = || Error::new(ErrorKind::Closed, WATCH).at(&self.remote);
             let session = self.session.upgrade().ok_or_else(dropped)?;
-            let path = session.path();
+            let path = session.path_from(self.last.local);
             if path != self.last {
                 self.last = path;
                 return Ok(path);

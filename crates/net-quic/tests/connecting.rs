@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use net_core::{Address, ErrorKind, Listener, Scheme, Transport, frame::LengthPrefix};
 use net_quic::{Quic, QuicConfig};
 use rig::{at, echo, quic, quic_with, soon};
@@ -68,6 +69,26 @@ async fn what_was_sent_arrives_where_a_runtime_ends_after_a_close_that_waits() {
     assert_eq!(soon("the end", far.recv()).await.expect("a clean end"), None);
     drop(far);
     client.join().expect("no panic");
+}
+
+#[test]
+fn a_session_whose_socket_is_gone_with_its_runtime_is_closed() {
+    let quic = quic();
+    let [first, second] = [(); 2].map(|()| Runtime::new().expect("a runtime"));
+    let mut sessions = first.block_on(async {
+        let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+        // Known to this runtime from now on.
+        assert!(sessions.accept().now_or_never().is_none(), "nobody has come");
+        sessions
+    });
+    let to = sessions.local().clone();
+    let connecting = async { tokio::join!(quic.open(&to), sessions.accept()) };
+    let (_near, far) = second.block_on(soon("a session", connecting));
+    let far = far.expect("accepted");
+    let _tx = second.block_on(far.open_uni()).expect("a stream");
+    drop(first);
+    let error = second.block_on(soon("the end", far.ended()));
+    assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
 }
 
 /// Whoever answers the question whether anybody is there is not asked all the faster.

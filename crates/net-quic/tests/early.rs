@@ -351,6 +351,24 @@ async fn an_early_message_that_waits_for_room_goes_when_the_handshake_is_over() 
     assert_eq!((answer.expect("no panic"), served.0), (b"answer".to_vec(), b"lookup".to_vec()));
 }
 
+#[test]
+fn an_early_message_that_waits_for_room_fails_where_the_runtime_of_the_handshake_is_gone() {
+    let runtime = || tokio::runtime::Runtime::new().expect("a runtime");
+    let (first, second) = (runtime(), runtime());
+    let config = QuicConfig { max_bidi_streams: 1, ..QuicConfig::default() };
+    // The server is served no more, so that the handshake goes on.
+    let (client, sessions) = second.block_on(with_old_ticket(config));
+    let lookup = Idempotent::new("lookup");
+    let early = first.block_on(async {
+        let early = client.connect_early(sessions.local()).await.expect("connected");
+        early.send(&lookup).await.expect("sent");
+        early
+    });
+    drop(first);
+    let error = second.block_on(soon("an error", early.send(&lookup))).expect_err("nobody sends it");
+    assert_eq!(error.kind(), ErrorKind::Closed, "{}", error.report());
+}
+
 /// Makes a first session with a server that gives streams as connections, which leaves a ticket behind.
 async fn get_ticket_of_streams(quic: &Quic, to: &Address, listener: &mut StreamListener) {
     let first = async {

@@ -103,7 +103,10 @@ impl Early {
             tokio::select! {
                 opened = opened => return opened,
                 // There may be room for more then; who waits already is not told by quinn.
-                _ = outcome.wait_for(Option::is_some), if is_running => {}
+                known = outcome.wait_for(Option::is_some), if is_running => if known.is_err() {
+                    // Nobody tells where the runtime is gone, and with it the connection.
+                    return Err(connection.close_reason().unwrap_or(ConnectionError::LocallyClosed));
+                }
             }
         }
     }

@@ -355,9 +355,16 @@ impl Shared {
 
     pub(crate) fn path(&self) -> Path {
         let remote = canonical(self.connection.remote_address());
-        let known = self.info.local.socket().unwrap_or(remote);
+        self.path_from(self.info.local.socket().unwrap_or(remote))
+    }
+
+    /// Returns the addresses of the connection, of which this side's was `known` before.
+    pub(crate) fn path_from(&self, known: SocketAddr) -> Path {
+        let remote = canonical(self.connection.remote_address());
         let local = match &self.client {
-            Some(client) => client.endpoint.local_addr().map_or(known, |local| local_of(local, remote)),
+            Some(client) => {
+                client.endpoint.local_addr().map_or(known, |local| local_of(local, remote, Some(known.ip())))
+            }
             None => {
                 self.connection.local_ip().map_or(known, |ip| canonical(SocketAddr::new(ip, known.port())))
             }
@@ -428,8 +435,8 @@ fn datagrams_are_left(connection: &quinn::Connection, room: usize) -> bool {
 }
 
 /// Returns the address that a socket bound to `bound` sends from to `remote`: where it is bound to none, the one that the
-/// system would choose.
-pub(crate) fn local_of(bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
+/// system would choose, or that is `known` where the system cannot be asked.
+pub(crate) fn local_of(bound: SocketAddr, remote: SocketAddr, known: Option<IpAddr>) -> SocketAddr {
     if !bound.ip().is_unspecified() {
         return canonical(bound);
     }
@@ -438,7 +445,7 @@ pub(crate) fn local_of(bound: SocketAddr, remote: SocketAddr) -> SocketAddr {
         socket.connect(remote)?;
         socket.local_addr()
     });
-    let ip: IpAddr = chosen.map_or_else(|_| bound.ip(), |local| local.ip());
+    let ip = chosen.map_or_else(|_| known.unwrap_or_else(|| bound.ip()), |local| local.ip());
     canonical(SocketAddr::new(ip, bound.port()))
 }
 
@@ -507,5 +514,21 @@ impl Drop for Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_system_cannot_be_asked_the_address_of_this_side_is_what_it_was() {
+        let (bound, known) = (SocketAddr::from(([0, 0, 0, 0], 7)), IpAddr::from([192, 0, 2, 1]));
+        // A socket must be allowed to send to all, so that the system refuses.
+        let all = SocketAddr::from(([255; 4], 7));
+        assert_eq!(local_of(bound, all, Some(known)), SocketAddr::from((known, 7)));
+        assert_eq!(local_of(bound, all, None), bound);
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 9));
+        assert_eq!(local_of(bound, loopback, Some(known)), SocketAddr::from(([127, 0, 0, 1], 7)));
     }
 }
