@@ -21,9 +21,11 @@ use crate::{
     EarlyData, PathWatch, QuicReceiver, QuicSender, QuicStats, RecvStream, SendStream, error::of_connection,
     stream::bounded,
 };
+pub(crate) use addresses::local_of;
 pub(crate) use early::{Early, is_rejected};
-pub(crate) use shared::{Client, Shared, info, local_of};
+pub(crate) use shared::{Client, Shared, info};
 
+mod addresses;
 mod early;
 mod kept;
 mod shared;

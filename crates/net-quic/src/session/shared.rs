@@ -3,7 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -24,6 +24,7 @@ use tokio::{
 
 use super::{
     Early, Path, REFUSED, address,
+    addresses::{canonical, local_of},
     kept::{Kept, is_unacknowledged},
 };
 use crate::{
@@ -434,32 +435,6 @@ fn datagrams_are_left(connection: &quinn::Connection, room: usize) -> bool {
     connection.datagram_send_buffer_space() < room
 }
 
-/// Returns the address that a socket bound to `bound` sends from to `remote`: where it is bound to none, the one that the
-/// system would choose, or that is `known` where the system cannot be asked.
-pub(crate) fn local_of(bound: SocketAddr, remote: SocketAddr, known: Option<IpAddr>) -> SocketAddr {
-    if !bound.ip().is_unspecified() {
-        return canonical(bound);
-    }
-    let any = socket::unspecified(remote.is_ipv6());
-    let chosen = UdpSocket::bind(any).and_then(|socket| {
-        socket.connect(remote)?;
-        socket.local_addr()
-    });
-    let ip = chosen.map_or_else(|_| known.unwrap_or_else(|| bound.ip()), |local| local.ip());
-    canonical(SocketAddr::new(ip, bound.port()))
-}
-
-/// A v4 peer of a dual-stack socket is the v4 host that it is.
-pub(crate) fn canonical(socket: SocketAddr) -> SocketAddr {
-    match socket {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(v4) => (v4, v6.port()).into(),
-            None => socket,
-        },
-        SocketAddr::V4(_) => socket,
-    }
-}
-
 /// Returns what is known of a connection between `local` and `remote`.
 pub(crate) fn info(local: SocketAddr, remote: SocketAddr, connection: &quinn::Connection) -> Info {
     with_tls(Info::new(address(local), address(remote)), connection)
@@ -514,21 +489,5 @@ impl Drop for Shared {
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("info", &self.info).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn where_the_system_cannot_be_asked_the_address_of_this_side_is_what_it_was() {
-        let (bound, known) = (SocketAddr::from(([0, 0, 0, 0], 7)), IpAddr::from([192, 0, 2, 1]));
-        // A socket must be allowed to send to all, so that the system refuses.
-        let all = SocketAddr::from(([255; 4], 7));
-        assert_eq!(local_of(bound, all, Some(known)), SocketAddr::from((known, 7)));
-        assert_eq!(local_of(bound, all, None), bound);
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 9));
-        assert_eq!(local_of(bound, loopback, Some(known)), SocketAddr::from(([127, 0, 0, 1], 7)));
     }
 }
