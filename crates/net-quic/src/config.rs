@@ -97,11 +97,14 @@ pub struct QuicConfig {
     pub datagram_send_buffer_len: usize,
     /// How it is decided how much may be on its way. Default: CUBIC.
     pub congestion: Congestion,
-    /// The longest datagram that is sent before the path is known, in bytes, UDP's head not counted. From 1200 on; a path
-    /// that does not carry as much loses the handshake. Default: 1200.
+    /// The longest datagram that is sent before the path is known, in bytes, UDP's head not counted. From 1200 to 65527; a
+    /// path that does not carry as much loses the handshake. Default: 1200.
     pub initial_mtu: u16,
-    /// The longest datagram that is tried on a path (RFC 8899), in bytes; `None` ends the discovery. Default: 1452, which
-    /// Ethernet carries.
+    /// Upper bound of path MTU discovery (DPLPMTUD, RFC 8899), in bytes, UDP's head not counted; `None`: no discovery. From
+    /// `initial_mtu` to 65527. Default: 1452, which Ethernet carries.
+    ///
+    /// It is what this side takes, too, 1472 at the least. A peer that takes less is sent less, so both sides set it. Above
+    /// 1472 the buffer of a socket grows by 2048 times the difference where the system joins datagrams (UDP GRO).
     pub max_mtu: Option<u16>,
     /// Several datagrams leave by one system call where the system can (UDP GSO). Default: true.
     pub segmentation_offload: bool,

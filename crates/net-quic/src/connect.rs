@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
-use quinn::{TokenMemoryCache, TransportConfig};
+use quinn::{EndpointConfig, TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
     runtime::{Handle, Id},
@@ -20,7 +20,7 @@ use crate::{
     QuicConfig,
     crypto::{ClientCrypto, Failure, Settings},
     error::{as_io, of_connect, of_handshake},
-    parameters::{Purpose, Role, transport},
+    parameters::{self, Purpose, Role, transport},
     resolve,
     runtime::runtime,
     session::{self, Client, Early, Shared, info, local_of},
@@ -211,7 +211,9 @@ impl Connector {
         if let Some(one) = sockets.iter().find(|one| one.runtime == runtime && one.v6 == v6) {
             return Ok(one.endpoint.clone());
         }
-        let endpoint = endpoint(&self.config, v6).map_err(|error| Error::from_io(error, "connect"))?;
+        let parameters = parameters::endpoint(&self.config)?;
+        let endpoint =
+            endpoint(&self.config, parameters, v6).map_err(|error| Error::from_io(error, "connect"))?;
         if sockets.len() >= MAX_SOCKETS {
             sockets.remove(0);
         }
@@ -220,9 +222,9 @@ impl Connector {
     }
 }
 
-fn endpoint(config: &QuicConfig, v6: bool) -> io::Result<quinn::Endpoint> {
+fn endpoint(config: &QuicConfig, parameters: EndpointConfig, v6: bool) -> io::Result<quinn::Endpoint> {
     let socket = socket::for_client(config, v6)?;
-    quinn::Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
+    quinn::Endpoint::new(parameters, None, socket, Arc::new(quinn::TokioRuntime))
 }
 
 /// Tells whether an error is what the server says, and not the network between.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use net_core::{Error, ErrorKind, Result};
-use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
 
 use crate::{Congestion, QuicConfig};
 
@@ -13,6 +13,8 @@ const MIN_MTU: u16 = 1200;
 const MIN_DATAGRAM_BUFFER: usize = 2048;
 /// What quinn counts for a datagram besides its bytes.
 const DATAGRAM_OVERHEAD: usize = 32;
+/// What every endpoint takes: what Ethernet carries in an IPv4 packet.
+const ETHERNET_MTU: u16 = 1472;
 
 /// What the streams of a session are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +115,20 @@ pub(crate) fn transport(config: &QuicConfig, role: Role, purpose: Purpose) -> Re
     Ok(Arc::new(transport))
 }
 
+/// Returns the parameters of a socket.
+///
+/// # Errors
+///
+/// [`ErrorKind::InvalidConfig`] where a datagram would be longer than UDP can say.
+pub(crate) fn endpoint(config: &QuicConfig) -> Result<EndpointConfig> {
+    // A peer sends no more than it is told. quinn reads into up to 2048 times as much, so it is no more than is asked for.
+    let longest = config.max_mtu.unwrap_or(0).max(config.initial_mtu).max(ETHERNET_MTU);
+    let mut endpoint = EndpointConfig::default();
+    let taken = endpoint.max_udp_payload_size(longest).map(drop);
+    taken.map_err(|_| mistake("initial_mtu and max_mtu are 65527 at the most"))?;
+    Ok(endpoint)
+}
+
 fn idle(timeout: Duration) -> Result<IdleTimeout> {
     IdleTimeout::try_from(timeout).map_err(|_| mistake("idle_timeout is longer than QUIC can say"))
 }
@@ -143,6 +159,20 @@ mod tests {
     }
 
     #[test]
+    fn an_endpoint_takes_what_its_settings_say_and_ethernet_at_the_least() {
+        for (initial_mtu, max_mtu, taken) in [
+            (1200, Some(1452), 1472),
+            (1200, None, 1472),
+            (1200, Some(9000), 9000),
+            (4000, None, 4000),
+            (1200, Some(65_527), 65_527),
+        ] {
+            let config = QuicConfig { initial_mtu, max_mtu, ..QuicConfig::default() };
+            assert_eq!(endpoint(&config).expect("settings").get_max_udp_payload_size(), taken);
+        }
+    }
+
+    #[test]
     fn what_contradicts_itself_is_refused() {
         let config = QuicConfig::default;
         assert!(check(&config()).is_ok());
@@ -152,6 +182,11 @@ mod tests {
         assert!(
             refused(&QuicConfig { initial_mtu: 1400, max_mtu: Some(1300), ..config() }).contains("max_mtu")
         );
+        for mtus in [(1200, Some(65_528)), (65_528, None)] {
+            let (initial_mtu, max_mtu) = mtus;
+            let error = endpoint(&QuicConfig { initial_mtu, max_mtu, ..config() }).expect_err("too long");
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        }
         assert!(refused(&QuicConfig { stream_window: 0, ..config() }).contains("window"));
         for (len, mtu, is_enough) in
             [(2047, 1452, false), (2048, 1452, true), (9031, 9000, false), (9032, 9000, true)]

@@ -28,7 +28,7 @@ use crate::{
     QuicConfig,
     crypto::{Failure, Resumes, ServerCrypto, Settings},
     error::of_handshake,
-    parameters::{Purpose, Role, transport},
+    parameters::{self, Purpose, Role, transport},
     resolve,
     runtime::runtime,
     session::{Early, Shared, address, info},
@@ -192,7 +192,8 @@ impl Server {
             .max_incoming(config.max_incoming)
             .incoming_buffer_size(MAX_WAITING)
             .incoming_buffer_size_total(MAX_ALL_WAITING);
-        Ok(Self { config, shares_port, tls, endpoint: quinn::EndpointConfig::default(), quinn })
+        let endpoint = parameters::endpoint(&config)?;
+        Ok(Self { config, shares_port, tls, endpoint, quinn })
     }
 
     /// Begins the handshake with `incoming`, under the settings that are in force; TLS leaves its error in what is returned.

@@ -304,6 +304,49 @@ async fn q4_figures_tell_of_the_path_and_what_it_carries() {
     assert_eq!(near.stats().mtu, 1200);
 }
 
+/// Loopback carries whatever UDP does.
+#[tokio::test]
+async fn q4_a_path_is_used_to_what_both_sides_take() {
+    let authority = rig::authority::Authority::new("mtu");
+    let with = |max_mtu, initial_mtu| {
+        Quic::new(QuicConfig { max_mtu, initial_mtu, ..QuicConfig::default() })
+            .with_server_tls(authority.server().build().expect("settings"))
+            .with_client_tls(authority.client().build().expect("settings"))
+    };
+    let (long, usual) = (with(Some(9000), 1200), with(Some(1452), 1200));
+    for (client, server, expected) in [(&long, &long, 9000), (&long, &usual, 1472), (&usual, &long, 1452)] {
+        let mut sessions = server.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+        let (near, far) = connect(client, &mut sessions).await;
+        soon("the path's maximum", async {
+            while near.stats().mtu < expected {
+                let mut tx = near.open_uni().await.expect("a stream");
+                tx.finish().await.expect("acknowledged");
+                far.accept_uni().await.expect("a stream").read_to_end(0).await.expect("its end");
+            }
+        })
+        .await;
+        let before = near.stats();
+        let mut tx = near.open_uni().await.expect("a stream");
+        let sending = async {
+            tx.write_all(&vec![1; 1_000_000]).await.expect("written");
+            tx.finish().await.expect("acknowledged");
+        };
+        let receiving = async {
+            let mut rx = far.accept_uni().await.expect("a stream");
+            rx.read_to_end(1_000_000).await.expect("all")
+        };
+        let ((), all) = soon("a transfer", async { tokio::join!(sending, receiving) }).await;
+        assert_eq!(all.len(), 1_000_000);
+        let after = near.stats();
+        assert_eq!(after.mtu, expected, "no more than the peer takes");
+        let (sent, datagrams) = (after.bytes_sent - before.bytes_sent, after.udp_sent - before.udp_sent);
+        assert!(sent / datagrams > u64::from(expected) / 2, "{sent} bytes in {datagrams} datagrams");
+    }
+    let first = with(Some(9000), 4000);
+    let (near, _far, _sessions) = session(&first).await;
+    assert!(near.stats().mtu >= 4000, "{:?}", near.stats());
+}
+
 #[tokio::test]
 async fn q1_finish_and_wait_loses_nothing() {
     const STREAMS: usize = 100;
