@@ -206,9 +206,9 @@ impl crypto::ServerConfig for ServerCrypto {
         Ok(session::initial_keys(interpret(version)?, destination, Side::Server, &suite))
     }
 
-    fn retry_tag(&self, version: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
+    fn retry_tag(&self, _: u32, original: &ConnectionId, packet: &[u8]) -> [u8; 16] {
         // Without a tag no client believes it, which is right where there is none.
-        session::retry_tag(version, original, packet).unwrap_or_default()
+        session::retry_tag(original, packet).unwrap_or_default()
     }
 
     fn start_session(

@@ -7,6 +7,8 @@ use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, Va
 
 use crate::{Congestion, QuicConfig};
 
+/// The version that is spoken: 1 (RFC 9000).
+pub(crate) const VERSION: u32 = 1;
 /// The least that a datagram of QUIC is long enough for (RFC 9000 §14).
 const MIN_MTU: u16 = 1200;
 /// The least room for datagrams that wait.
@@ -126,6 +128,8 @@ pub(crate) fn endpoint(config: &QuicConfig) -> Result<EndpointConfig> {
     let mut endpoint = EndpointConfig::default();
     let taken = endpoint.max_udp_payload_size(longest).map(drop);
     taken.map_err(|_| mistake("initial_mtu and max_mtu are 65527 at the most"))?;
+    // quinn speaks drafts, too, unless told.
+    endpoint.supported_versions(vec![VERSION]);
     Ok(endpoint)
 }
 

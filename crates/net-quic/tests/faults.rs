@@ -277,6 +277,11 @@ async fn a20_other_versions_and_garbage_get_no_more_than_they_bring() {
     let told = asked(&[other_version(8, 1200)]).await;
     assert_eq!(told.len(), 1);
     assert!(told[0].len() < 100 && told[0][1..5] == [0; 4], "which versions there are: {told:?}");
+    // RFC 9000 §17.2.1: behind two identifiers of 8 bytes; §15: those like 0x?a?a?a?a are there to be ignored.
+    let versions =
+        told[0][23..].chunks(4).map(|version| u32::from_be_bytes(version.try_into().expect("four")));
+    let versions: Vec<u32> = versions.filter(|version| version & 0x0f0f_0f0f != 0x0a0a_0a0a).collect();
+    assert_eq!(versions, [1], "version 1 alone");
     let garbage: Vec<Vec<u8>> =
         (0..500).map(|_| (0..dice.usize(1..1400)).map(|_| dice.u8(..)).collect()).collect();
     let sent: usize = garbage.iter().map(Vec::len).sum();

@@ -21,6 +21,7 @@ use quinn_proto::{
 };
 
 use super::{Failure, Resumes};
+use crate::parameters::VERSION;
 
 /// How long the tag at the end of a Retry packet is (RFC 9001 §5.8).
 const RETRY_TAG_LEN: usize = 16;
@@ -139,7 +140,7 @@ impl crypto::Session for TlsSession {
 
     fn is_valid_retry(&self, original: &ConnectionId, header: &[u8], payload: &[u8]) -> bool {
         let Some((rest, tag)) = payload.split_last_chunk::<RETRY_TAG_LEN>() else { return false };
-        retry_tag(number(self.version), original, &[header, rest].concat()).as_ref() == Some(tag)
+        retry_tag(original, &[header, rest].concat()).as_ref() == Some(tag)
     }
 
     fn export_keying_material(
@@ -191,7 +192,7 @@ fn suite_of(provider: &Arc<CryptoProvider>) -> Option<Suite> {
 /// Returns the tag of a Retry packet, whose key everybody knows (RFC 9001 §5.8).
 ///
 /// quinn computes it for servers alone, as a method of their configuration. No other part of that is used.
-pub(super) fn retry_tag(version: u32, original: &ConnectionId, packet: &[u8]) -> Option<[u8; RETRY_TAG_LEN]> {
+pub(super) fn retry_tag(original: &ConnectionId, packet: &[u8]) -> Option<[u8; RETRY_TAG_LEN]> {
     static TAGS: LazyLock<Option<QuicServerConfig>> = LazyLock::new(|| {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -201,23 +202,10 @@ pub(super) fn retry_tag(version: u32, original: &ConnectionId, packet: &[u8]) ->
             .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
         QuicServerConfig::try_from(config).ok()
     });
-    Some(TAGS.as_ref()?.retry_tag(version, original, packet))
+    Some(TAGS.as_ref()?.retry_tag(VERSION, original, packet))
 }
 
-/// Returns the version that rustls has for a number on the wire: version 1 (RFC 9000), and the last drafts that are like
-/// it.
+/// Returns the version that rustls has for a number on the wire.
 pub(super) fn interpret(version: u32) -> Result<Version, UnsupportedVersion> {
-    match version {
-        0x0000_0001 | 0xff00_0021..=0xff00_0022 => Ok(Version::V1),
-        0xff00_001d..=0xff00_0020 => Ok(Version::V1Draft),
-        _ => Err(UnsupportedVersion),
-    }
-}
-
-/// Returns a number on the wire that [`interpret`] takes for `version`.
-fn number(version: Version) -> u32 {
-    match version {
-        Version::V1Draft => 0xff00_001d,
-        _ => 0x0000_0001,
-    }
+    if version == VERSION { Ok(Version::V1) } else { Err(UnsupportedVersion) }
 }
