@@ -477,3 +477,6 @@ impl<F> fmt::Debug for QuicSession<F> {
         f.debug_struct("QuicSession").field("info", self.info()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
