@@ -144,6 +144,14 @@ impl Error {
     /// Creates an error from one of the operating system.
     #[cold]
     pub fn from_io(source: io::Error, operation: &'static str) -> Self {
+        let source = match source.downcast::<Self>() {
+            // One of ours that travelled through an I/O trait is what it was.
+            Ok(mut ours) => {
+                ours.0.operation = operation;
+                return ours;
+            }
+            Err(source) => source,
+        };
         let kind = source.get_ref().and_then(kind_of_carried).unwrap_or_else(|| kind_of_io(&source));
         Self::new(kind, operation).because(source)
     }
@@ -354,6 +362,14 @@ mod tests {
     fn a_framing_error_keeps_its_kind_through_io() {
         let through = io::Error::other(FrameError::TooLong { len: 9, max: 8 });
         assert_eq!(Error::from_io(through, "receive").kind(), ErrorKind::MessageTooLong);
+    }
+
+    #[test]
+    fn an_error_of_ours_is_itself_through_io() {
+        let ours = Error::new(ErrorKind::Rejected, "write").because(io::Error::from(io::ErrorKind::Other));
+        let through = Error::from_io(io::Error::other(ours), "send");
+        assert_eq!(through.kind(), ErrorKind::Rejected);
+        assert_eq!(through.report(), "send: rejected by the peer: other error");
     }
 
     #[test]

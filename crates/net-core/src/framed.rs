@@ -1,8 +1,6 @@
 //! Messages over a byte stream: the one adapter of TCP, TLS, Unix-domain sockets and QUIC streams, and what it is made of.
 
-use std::io;
-
-use crate::{Error, frame::FrameError};
+use crate::{Error, ErrorKind, frame::FrameError};
 
 mod read_buffer;
 mod receiver;
@@ -17,7 +15,7 @@ pub use write_queue::WriteQueue;
 /// The first error of a half, from which later polls make theirs: an error is final.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Failure {
-    Io(io::ErrorKind),
+    Io(ErrorKind),
     Frame(FrameError),
 }
 
@@ -25,7 +23,7 @@ impl Failure {
     #[cold]
     pub(crate) fn again(self, operation: &'static str) -> Error {
         match self {
-            Self::Io(kind) => Error::from_io(kind.into(), operation),
+            Self::Io(kind) => Error::new(kind, operation),
             Self::Frame(error) => Error::from_frame(error, operation),
         }
     }

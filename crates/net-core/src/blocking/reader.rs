@@ -160,8 +160,9 @@ impl<F: Framing> Input<F> {
                 return Err(Error::new(ErrorKind::TimedOut, "receive").because(error));
             }
             Err(error) => {
+                let error = Error::from_io(error, "receive");
                 self.fail(Failure::Io(error.kind()));
-                return Err(Error::from_io(error, "receive"));
+                return Err(error);
             }
         }
         Ok(())

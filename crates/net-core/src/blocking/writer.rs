@@ -200,11 +200,13 @@ impl<F: Framing> Output<F> {
     /// Keeps an error that is final.
     #[cold]
     fn fail(&mut self, error: TransferError) -> Error {
-        if !error.is_retryable() {
-            self.failure = Some(Failure::Io(error.io_kind()));
+        let is_final = !error.is_retryable();
+        let error = Error::from(error);
+        if is_final {
+            self.failure = Some(Failure::Io(error.kind()));
             self.gathered = BytesMut::new();
         }
-        error.into()
+        error
     }
 }
 

@@ -137,8 +137,9 @@ impl<R: AsyncRead + Unpin, F: Framing> FrameReceiver<R, F> {
             }
             Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
             Poll::Ready(Err(error)) => {
+                let error = Error::from_io(error, "receive");
                 self.fail(Failure::Io(error.kind()));
-                Poll::Ready(Err(Error::from_io(error, "receive")))
+                Poll::Ready(Err(error))
             }
         }
     }

@@ -179,9 +179,10 @@ impl<W: AsyncWrite + Unpin, F: Framing> FrameSender<W, F> {
 
     #[cold]
     fn fail(&mut self, error: io::Error) -> Error {
+        let error = Error::from_io(error, "send");
         self.failure = Some(Box::new(Failure::Io(error.kind())));
         self.queue.clear();
-        Error::from_io(error, "send")
+        error
     }
 
     /// Waits for room for one message.
