@@ -1,9 +1,9 @@
 //! The codes by which a peer ends streams and connections.
 
-use std::{error::Error as StdError, io};
+use std::error::Error as StdError;
 
 use net_core::Error;
-use quinn::{ConnectionError, ReadError, StoppedError, WriteError};
+use quinn::{ConnectionError, ReadError, WriteError};
 
 /// The code by which the peer ended a stream or the connection, 62 bits of it; both sides agree on what it means.
 ///
@@ -41,9 +41,7 @@ impl QuicCode {
     pub fn of(error: &Error) -> Option<Self> {
         let mut cause = error.source();
         while let Some(error) = cause {
-            // What an error of the system stands for is inside it, and not its source.
-            let inside = error.downcast_ref().and_then(io::Error::get_ref).map(|inside| inside as _);
-            let found = Self::of_cause(error).or_else(|| Self::of_cause(inside?));
+            let found = Self::of_cause(error);
             if found.is_some() {
                 return found;
             }
@@ -73,9 +71,6 @@ impl QuicCode {
                 WriteError::ConnectionLost(lost) => Self::of_connection(lost),
                 _ => None,
             };
-        }
-        if let Some(StoppedError::ConnectionLost(lost)) = cause.downcast_ref() {
-            return Self::of_connection(lost);
         }
         Self::of_connection(cause.downcast_ref()?)
     }

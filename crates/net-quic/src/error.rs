@@ -6,7 +6,7 @@ use net_core::{
     Error, ErrorKind,
     tls::{handshake_error, rustls},
 };
-use quinn::{ConnectError, ConnectionError, ReadError, StoppedError, TransportErrorCode, WriteError};
+use quinn::{ConnectError, ConnectionError, ReadError, TransportErrorCode, WriteError};
 
 use crate::crypto::Failure;
 
@@ -74,7 +74,29 @@ fn kind(error: &ConnectionError) -> ErrorKind {
     }
 }
 
-/// Makes an error of an attempt one of the system's, as which attempts are told.
+/// Makes an error of writing to a stream, or of waiting for what was written to be acknowledged.
+pub(crate) fn of_write(error: WriteError, operation: &'static str) -> Error {
+    let kind = match &error {
+        // The peer reads no more.
+        WriteError::Stopped(_) | WriteError::ClosedStream => ErrorKind::Closed,
+        WriteError::ConnectionLost(lost) => kind(lost),
+        WriteError::ZeroRttRejected => ErrorKind::Reset,
+    };
+    Error::new(kind, operation).because(error)
+}
+
+/// Makes an error of reading from a stream.
+pub(crate) fn of_read(error: ReadError, operation: &'static str) -> Error {
+    let kind = match &error {
+        ReadError::Reset(_) | ReadError::ZeroRttRejected => ErrorKind::Reset,
+        ReadError::ConnectionLost(lost) => kind(lost),
+        ReadError::ClosedStream => ErrorKind::Closed,
+        ReadError::IllegalOrderedRead => ErrorKind::Io,
+    };
+    Error::new(kind, operation).because(error)
+}
+
+/// Makes an error one of the system's, as which attempts and streams of bytes tell it; it is inside.
 pub(crate) fn as_io(error: Error) -> io::Error {
     let kind = match error.kind() {
         ErrorKind::Refused => io::ErrorKind::ConnectionRefused,
@@ -82,50 +104,12 @@ pub(crate) fn as_io(error: Error) -> io::Error {
         ErrorKind::Unreachable => io::ErrorKind::NetworkUnreachable,
         ErrorKind::PermissionDenied => io::ErrorKind::PermissionDenied,
         ErrorKind::AddressInUse => io::ErrorKind::AddrInUse,
-        ErrorKind::Closed => io::ErrorKind::NotConnected,
+        // What a closed pipe is.
+        ErrorKind::Closed => io::ErrorKind::BrokenPipe,
         ErrorKind::Reset => io::ErrorKind::ConnectionReset,
+        ErrorKind::Protocol => io::ErrorKind::InvalidData,
         ErrorKind::Unsupported => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
-}
-
-/// Makes an error of writing to a stream.
-pub(crate) fn of_write(error: WriteError) -> io::Error {
-    let kind = match &error {
-        // The peer reads no more: what a closed pipe is.
-        WriteError::Stopped(_) | WriteError::ClosedStream => io::ErrorKind::BrokenPipe,
-        WriteError::ConnectionLost(lost) => io_kind(lost),
-        WriteError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
-    };
-    io::Error::new(kind, error)
-}
-
-/// Makes an error of reading from a stream.
-pub(crate) fn of_read(error: ReadError) -> io::Error {
-    let kind = match &error {
-        ReadError::Reset(_) | ReadError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
-        ReadError::ConnectionLost(lost) => io_kind(lost),
-        ReadError::ClosedStream => io::ErrorKind::NotConnected,
-        ReadError::IllegalOrderedRead => io::ErrorKind::InvalidInput,
-    };
-    io::Error::new(kind, error)
-}
-
-/// Makes an error of waiting for what was sent to be acknowledged.
-pub(crate) fn of_stopped(error: StoppedError) -> io::Error {
-    let kind = match &error {
-        StoppedError::ConnectionLost(lost) => io_kind(lost),
-        StoppedError::ZeroRttRejected => io::ErrorKind::ConnectionReset,
-    };
-    io::Error::new(kind, error)
-}
-
-fn io_kind(error: &ConnectionError) -> io::ErrorKind {
-    match kind(error) {
-        ErrorKind::Closed => io::ErrorKind::NotConnected,
-        ErrorKind::TimedOut => io::ErrorKind::TimedOut,
-        ErrorKind::Protocol => io::ErrorKind::InvalidData,
-        _ => io::ErrorKind::ConnectionReset,
-    }
 }

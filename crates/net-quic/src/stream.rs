@@ -15,7 +15,7 @@ use quinn::{StoppedError, StreamId, VarInt, WriteError};
 use tokio::io::AsyncWrite;
 
 use crate::{
-    error::{of_stopped, of_write},
+    error::{as_io, of_write},
     session::{Shared, is_rejected},
 };
 
@@ -203,7 +203,7 @@ impl SendStream {
         let Some(stopped) = self.look(quinn::SendStream::stopped) else { return Ok(None) };
         match stopped.await {
             Ok(code) => Ok(code.map(VarInt::into_inner)),
-            Err(error) => Err(self.error(of_stopped(error), "wait for the peer")),
+            Err(error) => Err(self.error(error.into(), "wait for the peer")),
         }
     }
 
@@ -240,8 +240,8 @@ impl SendStream {
         }
     }
 
-    fn error(&self, error: io::Error, operation: &'static str) -> Error {
-        Error::from_io(error, operation).at(&self.session.info().remote)
+    fn error(&self, error: WriteError, operation: &'static str) -> Error {
+        of_write(error, operation).at(&self.session.info().remote)
     }
 
     fn leave_open(&mut self, end: End) {
@@ -278,27 +278,25 @@ impl SendStream {
     }
 
     #[inline]
-    fn poll_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_some(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, WriteError>> {
         match &mut self.stream {
-            Some(stream) if matches!(self.end, End::Open) => {
-                Pin::new(stream).poll_write(cx, bytes).map_err(of_write)
-            }
-            _ => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            Some(stream) if matches!(self.end, End::Open) => Pin::new(stream).poll_write(cx, bytes),
+            _ => Poll::Ready(Err(WriteError::ClosedStream)),
         }
     }
 
     /// Writes a part of `chunks`, and takes it off them.
-    fn poll_chunks(&mut self, cx: &mut Context<'_>, chunks: &mut [Bytes]) -> Poll<io::Result<()>> {
+    fn poll_chunks(&mut self, cx: &mut Context<'_>, chunks: &mut [Bytes]) -> Poll<Result<(), WriteError>> {
         match &mut self.stream {
             // What waits for room is known to the connection, not to this future, and stays so when it is dropped.
             Some(stream) if matches!(self.end, End::Open) => {
-                pin!(stream.write_chunks(chunks)).poll(cx).map_ok(drop).map_err(of_write)
+                pin!(stream.write_chunks(chunks)).poll(cx).map_ok(drop)
             }
-            _ => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            _ => Poll::Ready(Err(WriteError::ClosedStream)),
         }
     }
 
-    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         self.end();
         if let End::Told = self.end {
             let Some(stopped) = self.look(quinn::SendStream::stopped) else { return Poll::Ready(Ok(())) };
@@ -313,14 +311,13 @@ impl SendStream {
                         return Poll::Ready(Ok(()));
                     }
                     Ok(Some(code)) => WriteError::Stopped(code),
-                    Err(StoppedError::ConnectionLost(lost)) => WriteError::ConnectionLost(lost),
-                    Err(StoppedError::ZeroRttRejected) => WriteError::ZeroRttRejected,
+                    Err(error) => error.into(),
                 };
                 self.end = End::Failed(Box::new(failure.clone()));
-                Poll::Ready(Err(of_write(failure)))
+                Poll::Ready(Err(failure))
             }
-            End::Failed(failure) => Poll::Ready(Err(of_write(WriteError::clone(failure)))),
-            End::Reset => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            End::Failed(failure) => Poll::Ready(Err(WriteError::clone(failure))),
+            End::Reset => Poll::Ready(Err(WriteError::ClosedStream)),
             End::Open | End::Told | End::Acknowledged => Poll::Ready(Ok(())),
         }
     }
@@ -354,7 +351,7 @@ pub(crate) fn bounded(code: u64) -> VarInt {
 impl AsyncWrite for SendStream {
     #[inline]
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_some(cx, bytes)
+        self.poll_some(cx, bytes).map_err(|error| as_io(self.error(error, "write")))
     }
 
     fn poll_write_vectored(
@@ -373,7 +370,7 @@ impl AsyncWrite for SendStream {
                 }
                 // What was written is told first.
                 _ if written > 0 => break,
-                other => return other,
+                other => return other.map_err(|error| as_io(self.error(error, "write"))),
             }
         }
         Poll::Ready(Ok(written))
@@ -391,7 +388,7 @@ impl AsyncWrite for SendStream {
 
     /// Ends the stream, and waits until the peer has acknowledged everything.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_finished(cx)
+        self.poll_finished(cx).map_err(|error| as_io(self.error(error, "finish")))
     }
 }
 

@@ -10,12 +10,13 @@ use net_core::{
     ErrorKind, Limits, Listener, Transport,
     tls::{ClientTls, Pem, ServerTls, TlsInfo},
 };
-use net_quic::Quic;
+use net_quic::{Quic, QuicCode};
 use rig::{
     Seen, at,
     authority::{Authority, LOCAL, WithPair},
     soon, watched,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt};
 
 #[tokio::test]
 async fn m12_messaging_over_quic_is_unchanged_and_knows_the_client() {
@@ -77,6 +78,49 @@ async fn a6_a_client_that_cannot_be_believed_is_not_let_in() {
         assert!(refused.is_closed() || refused.kind() == ErrorKind::Rejected, "{}", refused.report());
         let failed = soon("the failure", told.recv()).await;
         assert_eq!(failed, Some(Seen::HandshakeFailed(ErrorKind::Untrusted)));
+    }
+}
+
+#[tokio::test]
+async fn why_a_connection_is_gone_is_told_alike_by_all_that_it_had() {
+    let authority = Authority::new("alike");
+    let server = authority.server().client_ca(Pem::bytes(authority.pem.clone())).build().expect("settings");
+    let listener = Quic::default().with_server_tls(server).listen_sessions(&at("quic://127.0.0.1:0")).await;
+    let mut listener = listener.expect("listening");
+    let to = listener.local().clone();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+    let client = Quic::default().with_client_tls(authority.client().build().expect("settings"));
+    // In TLS 1.3 a client without a certificate is done before the server misses it.
+    let session = soon("a session", client.open(&to)).await.expect("nobody has judged it");
+    let (mut tx, mut rx) = session.open_bi().await.expect("a stream");
+    let mut ended = session.open_uni().await.expect("a stream");
+    ended.end();
+    let mut messages = session.open_messages().await.expect("a stream");
+    let (mut writer, mut reader) = session.open_bi().await.expect("a stream");
+    let gone = soon("the end", session.ended()).await;
+    assert_eq!(gone.kind(), ErrorKind::Rejected, "{}", gone.report());
+    let told = QuicCode::of(&gone);
+    assert!(matches!(told, Some(QuicCode::Transport(0x100..=0x1ff))), "an alert: {told:?}");
+    let through = |error: std::io::Error, operation| net_core::Error::from_io(error, operation);
+    let errors = [
+        session.open_bi().await.map(drop).expect_err("gone"),
+        session.accept_uni().await.map(drop).expect_err("gone"),
+        session.recv_datagram().await.map(drop).expect_err("gone"),
+        rx.read(&mut [0; 8]).await.map(drop).expect_err("gone"),
+        rx.read_chunk(8).await.map(drop).expect_err("gone"),
+        rx.read_to_end(8).await.map(drop).expect_err("gone"),
+        tx.write(b"x").await.map(drop).expect_err("gone"),
+        tx.stopped().await.map(drop).expect_err("gone"),
+        tx.finish().await.expect_err("gone"),
+        ended.finish().await.expect_err("gone"),
+        messages.recv().await.map(drop).expect_err("gone"),
+        messages.send("x").await.expect_err("gone"),
+        through(reader.read_u8().await.map(drop).expect_err("gone"), "read"),
+        through(AsyncWriteExt::write_all(&mut writer, b"x").await.expect_err("gone"), "write"),
+        through(writer.shutdown().await.expect_err("gone"), "shut down"),
+    ];
+    for error in errors {
+        assert_eq!((error.kind(), QuicCode::of(&error)), (ErrorKind::Rejected, told), "{}", error.report());
     }
 }
 

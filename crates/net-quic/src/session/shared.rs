@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     QuicConfig, QuicStats,
-    error::{of_connection, of_stopped},
+    error::{of_connection, of_write},
     socket,
 };
 
@@ -256,7 +256,7 @@ impl Shared {
             tokio::select! {
                 () = ended => {}
                 acknowledged = acknowledged => if let Err(error) = acknowledged {
-                    return Err(Error::from_io(of_stopped(error), "close").at(&self.info.remote));
+                    return Err(of_write(error.into(), "close").at(&self.info.remote));
                 }
             }
         }

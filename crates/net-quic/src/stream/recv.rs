@@ -11,11 +11,14 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{Error, Permit, Result};
-use quinn::VarInt;
+use quinn::{ReadError, VarInt};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::bounded;
-use crate::{error::of_read, session::Shared};
+use crate::{
+    error::{as_io, of_read},
+    session::Shared,
+};
 
 /// The receiving half of a stream.
 ///
@@ -65,7 +68,7 @@ impl RecvStream {
         let Some(stream) = &mut self.stream else { return Ok(0) };
         match stream.read(buffer).await {
             Ok(read) => Ok(read.unwrap_or(0)),
-            Err(error) => Err(self.error(of_read(error))),
+            Err(error) => Err(self.error(error)),
         }
     }
 
@@ -87,7 +90,7 @@ impl RecvStream {
             let read = ready!(pin!(stream.read_chunk(max, true)).poll(cx));
             Poll::Ready(match read {
                 Ok(chunk) => Ok(chunk.map(|chunk| chunk.bytes)),
-                Err(error) => Err(self.error(of_read(error))),
+                Err(error) => Err(self.error(error)),
             })
         })
     }
@@ -106,7 +109,7 @@ impl RecvStream {
         let Some(stream) = &mut self.stream else { return Ok(Vec::new()) };
         match stream.read_to_end(limit).await {
             Ok(all) => Ok(all),
-            Err(quinn::ReadToEndError::Read(error)) => Err(self.error(of_read(error))),
+            Err(quinn::ReadToEndError::Read(error)) => Err(self.error(error)),
             Err(too_long @ quinn::ReadToEndError::TooLong) => {
                 let error = Error::new(net_core::ErrorKind::MessageTooLong, "read").because(too_long);
                 Err(error.at(&self.session.info().remote))
@@ -135,8 +138,8 @@ impl RecvStream {
         self.stream.as_ref().map_or(0, |stream| VarInt::from(stream.id()).into_inner())
     }
 
-    fn error(&self, error: io::Error) -> Error {
-        Error::from_io(error, "read").at(&self.session.info().remote)
+    fn error(&self, error: ReadError) -> Error {
+        of_read(error, "read").at(&self.session.info().remote)
     }
 }
 
@@ -161,7 +164,7 @@ impl AsyncRead for RecvStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Some(stream) => stream.poll_read_buf(cx, buffer).map_err(of_read),
+            Some(stream) => stream.poll_read_buf(cx, buffer).map_err(|error| as_io(self.error(error))),
             None => Poll::Ready(Ok(())),
         }
     }
