@@ -1,19 +1,16 @@
-//! A path that loses: what is sent arrives whole, ours and quinn's own. How long that takes is for `cargo xtask bench quic`.
+//! A path that loses: what is sent arrives whole. How long that takes, beside quinn alone, is for `cargo xtask bench quic`.
 
 mod rig;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use net_core::{
-    testing::{Faults, Relay, RelayConfig},
-    tls::rustls,
-};
+use net_core::testing::{Faults, RelayConfig};
 use net_quic::{Quic, QuicConfig};
 use rig::{authority::Authority, session_over, within};
 use tokio::task::JoinSet;
 
 const LEN: usize = 1 << 20;
-/// How many transfers run at once, of either kind, each with another sequence of losses.
+/// How many transfers run at once, each with another sequence of losses.
 const TRANSFERS: u64 = 8;
 /// How long a datagram is on its way, in each direction.
 const DELAY: Duration = Duration::from_millis(25);
@@ -58,7 +55,7 @@ impl Losses {
     }
 }
 
-async fn ours(authority: &Authority, seed: u64) -> Losses {
+async fn transfer(authority: &Authority, seed: u64) -> Losses {
     let quic = Quic::new(QuicConfig::default())
         .with_server_tls(authority.server().build().expect("settings"))
         .with_client_tls(authority.client().build().expect("settings"));
@@ -81,66 +78,13 @@ async fn ours(authority: &Authority, seed: u64) -> Losses {
     Losses { relay: relay.lost(), sender: stats.lost_packets, congestion: stats.congestion_events }
 }
 
-/// The same by quinn alone, with the same windows.
-async fn quinns(authority: &Authority, seed: u64) -> Losses {
-    let config = QuicConfig::default();
-    let mut transport = quinn::TransportConfig::default();
-    transport
-        .stream_receive_window(u32::try_from(config.stream_window).expect("small").into())
-        .receive_window(u32::try_from(config.connection_window).expect("small").into())
-        .send_window(config.send_window as u64);
-    let transport = Arc::new(transport);
-    let mut tls: rustls::ServerConfig = (*authority.server().build().expect("settings").config()).clone();
-    tls.alpn_protocols = vec![b"net".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(tls).expect("TLS 1.3");
-    let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
-    server.transport_config(transport.clone());
-    let local: SocketAddr = "127.0.0.1:0".parse().expect("an address");
-    let server = quinn::Endpoint::server(server, local).expect("listening");
-    let relay = Relay::new(server.local_addr().expect("an address"), path(seed)).await.expect("a socket");
-
-    let mut tls: rustls::ClientConfig = (*authority.client().build().expect("settings").config()).clone();
-    tls.alpn_protocols = vec![b"net".to_vec()];
-    let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
-    let mut client_config = quinn::ClientConfig::new(Arc::new(crypto));
-    client_config.transport_config(transport);
-    let mut client = quinn::Endpoint::client(local).expect("a socket");
-    client.set_default_client_config(client_config);
-    let connecting =
-        async { client.connect(relay.address(), "localhost").expect("an address").await.expect("connected") };
-    let accepting = async { server.accept().await.expect("open").await.expect("accepted") };
-    let (near, far) = tokio::join!(connecting, accepting);
-    let sent = bytes(seed);
-    let sending = async {
-        let mut tx = near.open_uni().await.expect("a stream");
-        tx.write_all(&sent).await.expect("written");
-        tx.finish().expect("open");
-        tx.stopped().await.expect("acknowledged");
-    };
-    let receiving = async {
-        let mut rx = far.accept_uni().await.expect("a stream");
-        rx.read_to_end(LEN).await.expect("all")
-    };
-    let ((), received) = tokio::join!(sending, receiving);
-    assert!(received == sent, "seed {seed}: {} of {LEN} bytes arrived, or others", received.len());
-    let path = near.stats().path;
-    Losses { relay: relay.lost(), sender: path.lost_packets, congestion: path.congestion_events }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a35_all_arrives_over_a_path_that_loses_as_it_does_by_quinn_alone() {
+async fn a35_all_arrives_over_a_path_that_loses() {
     let authority = Arc::new(Authority::new("loss"));
-    let (mut our_transfers, mut quinns_transfers) = (JoinSet::new(), JoinSet::new());
+    let mut transfers = JoinSet::new();
     for seed in 0..TRANSFERS {
-        let (one, other) = (authority.clone(), authority.clone());
-        our_transfers.spawn(async move { ours(&one, seed).await });
-        quinns_transfers.spawn(async move { quinns(&other, seed).await });
+        let authority = authority.clone();
+        transfers.spawn(async move { transfer(&authority, seed).await });
     }
-    let patience = Duration::from_secs(50);
-    let (ours, quinns) = within(patience, "the transfers", async {
-        tokio::join!(Losses::of(our_transfers), Losses::of(quinns_transfers))
-    })
-    .await;
-    ours.assert_real();
-    quinns.assert_real();
+    within(Duration::from_secs(50), "the transfers", Losses::of(transfers)).await.assert_real();
 }
