@@ -95,7 +95,7 @@ impl Transport for QuicDatagrams {
 
     async fn connect(&self, to: &Address) -> Result<Connection<DatagramSender, DatagramReceiver>> {
         let shared = self.0.connector().connect(to, Purpose::Datagrams, false).await?;
-        Ok(connection(shared))
+        Ok(connection(shared, self.config().max_buffered))
     }
 
     async fn listen(&self, at: &Address) -> Result<DatagramListener> {
@@ -105,16 +105,23 @@ impl Transport for QuicDatagrams {
     /// Gives one listener where clients may [migrate](QuicConfig::migration), which excludes sharing a port.
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<DatagramListener>> {
         let acceptors = self.0.listen(at, n, Purpose::Datagrams, UNCHANGED).await?;
-        Ok(acceptors.into_iter().map(DatagramListener).collect())
+        let max_buffered = self.config().max_buffered;
+        Ok(acceptors.into_iter().map(|acceptor| DatagramListener { acceptor, max_buffered }).collect())
     }
 }
 
 /// Makes a message connection of a session.
-fn connection(shared: Shared) -> Connection<DatagramSender, DatagramReceiver> {
+fn connection(shared: Shared, max_buffered: usize) -> Connection<DatagramSender, DatagramReceiver> {
     let info: Info = shared.info().clone();
     let session = Arc::new(shared);
     let ending = Arc::<Ending>::default();
-    let tx = DatagramSender { session: session.clone(), sending: None, waits: false, ending: ending.clone() };
+    let tx = DatagramSender {
+        session: session.clone(),
+        max_buffered,
+        sending: None,
+        waits: false,
+        ending: ending.clone(),
+    };
     let rx = DatagramReceiver { session, receiving: None, ending };
     Connection::new(tx, rx, info)
 }
@@ -146,14 +153,17 @@ struct Ending {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct DatagramListener(Acceptor<Source<Shared>>);
+pub struct DatagramListener {
+    acceptor: Acceptor<Source<Shared>>,
+    max_buffered: usize,
+}
 
 impl Listener for DatagramListener {
     type Sender = DatagramSender;
     type Receiver = DatagramReceiver;
 
     fn local(&self) -> &Address {
-        self.0.local()
+        self.acceptor.local()
     }
 
     fn poll_accept(
@@ -161,7 +171,8 @@ impl Listener for DatagramListener {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Connection<DatagramSender, DatagramReceiver>>> {
         runtime("accept")?;
-        self.0.poll_accept(cx).map_ok(connection)
+        let max_buffered = self.max_buffered;
+        self.acceptor.poll_accept(cx).map_ok(|shared| connection(shared, max_buffered))
     }
 
     fn poll_incoming(
@@ -169,15 +180,17 @@ impl Listener for DatagramListener {
         cx: &mut Context<'_>,
     ) -> Poll<Result<IncomingConnection<DatagramSender, DatagramReceiver>>> {
         runtime("accept")?;
-        self.0.poll_incoming(cx).map_ok(|incoming| incoming.map(connection))
+        let max_buffered = self.max_buffered;
+        let made = move |shared| connection(shared, max_buffered);
+        self.acceptor.poll_incoming(cx).map_ok(|incoming| incoming.map(made))
     }
 
     fn close(&mut self) {
-        self.0.close();
+        self.acceptor.close();
     }
 
     fn set_admission(&mut self, admission: Arc<Admission>) {
-        self.0.set_admission(admission);
+        self.acceptor.set_admission(admission);
     }
 }
 
@@ -200,6 +213,8 @@ impl Listener for DatagramListener {
 /// ```
 pub struct DatagramSender {
     session: Arc<Shared>,
+    /// What the settings say, for the session.
+    max_buffered: usize,
     /// What hands a datagram over; its memory is used again.
     sending: Option<Sending>,
     /// Whether the last one waits for room; it belongs to no message any more.
@@ -213,8 +228,7 @@ type Receiving = ReusableBoxFuture<'static, Result<Bytes>>;
 impl DatagramSender {
     /// Returns the session, for what else it has.
     pub fn session(&self) -> QuicSession {
-        let max_buffered = QuicConfig::default().max_buffered;
-        QuicSession::new(self.session.clone(), net_core::frame::LengthPrefix::default(), max_buffered)
+        QuicSession::new(self.session.clone(), net_core::frame::LengthPrefix::default(), self.max_buffered)
     }
 
     /// Waits until the datagram before has found room.

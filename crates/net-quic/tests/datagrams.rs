@@ -5,8 +5,8 @@ mod rig;
 use std::time::Duration;
 
 use net_core::{ErrorKind, Listener, Receiver, Sender, Transport};
-use net_quic::{DatagramReceiver, DatagramSender};
-use rig::{at, datagrams, soon};
+use net_quic::{DatagramReceiver, DatagramSender, QuicConfig, QuicDatagrams};
+use rig::{at, datagrams, quic, soon};
 
 type Connection = net_core::Connection<DatagramSender, DatagramReceiver>;
 
@@ -61,4 +61,19 @@ async fn what_waits_as_both_halves_are_dropped_still_leaves() {
     assert_eq!(received.1, ErrorKind::Closed);
     // A datagram may be lost on a busy machine.
     assert!(received.0 > MANY / 2, "{} of {MANY}", received.0);
+}
+
+#[tokio::test]
+async fn the_session_of_a_sender_has_its_settings() {
+    let quic = quic();
+    let mut sessions = quic.listen_sessions(&at("quic://127.0.0.1:0")).await.expect("listening");
+    let to = sessions.local().clone();
+    let any = net_core::tls::ClientTls::builder().danger_accept_any_certificate().build().expect("settings");
+    let datagrams = QuicDatagrams::new(QuicConfig { max_buffered: 4711, ..QuicConfig::default() });
+    let datagrams = datagrams.with_client_tls(any);
+    let (near, _far) =
+        soon("a connection", async { tokio::join!(datagrams.connect(&to), sessions.accept()) }).await;
+    let session = near.expect("connected").tx.session();
+    let messages = soon("a stream", session.open_messages()).await.expect("a stream");
+    assert_eq!(messages.tx.max_buffered(), 4711);
 }
