@@ -7,7 +7,7 @@ use std::{pin::pin, time::Duration};
 use bytes::Bytes;
 use futures_util::{FutureExt as _, poll};
 use net_core::{
-    Admission, ErrorKind, Limits, Listener, Transport,
+    Admission, ErrorKind, Limits, Listener, Sender, Transport,
     frame::{Delimiter, LengthPrefix},
     testing::RelayConfig,
     tls::TlsInfo,
@@ -568,9 +568,7 @@ async fn a_message_connection_has_a_session() {
     session.send_datagram(Bytes::from_static(b"beside")).expect("sent");
     assert_eq!(soon("a datagram", other.recv_datagram()).await.expect("received"), "beside");
     // Its streams are for its messages.
-    near.tx.get_ref();
     assert!(session.open_uni().now_or_never().is_none(), "its client may open no other");
-    assert_eq!(ABORTED, 1);
     let mut keys = [[0; 32]; 2];
     session.export_keying_material(&mut keys[0], b"label", b"context").expect("keys");
     other.export_keying_material(&mut keys[1], b"label", b"context").expect("keys");
@@ -579,6 +577,12 @@ async fn a_message_connection_has_a_session() {
     let mut far = far;
     assert!(soon("a message", far.recv()).await.expect("received").is_some());
     assert!(session.open_uni().now_or_never().is_none() && session.open_bi().now_or_never().is_none());
+    // What was not flushed is given up, and the peer is told so.
+    near.tx.feed("never flushed").await.expect("room");
+    drop(near);
+    let error = soon("the end", far.recv()).await.expect_err("it was cut");
+    assert_eq!(QuicCode::of(&error), Some(QuicCode::Reset(u64::from(ABORTED))), "{}", error.report());
+    assert_eq!(ABORTED, 1, "as docs/wire.md says");
 }
 
 #[tokio::test]
