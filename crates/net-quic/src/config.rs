@@ -49,6 +49,10 @@ pub struct QuicConfig {
     /// Source: RFC 8305 §5, "Connection Attempt Delay".
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub attempt_delay: Duration,
+    /// After 50 ms without an answer, and then once a second, the host is asked by a datagram of one byte from another socket
+    /// whether anybody listens: a closed port is told at once, not by the time-out. `false`: nothing but QUIC is sent.
+    /// Default: true.
+    pub ask_closed_ports: bool,
     /// How long a connection may be silent before it is broken; the shorter of both sides' counts. From 1 ms on; `None`: for
     /// ever. Default: 60 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
@@ -160,6 +164,7 @@ impl Default for QuicConfig {
             bind: None,
             connect_timeout: Duration::from_secs(10),
             attempt_delay: Duration::from_millis(250),
+            ask_closed_ports: true,
             idle_timeout: Some(Duration::from_mins(1)),
             keepalive_interval: Some(Duration::from_secs(20)),
             close_timeout: Duration::from_secs(10),

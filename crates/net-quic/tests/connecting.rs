@@ -120,6 +120,29 @@ async fn nobody_is_asked_more_than_once_a_second_whether_it_is_there() {
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
 }
 
+#[tokio::test]
+async fn nobody_is_asked_whether_it_is_there_where_that_is_off() {
+    let connect_timeout = Duration::from_millis(500);
+    let config = QuicConfig { connect_timeout, ask_closed_ports: false, ..QuicConfig::default() };
+    let quic = quic_with(config, LengthPrefix::default());
+    let silent = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let address = silent.local_addr().expect("an address");
+    let to = Address::from_socket(Scheme::Quic, address);
+    let error = soon("the deadline", quic.connect(&to)).await.expect_err("nobody speaks QUIC there");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+    // All that came waits in the socket: long headers of version 1, from one socket.
+    let (mut datagram, mut client) = ([0; 2000], None);
+    while let Ok((len, from)) = silent.try_recv_from(&mut datagram) {
+        assert_eq!(*client.get_or_insert(from), from, "from another socket");
+        assert!(len >= 1200 && datagram[0] & 0x80 != 0 && datagram[1..5] == [0, 0, 0, 1], "{len} bytes");
+    }
+    assert!(client.is_some(), "the client has tried");
+    // A closed port is told by the time-out then.
+    drop(silent);
+    let error = soon("the deadline", quic.connect(&to)).await.expect_err("nobody listens there");
+    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
+}
+
 #[test]
 fn outside_a_runtime_there_are_errors_instead_of_panics() {
     let runtime = Runtime::new().expect("a runtime");
