@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
-use quinn::{EndpointConfig, TokenMemoryCache, TransportConfig};
+use quinn::{EndpointConfig, Side, TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
     runtime::{Handle, Id},
@@ -20,7 +20,7 @@ use crate::{
     QuicConfig,
     crypto::{ClientCrypto, Failure, Settings},
     error::{as_io, of_connect, of_handshake},
-    parameters::{self, Purpose, Role, transport},
+    parameters::{self, Purpose, transport},
     resolve,
     runtime::runtime,
     session::{self, Client, Early, Shared, info, local_of},
@@ -66,7 +66,7 @@ impl Connector {
             let error = Error::new(ErrorKind::Unsupported, "connect").at(to);
             return Err(error.because("quic:// needs TLS settings: set them by with_client_tls"));
         };
-        let transport = transport(&self.config, Role::Client, purpose)?;
+        let transport = transport(&self.config, Side::Client, purpose)?;
         let mut attempts = Attempts::default();
         let early = early.then(Instant::now);
         let connecting = async {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use net_core::{Error, ErrorKind, Result};
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
+use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Side, TransportConfig, VarInt, congestion};
 
 use crate::{Congestion, QuicConfig};
 
@@ -29,13 +29,6 @@ pub(crate) enum Purpose {
     Messages,
     /// Datagrams alone.
     Datagrams,
-}
-
-/// Which side of a connection takes the parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Client,
-    Server,
 }
 
 /// Refuses what contradicts itself.
@@ -82,13 +75,13 @@ pub(crate) fn check(config: &QuicConfig) -> Result<()> {
 /// # Errors
 ///
 /// As [`check`].
-pub(crate) fn transport(config: &QuicConfig, role: Role, purpose: Purpose) -> Result<Arc<TransportConfig>> {
+pub(crate) fn transport(config: &QuicConfig, side: Side, purpose: Purpose) -> Result<Arc<TransportConfig>> {
     check(config)?;
-    let (bidi, uni) = match (purpose, role) {
+    let (bidi, uni) = match (purpose, side) {
         (Purpose::Streams, _) => (config.max_bidi_streams, config.max_uni_streams),
-        (Purpose::MessageStreams, Role::Server) => (config.max_bidi_streams, 0),
-        (Purpose::Messages, Role::Server) => (1, 0),
-        (Purpose::Messages | Purpose::MessageStreams, Role::Client) | (Purpose::Datagrams, _) => (0, 0),
+        (Purpose::MessageStreams, Side::Server) => (config.max_bidi_streams, 0),
+        (Purpose::Messages, Side::Server) => (1, 0),
+        (Purpose::Messages | Purpose::MessageStreams, Side::Client) | (Purpose::Datagrams, _) => (0, 0),
     };
     let mut transport = TransportConfig::default();
     transport
@@ -96,7 +89,7 @@ pub(crate) fn transport(config: &QuicConfig, role: Role, purpose: Purpose) -> Re
         .max_concurrent_uni_streams(uni.into())
         .max_idle_timeout(config.idle_timeout.map(idle).transpose()?)
         // One side is enough; a server would pay for all its clients.
-        .keep_alive_interval(config.keepalive_interval.filter(|_| role == Role::Client))
+        .keep_alive_interval(config.keepalive_interval.filter(|_| side.is_client()))
         .stream_receive_window(window(config.stream_window))
         .receive_window(window(config.connection_window))
         .send_window(config.send_window as u64)
@@ -150,7 +143,7 @@ mod tests {
     use super::*;
 
     fn refused(config: &QuicConfig) -> String {
-        let error = transport(config, Role::Server, Purpose::Streams).expect_err("a contradiction");
+        let error = transport(config, Side::Server, Purpose::Streams).expect_err("a contradiction");
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         error.report()
     }

@@ -28,7 +28,7 @@ use crate::{
     QuicConfig,
     crypto::{Failure, Resumes, ServerCrypto, Settings},
     error::of_handshake,
-    parameters::{self, Purpose, Role, transport},
+    parameters::{self, Purpose, transport},
     resolve,
     runtime::runtime,
     session::{Early, Shared, address, info},
@@ -187,7 +187,7 @@ impl Server {
         let crypto = ServerCrypto::new(&tls, Failure::default(), None)?;
         let mut quinn = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         quinn
-            .transport_config(transport(&config, Role::Server, purpose)?)
+            .transport_config(transport(&config, quinn::Side::Server, purpose)?)
             .migration(config.migration)
             .max_incoming(config.max_incoming)
             .incoming_buffer_size(MAX_WAITING)
