@@ -17,23 +17,23 @@ use quinn::ConnectionStats;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuicStats {
-    /// The smoothed round-trip time (RFC 9002 §5.3).
+    /// Smoothed RTT (RFC 9002 §5.3) of the present path.
     pub round_trip: Duration,
-    /// The shortest round-trip time on this path, without the peer's delay in acknowledging.
+    /// The shortest round-trip time on the present path, without the peer's delay in acknowledging.
     pub min_round_trip: Duration,
-    /// How many bytes may be on their way (RFC 9002 §7).
+    /// Congestion window (RFC 9002 §7), in bytes, on the present path.
     pub congestion_window: u64,
-    /// How often congestion was found.
+    /// How often congestion was found, on all paths of the connection.
     pub congestion_events: u64,
-    /// Packets sent on this path.
+    /// Packets sent on all paths of the connection.
     pub sent_packets: u64,
-    /// Packets lost on this path, probes of its maximum not counted.
+    /// Packets lost on all paths of the connection, probes of a path's maximum not counted.
     pub lost_packets: u64,
-    /// Bytes of the packets that were lost.
+    /// Bytes of the packets that were lost, on all paths of the connection.
     pub lost_bytes: u64,
-    /// The longest datagram that the path carries, in bytes, UDP's head not counted (RFC 8899).
+    /// The longest datagram that the present path carries, in bytes, UDP's head not counted (RFC 8899).
     pub mtu: u16,
-    /// How often the path had come to carry less than before.
+    /// How often a path had come to carry less than before, on all paths of the connection.
     pub black_holes: u64,
     /// UDP datagrams sent.
     pub udp_sent: u64,
