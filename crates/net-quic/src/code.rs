@@ -5,7 +5,9 @@ use std::error::Error as StdError;
 use net_core::Error;
 use quinn::{ConnectionError, ReadError, WriteError};
 
-/// The code by which the peer ended a stream or the connection, 62 bits of it; both sides agree on what it means.
+/// The code by which the peer ended a stream or the connection; both sides agree on what it means.
+///
+/// A code of 2^62 or more is sent as 2^62 − 1 (RFC 9000 §16).
 ///
 /// # Examples
 ///

@@ -241,7 +241,8 @@ impl<F> QuicSession<F> {
         self.error(self.shared.connection().closed().await, "receive")
     }
 
-    /// Closes the connection at once with a `code`, 62 bits of it, and a `reason`; what is on its way may be lost.
+    /// Closes the connection at once with a `code` and a `reason`; what is on its way may be lost. A code of 2^62 or more is
+    /// sent as 2^62 − 1 (RFC 9000 §16).
     ///
     /// Where it has ended already, why it did stays as it is.
     pub fn close(&self, code: u64, reason: &str) {

@@ -172,7 +172,7 @@ impl SendStream {
     }
 
     /// Cuts the stream: what has not arrived is given up, and the peer learns `code`, of which it is agreed what it
-    /// means; 62 bits of it.
+    /// means; a code of 2^62 or more is sent as 2^62 − 1 (RFC 9000 §16).
     pub fn reset(&mut self, code: u64) {
         if matches!(self.end, End::Acknowledged | End::Reset) {
             return;
@@ -343,7 +343,7 @@ impl Drop for SendStream {
     }
 }
 
-/// Returns `code` in the 62 bits that QUIC has for it.
+/// Returns `code`, or the greatest that QUIC has (RFC 9000 §16).
 pub(crate) fn bounded(code: u64) -> VarInt {
     VarInt::from_u64(code).unwrap_or(VarInt::MAX)
 }

@@ -117,7 +117,8 @@ impl RecvStream {
         }
     }
 
-    /// Asks the peer to send no more of this stream, and drops what arrives of it; `code` is told, 62 bits of it.
+    /// Asks the peer to send no more of this stream, and drops what arrives of it; `code` is told, a code of 2^62 or more as
+    /// 2^62 − 1 (RFC 9000 §16).
     pub fn stop(&mut self, code: u64) {
         if let Some(stream) = &mut self.stream {
             // An error means that all of it has been read.
