@@ -53,12 +53,14 @@ pub struct QuicConfig {
     /// whether anybody listens: a closed port is told at once, not by the time-out. `false`: nothing but QUIC is sent.
     /// Default: true.
     pub ask_closed_ports: bool,
-    /// How long a connection may be silent before it is broken; the shorter of both sides' counts. From 1 ms on; `None`: for
-    /// ever. Default: 60 s.
+    /// Max idle timeout (RFC 9000 §10.1): how long a connection may be silent before it is broken; the shorter of both sides'
+    /// counts. From 1 ms on. `None`: this side sets no limit; with none on either side a peer that vanishes is never noticed.
+    /// Default: 60 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub idle_timeout: Option<Duration>,
-    /// After what silence a client asks its server for a sign of life; from 1 ms on, and shorter than the idle time-out, or
-    /// it is of no use. `None`: never. Default: 20 s, less than most NATs forget a mapping in.
+    /// After what silence a client asks its server for a sign of life by a PING (RFC 9000 §19.2); from 1 ms on, and shorter
+    /// than the idle time-out, or it is of no use. `None`: no PING is sent. Default: 20 s, less than most NATs forget a
+    /// mapping in.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde::option"))]
     pub keepalive_interval: Option<Duration>,
     /// How long a connection that was dropped goes on to deliver what was flushed, while its runtime runs. Default: 10 s.
@@ -87,9 +89,9 @@ pub struct QuicConfig {
     /// What is kept of a connection's sent bytes until they are acknowledged; more than that waits. Default: 8 MiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub send_window: usize,
-    /// How many bidirectional streams a peer may have open at once. Default: 128.
+    /// How many bidirectional streams a peer may have open at once; 0: none. Default: 128.
     pub max_bidi_streams: u32,
-    /// How many unidirectional streams a peer may have open at once. Default: 128.
+    /// How many unidirectional streams a peer may have open at once; 0: none. Default: 128.
     pub max_uni_streams: u32,
     /// Datagrams (RFC 9221) that wait to be read, in bytes; the oldest make room. `None`: none are received, and none
     /// can be sent. From 2 KiB and from 32 bytes more than `max_mtu` on, so that the longest datagram fits. Default: 256 KiB.
@@ -99,7 +101,7 @@ pub struct QuicConfig {
     /// Default: 256 KiB.
     #[cfg_attr(feature = "serde", serde(with = "net_core::size"))]
     pub datagram_send_buffer_len: usize,
-    /// How it is decided how much may be on its way. Default: CUBIC.
+    /// The congestion control algorithm. Default: CUBIC.
     pub congestion: Congestion,
     /// The longest datagram that is sent before the path is known, in bytes, UDP's head not counted. From 1200 to 65527; a
     /// path that does not carry as much loses the handshake. Default: 1200.
@@ -117,8 +119,8 @@ pub struct QuicConfig {
     /// Lets other sockets of this user listen at the same address (`SO_REUSEPORT`). The kernel chooses among them by the
     /// client's address, so a client whose address changes would reach another one: not with `migration`. Default: false.
     pub reuse_port: bool,
-    /// Above so many handshakes with clients that have not shown that they receive at their address, a client must show
-    /// that first (Retry, RFC 9000 §8.1.2); 0: each must. Default: 128.
+    /// From this many handshakes with unvalidated addresses on, a client must validate its address by Retry (RFC 9000 §8.1.2):
+    /// show that it receives there; 0: each must. Default: 128.
     ///
     /// It is half of [`Limits::max_handshakes`](net_core::Limits::max_handshakes), above which the oldest handshake gives way:
     /// the other half is for clients that have shown their address, whom a flood from spoofed ones then does not displace.
@@ -135,7 +137,7 @@ pub struct QuicConfig {
     pub early_data: bool,
 }
 
-/// How it is decided how much may be on its way.
+/// The congestion control algorithm.
 ///
 /// # Examples
 ///
