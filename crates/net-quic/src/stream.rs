@@ -34,6 +34,9 @@ type Acknowledged = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedEr
 /// Dropping it ends the stream: what was written still arrives, and then the end; [`reset`](Self::reset) cuts it instead.
 /// It keeps its session alive.
 ///
+/// [`finish`](Self::finish) waits for the peer's acknowledgement; [`end`](Self::end) does not, and is what quinn calls `finish`.
+/// `AsyncWriteExt::shutdown` waits as [`finish`](Self::finish) does: put a deadline on it.
+///
 /// # Examples
 ///
 /// ```no_run
@@ -142,6 +145,7 @@ impl SendStream {
     }
 
     /// Tells the peer that nothing follows, without waiting; dropping does the same.
+    #[doc(alias = "finish")]
     pub fn end(&mut self) {
         if matches!(self.end, End::Open) {
             if let Some(mut stream) = self.stream.take() {
