@@ -33,6 +33,9 @@
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(test)]
+#[path = "../../net-core/tests/tls/authority.rs"]
+mod authority;
 mod code;
 mod config;
 mod connect;

@@ -4,10 +4,7 @@ use net_core::Address;
 use quinn::congestion::{Bbr, Cubic, NewReno};
 
 use super::QuicSession;
-use crate::{Congestion, Quic, QuicConfig};
-
-#[path = "../../../net-core/tests/tls/authority.rs"]
-mod authority;
+use crate::{Congestion, Quic, QuicConfig, authority};
 
 fn congestion_of(session: &QuicSession) -> Congestion {
     let state = session.shared().connection().congestion_state().into_any();

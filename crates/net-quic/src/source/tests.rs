@@ -9,10 +9,7 @@ use net_core::{Acceptor, Admission, Limits, frame::LengthPrefix};
 use tokio::net;
 
 use super::*;
-use crate::{Quic, setup::UNCHANGED};
-
-#[path = "../../../net-core/tests/tls/authority.rs"]
-mod authority;
+use crate::{Quic, authority, setup::UNCHANGED};
 
 /// How long what a server asks a client to show is good for.
 const LIFETIME: Duration = Duration::from_secs(15);
