@@ -41,7 +41,7 @@ pub struct QuicConfig {
     /// [`Quic`](crate::Quic) get [`ErrorKind::AddressInUse`](net_core::ErrorKind::AddressInUse).
     pub bind: Option<SocketAddr>,
     /// How long connecting may take, name resolution, every address, the handshake (one with early data, too) and the stream
-    /// of a message connection included; a listener's name resolution, too. Default: 10 s.
+    /// of a message connection included; a listener's name resolution, too. Above 0. Default: 10 s.
     #[cfg_attr(feature = "serde", serde(with = "humantime_serde"))]
     pub connect_timeout: Duration,
     /// How long one address is tried alone before the next one is tried beside it. Default: 250 ms.
@@ -127,7 +127,7 @@ pub struct QuicConfig {
     /// Who sets one of them sets both.
     pub retry_threshold: usize,
     /// How many clients may wait for a listener to look at them, before they are among its handshakes; more are not heard, and
-    /// try again. Default: 1024.
+    /// try again. Above 0. Default: 1024.
     pub max_incoming: usize,
     /// Data may travel in the first flight of a resumed session (0-RTT), where an attacker can repeat it. Default: false.
     ///

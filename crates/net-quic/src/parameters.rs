@@ -62,6 +62,9 @@ pub(crate) fn check(config: &QuicConfig) -> Result<()> {
     if is_too_short(config.idle_timeout) || is_too_short(config.keepalive_interval) {
         return Err(mistake("idle_timeout and keepalive_interval are at least 1 ms"));
     }
+    if config.connect_timeout.is_zero() || config.max_incoming == 0 {
+        return Err(mistake("connect_timeout and max_incoming are above 0, or nobody ever connects"));
+    }
     if let (Some(idle), Some(interval)) = (config.idle_timeout, config.keepalive_interval)
         && interval >= idle
     {
@@ -197,6 +200,10 @@ mod tests {
         }
         let off = QuicConfig { datagram_recv_buffer_len: None, datagram_send_buffer_len: 0, ..config() };
         assert!(check(&off).is_ok());
+        assert!(
+            refused(&QuicConfig { connect_timeout: Duration::ZERO, ..config() }).contains("connect_timeout")
+        );
+        assert!(refused(&QuicConfig { max_incoming: 0, ..config() }).contains("max_incoming"));
         let interval = Some(Duration::from_mins(1));
         assert!(
             refused(&QuicConfig { keepalive_interval: interval, ..config() }).contains("keepalive_interval")
