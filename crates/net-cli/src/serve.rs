@@ -65,6 +65,8 @@ impl Serve {
         sockets.udp.max_sessions = config.limits.max_connections;
         sockets.udp.idle_timeout = config.limits.idle_timeout.unwrap_or(NEVER);
         sockets.ws.config.idle_timeout = config.limits.idle_timeout;
+        // Half of the handshakes are for clients that have shown their address, however few there may be.
+        sockets.quic.retry_threshold = sockets.quic.retry_threshold.min(config.limits.max_handshakes / 2);
         sockets.quic.migration &= self.serving.io_threads() == 1;
         let _watch = watch(&sockets, &log)?;
         let shown = transport::framing_name(&address, &framing);

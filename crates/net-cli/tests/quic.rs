@@ -4,6 +4,7 @@ mod rig;
 
 use std::{
     fs,
+    net::UdpSocket,
     path::Path,
     process::{Command, Stdio},
     sync::mpsc,
@@ -16,9 +17,7 @@ use net_core::{
 };
 use net_quic::{Quic, QuicConfig};
 
-#[cfg(target_os = "linux")]
-use rig::built;
-use rig::{PATIENCE, Server, net, released};
+use rig::{PATIENCE, Process, Server, built, net, released};
 use tempfile::TempDir;
 
 /// Certificates as `net certs` makes them.
@@ -162,6 +161,33 @@ fn a36_a_server_of_several_threads_tells_its_clients_of_its_end() {
         assert_ne!(ended.kind(), net_core::ErrorKind::TimedOut, "{ended:?}");
     });
     server.process.ended().expect(0);
+}
+
+#[test]
+fn a20_where_few_handshakes_may_run_an_address_must_be_shown_the_sooner() {
+    let certs = certs();
+    let ca = file(&certs, "ca.pem");
+    for (flags, retries) in [("", false), ("--max-handshakes 1", true)] {
+        let server = server(&certs, flags);
+        let to = server.url.strip_prefix("quic://").expect("is QUIC");
+        let between = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let url = format!("quic://{}", between.local_addr().expect("is bound"));
+        let _client =
+            Process::start(Command::new(built()).args(["echo", "client", &url, "hello", "--ca", &ca]));
+        between.set_read_timeout(Some(PATIENCE)).expect("an option");
+        let mut packet = [0; 2048];
+        let len = between.recv(&mut packet).expect("a first packet");
+        between.send_to(&packet[..len], to).expect("sent");
+        // The client may have asked whether the port is closed, and sends its first packet again.
+        let first = loop {
+            let (_, from) = between.recv_from(&mut packet).expect("an answer");
+            if from.to_string() == to {
+                break packet[0];
+            }
+        };
+        // RFC 9000 §17.2: a long header of the type Retry.
+        assert_eq!(first & 0xf0 == 0xf0, retries, "{flags}");
+    }
 }
 
 #[test]

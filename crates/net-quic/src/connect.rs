@@ -130,6 +130,19 @@ impl Connector {
         Ok(())
     }
 
+    /// Waits until the sockets of this runtime have no connection any more.
+    pub(crate) async fn wait_idle(&self) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let endpoints: Vec<_> = {
+            let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_runtime = sockets.iter().filter(|one| one.runtime == runtime.id());
+            of_runtime.map(|one| one.endpoint.clone()).collect()
+        };
+        for endpoint in endpoints {
+            endpoint.wait_idle().await;
+        }
+    }
+
     /// Connects to one address; `early`: when connecting began, where a session may be given before its handshake is over.
     async fn attempt(
         &self,

@@ -76,6 +76,18 @@ impl QuicDatagrams {
     pub fn config(&self) -> &QuicConfig {
         self.0.config()
     }
+
+    /// Waits until the connections of this value's clients in this runtime have ended, what was flushed has been delivered, and
+    /// their servers were told: what a program does before its runtime ends.
+    ///
+    /// It waits for those that are still open, too, and for a lost one's time-outs, so put a deadline on it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait_idle(&self) {
+        self.0.connector().wait_idle().await;
+    }
 }
 
 impl Default for QuicDatagrams {

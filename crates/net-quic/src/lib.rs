@@ -9,7 +9,7 @@
 //! * [`EarlySession`] sends early data (0-RTT), of which only what is declared [`Idempotent`] travels.
 //!
 //! What was flushed still arrives where a connection is dropped, while the runtime runs. A program that ends at once waits first:
-//! by [`Connection::close`](net_core::Connection::close), or by [`QuicSession::finish_and_wait`].
+//! by [`Connection::close`](net_core::Connection::close), by [`QuicSession::finish_and_wait`], or by [`Quic::wait_idle`].
 //!
 //! # Examples
 //!

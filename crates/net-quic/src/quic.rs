@@ -215,6 +215,18 @@ impl<F: Framing> Quic<F> {
         self.setup.connector().rebind()
     }
 
+    /// Waits until the connections of this value's clients in this runtime have ended, what was flushed has been delivered, and
+    /// their servers were told: what a program does before its runtime ends.
+    ///
+    /// It waits for those that are still open, too, and for a lost one's time-outs, so put a deadline on it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn wait_idle(&self) {
+        self.setup.connector().wait_idle().await;
+    }
+
     fn session(&self, shared: Shared) -> QuicSession<F> {
         QuicSession::new(Arc::new(shared), self.framing.clone(), self.config().max_buffered)
     }
@@ -246,7 +258,8 @@ impl<F: Framing> Transport for Quic<F> {
 
     async fn connect(&self, to: &Address) -> Result<Connection<Self::Sender, Self::Receiver>> {
         let began = Instant::now();
-        let shared = Arc::new(self.setup.connector().connect(to, Purpose::Messages, false).await?);
+        let shared = self.setup.connector().connect(to, Purpose::Messages, false).await?;
+        let shared = Arc::new(shared.that_ends_with_its_stream());
         let left = self.config().connect_timeout.saturating_sub(began.elapsed());
         // A server may grant no stream, now or ever.
         let opened = timeout(left, shared.connection().open_bi()).await;

@@ -23,7 +23,7 @@ use crate::{
 };
 pub(crate) use addresses::local_of;
 pub(crate) use early::{Early, is_rejected};
-pub(crate) use shared::{Client, Shared, info};
+pub(crate) use shared::{Client, Closing, Shared, info};
 
 mod addresses;
 mod early;

@@ -16,7 +16,7 @@ use tokio::io::AsyncWrite;
 
 use crate::{
     error::{as_io, of_write},
-    session::{Shared, is_rejected},
+    session::{Closing, Shared, is_rejected},
 };
 
 pub use recv::RecvStream;
@@ -68,6 +68,8 @@ enum End {
     Told,
     /// It is being waited for.
     Waiting(Acknowledged),
+    /// The peer has all of it, and is told of the end of the connection.
+    Closing(Closing),
     /// The peer has all of it.
     Acknowledged,
     /// It was waited for in vain, which stays so; boxed, since few streams end so.
@@ -178,7 +180,7 @@ impl SendStream {
     /// Cuts the stream: what has not arrived is given up, and the peer learns `code`, of which it is agreed what it
     /// means; a code of 2^62 or more is sent as 2^62 − 1 (RFC 9000 §16).
     pub fn reset(&mut self, code: u64) {
-        if matches!(self.end, End::Acknowledged | End::Reset) {
+        if matches!(self.end, End::Closing(_) | End::Acknowledged | End::Reset) {
             return;
         }
         self.take_back();
@@ -310,15 +312,23 @@ impl SendStream {
             End::Waiting(acknowledged) => {
                 let failure = match ready!(acknowledged.as_mut().poll(cx)) {
                     Ok(None) => {
-                        self.end = End::Acknowledged;
                         self.take_back();
-                        return Poll::Ready(Ok(()));
+                        self.end = match self.session.direction_ended() {
+                            Some(closing) => End::Closing(closing),
+                            None => End::Acknowledged,
+                        };
+                        return self.poll_finished(cx);
                     }
                     Ok(Some(code)) => WriteError::Stopped(code),
                     Err(error) => error.into(),
                 };
                 self.end = End::Failed(Box::new(failure.clone()));
                 Poll::Ready(Err(failure))
+            }
+            End::Closing(closing) => {
+                ready!(closing.as_mut().poll(cx));
+                self.end = End::Acknowledged;
+                Poll::Ready(Ok(()))
             }
             End::Failed(failure) => Poll::Ready(Err(WriteError::clone(failure))),
             End::Reset => Poll::Ready(Err(WriteError::ClosedStream)),
@@ -338,7 +348,7 @@ impl Drop for SendStream {
             _ if self.early => self.session.keep_early(stream),
             End::Open | End::Told | End::Waiting(_) | End::Failed(_) => self.session.keep(stream, false),
             End::Reset => self.session.keep(stream, true),
-            End::Acknowledged => {}
+            End::Closing(_) | End::Acknowledged => {}
         }
         if is_open {
             // Last, so that it is open or kept whenever somebody looks.

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::bounded;
 use crate::{
     error::{as_io, of_read},
-    session::Shared,
+    session::{Closing, Shared},
 };
 
 /// The receiving half of a stream.
@@ -39,12 +39,20 @@ pub struct RecvStream {
     /// Gone as it is dropped alone.
     stream: Option<quinn::RecvStream>,
     session: Arc<Shared>,
+    end: End,
     _permit: Option<Arc<Permit>>,
+}
+
+enum End {
+    Open,
+    /// All was read, and the peer is told of the end of the connection.
+    Closing(Closing),
+    Read,
 }
 
 impl RecvStream {
     pub(crate) fn new(stream: quinn::RecvStream, session: Arc<Shared>, permit: Option<Arc<Permit>>) -> Self {
-        Self { stream: Some(stream), session, _permit: permit }
+        Self { stream: Some(stream), session, end: End::Open, _permit: permit }
     }
 
     /// Tells whether this client opened it before its handshake was over: the server may not take it, and another one has
@@ -139,6 +147,19 @@ impl RecvStream {
         self.stream.as_ref().map_or(0, |stream| VarInt::from(stream.id()).into_inner())
     }
 
+    /// Tells that all was read, once a connection that ends with it has.
+    #[cold]
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let End::Open = self.end {
+            self.end = self.session.direction_ended().map_or(End::Read, End::Closing);
+        }
+        if let End::Closing(closing) = &mut self.end {
+            ready!(closing.as_mut().poll(cx));
+            self.end = End::Read;
+        }
+        Poll::Ready(())
+    }
+
     fn error(&self, error: ReadError) -> Error {
         of_read(error, "read").at(&self.session.info().remote)
     }
@@ -164,10 +185,13 @@ impl AsyncRead for RecvStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.stream {
-            Some(stream) => stream.poll_read_buf(cx, buffer).map_err(|error| as_io(self.error(error))),
-            None => Poll::Ready(Ok(())),
+        let Some(stream) = &mut self.stream else { return Poll::Ready(Ok(())) };
+        let before = buffer.remaining();
+        ready!(stream.poll_read_buf(cx, buffer)).map_err(|error| as_io(self.error(error)))?;
+        if buffer.remaining() < before || before == 0 {
+            return Poll::Ready(Ok(()));
         }
+        self.poll_ended(cx).map(Ok)
     }
 }
 
