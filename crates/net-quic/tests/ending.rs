@@ -65,7 +65,7 @@ async fn a_session_that_is_held_outlives_its_message_connection() {
     let to = listener.local().clone();
     let (near, far) =
         soon("a connection", async { tokio::join!(quic.connect(&to), listener.accept()) }).await;
-    let (mut near, mut far) = (near.expect("connected"), far.expect("accepted"));
+    let (near, mut far) = (near.expect("connected"), far.expect("accepted"));
     let held = QuicSession::of(&near.tx);
     let closing = async { near.close(Duration::from_secs(10)).await };
     let ending = async {
