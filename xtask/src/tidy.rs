@@ -51,7 +51,7 @@ impl fmt::Display for Problem {
 }
 
 /// Each rule reads the tree and gives what is wrong with it.
-const RULES: [fn(&Tree) -> Vec<Problem>; 17] = [
+const RULES: [fn(&Tree) -> Vec<Problem>; 18] = [
     direction::crates,
     direction::byte_streams,
     direction::decoders,
@@ -67,6 +67,7 @@ const RULES: [fn(&Tree) -> Vec<Problem>; 17] = [
     claims::threats,
     documents::present,
     documents::commands,
+    documents::costs,
     map::current,
     limits::current,
 ];

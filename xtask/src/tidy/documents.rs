@@ -1,4 +1,6 @@
-//! The documents that must be there, and the commands that README.md and .ci/run share.
+//! The documents that must be there, the commands that README.md and .ci/run share, and figures that were measured.
+
+use std::collections::BTreeSet;
 
 use super::{Problem, tree::Tree};
 
@@ -17,6 +19,10 @@ const DOCUMENTS: [&str; 12] = [
     "docs/wire.md",
     "docs/performance.md",
 ];
+
+/// Where the table of costs is that takes its figures from [`MEASURED`], and the words before it.
+const COSTS: (&str, &str) = ("docs/guides/protocols.md", "What each costs a server");
+const MEASURED: &str = "docs/performance.md";
 
 /// The first two `sh` blocks of README.md: the main job, then the tests.
 const COMMANDS: [&str; 2] = ["cargo run --release -p net-cli -- demo", "cargo xtask test"];
@@ -51,6 +57,29 @@ pub(super) fn commands(tree: &Tree) -> Vec<Problem> {
         problems.push(Problem::new(".ci/run", what, "give it a line of its own, unchanged"));
     }
     problems
+}
+
+/// Each figure of the table of costs occurs where it was measured.
+pub(super) fn costs(tree: &Tree) -> Vec<Problem> {
+    let (guide, words) = COSTS;
+    let measured: BTreeSet<_> = figures(tree.text(MEASURED)).collect();
+    let after = tree.text(guide).lines().skip_while(|line| !line.starts_with(words));
+    let table = after.skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    // What a row is about is no figure.
+    let cells = table.flat_map(|row| row.split('|').skip(2)).flat_map(figures);
+    cells
+        .filter(|figure| !measured.contains(figure))
+        .map(|figure| {
+            let what = format!("the table of costs has {figure}, which {MEASURED} has not");
+            Problem::new(guide, what, format!("take the figure as it stands in {MEASURED}"))
+        })
+        .collect()
+}
+
+/// The numbers in `text`, as they are written.
+fn figures(text: &str) -> impl Iterator<Item = &str> {
+    let numbers = text.split(|char: char| !char.is_ascii_digit() && char != '.');
+    numbers.map(|number| number.trim_matches('.')).filter(|number| !number.is_empty())
 }
 
 /// The lines of each block marked `sh`, without comments and empty lines.
@@ -96,5 +125,14 @@ mod tests {
         assert!(commands(&Tree::of([("README.md", &*other), (".ci/run", CI)]))[0].what.contains("first"));
         let ci = CI.replace("cargo xtask test", "cargo xtask test || true");
         assert_eq!(commands(&Tree::of([("README.md", README), (".ci/run", &*ci)]))[0].place, ".ci/run");
+    }
+
+    #[test]
+    fn a_cost_that_was_not_measured_is_found() {
+        let guide = "A table of 9:\n\n| 8 |\n|---|\n\nWhat each costs a server:\n\n| | `tcp://` |\n|---|---|\n| 64 bytes | 0.33 µs, [less](a.md) |\n\n| 7 |\n";
+        let measured =
+            |text| costs(&Tree::of([("docs/guides/protocols.md", guide), ("docs/performance.md", text)]));
+        assert_eq!(measured("It is 0.33."), []);
+        assert!(measured("| 0.331 | 10.33 | 33 |")[0].what.contains("has 0.33,"));
     }
 }
