@@ -37,7 +37,7 @@ pub struct UdpStats {
     /// Datagrams that arrived and found the queue of their session full.
     pub overflowed: u64,
     /// Datagrams that were not sent, because the peer has not proved its address and was sent as much as it may be.
-    pub unproved: u64,
+    pub withheld: u64,
     /// Datagrams of new peers that arrived and found no place for another session.
     pub rejected: u64,
     /// Sessions that were heard once alone and had to give their place to newer ones.
@@ -73,7 +73,7 @@ counters!(
     refused,
     oversize,
     overflowed,
-    unproved,
+    withheld,
     rejected,
     displaced,
     expired,

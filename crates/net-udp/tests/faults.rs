@@ -27,7 +27,7 @@ async fn a23_no_answer_is_larger_than_the_request_before_proof() {
     far.tx.send(vec![2; 101]).await.expect("accepted, and withheld");
     far.tx.send(vec![3; 100]).await.expect("sent");
     far.tx.send("").await.expect("accepted, and withheld: its headers are too much");
-    assert_eq!((peer(&far).withheld(), listener.stats().unproved), (2, 2));
+    assert_eq!((peer(&far).withheld(), listener.stats().withheld), (2, 2));
     assert_eq!(received(&near).await.0, vec![3; 100], "the first that arrives");
 
     peer(&far).prove();

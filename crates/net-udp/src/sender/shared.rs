@@ -102,7 +102,7 @@ impl Shared {
     #[cold]
     fn withhold(&self) {
         self.session.line().standing.withheld.add(1);
-        self.session.hub().counters.unproved.add(1);
+        self.session.hub().counters.withheld.add(1);
         if let Some(watch) = &self.watch {
             let (observer, info) = &**watch;
             observer.dropped(info, 1);

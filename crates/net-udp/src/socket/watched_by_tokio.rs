@@ -12,7 +12,7 @@ use std::{
 
 use tokio::{io::Interest, runtime::Handle};
 
-/// A UDP socket that the runtime watches. On Unix it is watched for room only while there is none.
+/// A UDP socket that the runtime watches: always for room, too, as tokio's are.
 #[derive(Debug)]
 pub(crate) struct Watched {
     io: Arc<tokio::net::UdpSocket>,
