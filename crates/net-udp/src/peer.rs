@@ -79,7 +79,7 @@ impl UdpPeer {
         self.0.address
     }
 
-    /// Says that it has proved its address: from now on it may be sent any amount.
+    /// Says that it has proved its address (address validation): from now on it may be sent any amount.
     pub fn prove(&self) {
         self.0.proved.store(true, Ordering::Relaxed);
     }

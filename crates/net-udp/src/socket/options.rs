@@ -71,6 +71,7 @@ impl UdpSocket {
     /// # Errors
     ///
     /// [`ErrorKind::Unsupported`] where it was on and is to be off; what the system reports.
+    #[doc(alias = "GRO")]
     pub fn set_joins(&self, on: bool) -> Result<()> {
         self.set(|_| self.join(on))
     }
