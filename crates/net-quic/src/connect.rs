@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme, tls::ClientTls};
+use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme, resolve, tls::ClientTls};
 use quinn::{EndpointConfig, Side, TokenMemoryCache, TransportConfig};
 use tokio::{
     net::UdpSocket,
@@ -21,7 +21,6 @@ use crate::{
     crypto::{ClientCrypto, Failure, Settings},
     error::{as_io, of_connect, of_handshake},
     parameters::{self, Purpose, transport},
-    resolve,
     runtime::runtime,
     session::{self, Client, Early, Shared, info, local_of},
     socket,
@@ -70,7 +69,7 @@ impl Connector {
         let mut attempts = Attempts::default();
         let early = early.then(Instant::now);
         let connecting = async {
-            let mut waiting = resolve::connectable(to).await?;
+            let mut waiting = resolve::connectable(to, self.config.connect_timeout).await?;
             if let Some(from) = self.config.bind {
                 // From an address of one family none of the other is reached.
                 waiting.retain(|to| to.is_ipv6() == from.is_ipv6());

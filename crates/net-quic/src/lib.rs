@@ -47,7 +47,6 @@ mod listener;
 mod parameters;
 mod path;
 mod quic;
-mod resolve;
 mod runtime;
 mod session;
 mod setup;

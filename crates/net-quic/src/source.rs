@@ -14,14 +14,9 @@ use std::{
 };
 
 use net_core::{
-    Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, tls::ServerTls,
+    Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, resolve, tls::ServerTls,
 };
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    task::unconstrained,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Handle, sync::watch, task::unconstrained, time::Instant};
 use tokio_util::sync::ReusableBoxFuture;
 
 use crate::{
@@ -29,7 +24,6 @@ use crate::{
     crypto::{Failure, Resumes, ServerCrypto, Settings},
     error::of_handshake,
     parameters::{self, Purpose, transport},
-    resolve,
     runtime::runtime,
     session::{Early, Shared, address, info},
     socket,
@@ -152,10 +146,7 @@ pub(crate) async fn bind<T>(
 /// Tries each address of `at` until one can be listened at.
 async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(UdpSocket, SocketAddr)> {
     let mut attempts = Attempts::default();
-    let addresses = timeout(config.connect_timeout, resolve::bindable(at))
-        .await
-        .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "listen").at(at)))?;
-    for address in addresses {
+    for address in resolve::bindable(at, config.connect_timeout).await? {
         let place = attempts.begin(address);
         // A socket that would share the port starts beside a foreign one without an error. One that would not does not.
         let foreign = if shared && !config.reuse_port && address.port() != 0 {

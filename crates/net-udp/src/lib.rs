@@ -34,7 +34,6 @@ mod listener;
 mod outgoing;
 mod peer;
 mod receiver;
-mod resolve;
 mod sender;
 mod session;
 mod socket;

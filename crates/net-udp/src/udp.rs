@@ -7,13 +7,12 @@ use std::{
 };
 
 use net_core::{
-    Address, Attempts, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport,
+    Address, Attempts, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport, resolve,
 };
 
 use crate::{
     UdpConfig, UdpListener, UdpReceiver, UdpSender, UdpSocket,
     ending::Ending,
-    resolve,
     socket::{address, open},
 };
 
@@ -109,6 +108,9 @@ impl Transport for Udp {
     async fn connect(&self, to: &Address) -> Result<Connection<UdpSender, UdpReceiver>> {
         check_scheme(to, "connect")?;
         self.config.check("connect")?;
+        if to.port().unwrap_or_default() == 0 {
+            return Err(Error::new(ErrorKind::InvalidAddress, "connect").at(to).because("nobody has port 0"));
+        }
         let addresses = resolve::connectable(to, self.config.connect_timeout).await?;
         let socket = first_of(&addresses, |peer| self.dial(peer));
         let socket = Arc::new(socket.map_err(|attempts| attempts.into_error("connect").at(to))?);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use net_core::{Acceptor, Admission, Limits, frame::LengthPrefix};
-use tokio::net;
+use tokio::{net, time::timeout};
 
 use super::*;
 use crate::{Quic, authority, setup::UNCHANGED};

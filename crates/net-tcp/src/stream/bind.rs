@@ -3,22 +3,13 @@
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr, TcpListener},
-    sync::Arc,
 };
 
-use net_core::{Address, Attempts, Error, ErrorKind, Result};
+use net_core::{Address, Attempts, Result, resolve};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::time::timeout;
 
-use super::{
-    ServerSettings,
-    accept::StreamListener,
-    connect::check_scheme,
-    race::interleave,
-    resolve::{Resolver, SystemResolver},
-    source::StreamSource,
-};
-use crate::TcpConfig;
+use super::{ServerSettings, accept::StreamListener, connect::check_scheme, source::StreamSource};
+use crate::{Family, TcpConfig};
 
 /// Whether the system spreads connections over the sockets that share a port.
 const BALANCES: bool = cfg!(target_os = "linux");
@@ -32,7 +23,7 @@ const BALANCES: bool = cfg!(target_os = "linux");
 /// # Errors
 ///
 /// Why nothing can be listened at, with the [`Attempts`] as its source: every address that was tried, and why it
-/// failed. [`ErrorKind::Unsupported`] for a scheme that needs TLS, which
+/// failed. [`ErrorKind::Unsupported`](net_core::ErrorKind::Unsupported) for a scheme that needs TLS, which
 /// `listen_tls` offers.
 ///
 /// # Cancel safety
@@ -136,12 +127,9 @@ async fn first_of<T>(
     config: &TcpConfig,
     attempt: impl Fn(SocketAddr) -> io::Result<T>,
 ) -> Result<T> {
-    let names = Resolver::new(Arc::new(SystemResolver));
     let mut attempts = Attempts::default();
-    let addresses = timeout(config.connect_timeout, names.bindable(at))
-        .await
-        .unwrap_or_else(|_| Err(Error::new(ErrorKind::TimedOut, "listen").at(at)))?;
-    for address in interleave(addresses, config.first_family) {
+    let addresses = resolve::bindable(at, config.connect_timeout).await?;
+    for address in resolve::in_turn(addresses, config.first_family == Family::V6) {
         let place = attempts.begin(address);
         match attempt(address) {
             Ok(success) => return Ok(success),

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme};
+use net_core::{Address, Attempts, Error, ErrorKind, Info, Result, Scheme, resolve};
 use socket2::SockRef;
 use tokio::{
     net::{TcpSocket, TcpStream},
@@ -13,10 +13,10 @@ use super::{
     ClientSettings,
     bytes::ByteStream,
     half::Socket,
-    race::{interleave, race},
+    race::race,
     resolve::{Resolve, Resolver, SystemResolver},
 };
-use crate::TcpConfig;
+use crate::{Family, TcpConfig};
 
 /// Connects byte streams, and remembers the last good addresses of names.
 ///
@@ -102,7 +102,7 @@ impl Connector {
         let mut attempts = Attempts::default();
         let connecting = async {
             let addresses = self.resolver.connectable(to, self.config.connect_timeout).await?;
-            let mut order = interleave(addresses, self.config.first_family);
+            let mut order = resolve::in_turn(addresses, self.config.first_family == Family::V6);
             // From an address of one family none of the other is reached, and that would hide why the others failed.
             if let Some(from) = self.config.bind
                 && order.iter().any(|to| to.is_ipv6() == from.is_ipv6())

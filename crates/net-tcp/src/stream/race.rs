@@ -1,29 +1,10 @@
 //! Connecting to several addresses: each in its turn, the next one beside it when it is slow.
 
-use std::{collections::VecDeque, future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use net_core::Attempts;
 use tokio::time::timeout;
-
-use crate::Family;
-
-/// Orders `addresses` so that the families take turns.
-///
-/// RFC 8305 §4: "whichever address family is first in the list should be followed by an endpoint of the other
-/// address family". The order within a family is the resolver's.
-pub(super) fn interleave(addresses: Vec<SocketAddr>, first: Family) -> Vec<SocketAddr> {
-    let (mut these, mut others): (VecDeque<_>, VecDeque<_>) =
-        addresses.into_iter().partition(|address| address.is_ipv6() == (first == Family::V6));
-    let mut ordered = Vec::with_capacity(these.len() + others.len());
-    while let Some(address) = these.pop_front().or_else(|| others.pop_front()) {
-        ordered.push(address);
-        if !others.is_empty() {
-            std::mem::swap(&mut these, &mut others);
-        }
-    }
-    ordered
-}
 
 /// Tries each address by `connect` until one succeeds; the other attempts are dropped then. `None`: all failed.
 ///
@@ -73,14 +54,6 @@ mod tests {
 
     const DELAY: Duration = Duration::from_millis(250);
 
-    fn v4(last: u8) -> SocketAddr {
-        ([192, 0, 2, last], 80).into()
-    }
-
-    fn v6(last: u16) -> SocketAddr {
-        ([0x2001, 0xdb8, 0, 0, 0, 0, 0, last], 80).into()
-    }
-
     /// What an address does when it is connected to.
     #[derive(Clone, Copy)]
     enum Host {
@@ -116,16 +89,6 @@ mod tests {
         let won = race(addresses, DELAY, connect, &mut attempts).await;
         let elapsed = start.elapsed().as_millis();
         (won, elapsed, begun.into_inner(), attempts)
-    }
-
-    #[test]
-    fn families_take_turns_and_keep_their_order() {
-        let resolved = vec![v4(1), v4(2), v6(1), v6(2), v6(3)];
-        let order = interleave(resolved.clone(), Family::V6);
-        assert_eq!(order, [v6(1), v4(1), v6(2), v4(2), v6(3)]);
-        assert_eq!(interleave(resolved, Family::V4), [v4(1), v6(1), v4(2), v6(2), v6(3)]);
-        assert_eq!(interleave(vec![v4(1), v4(2)], Family::V6), [v4(1), v4(2)]);
-        assert_eq!(interleave(Vec::new(), Family::V6), []);
     }
 
     #[tokio::test(start_paused = true)]

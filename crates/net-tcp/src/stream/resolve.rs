@@ -4,19 +4,17 @@ use std::{
     fmt,
     future::Future,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use net_core::{Address, Error, ErrorKind, Host, Result};
+use net_core::{Address, Host, Result, resolve};
 use tokio::time::{Instant, timeout};
 
 /// How many names are remembered.
 const MAX_NAMES: usize = 64;
-/// How many addresses of one name are tried and remembered: an answer may be any length.
-const MAX_ADDRESSES: usize = 16;
 /// How long an answer is good for falling back on it.
 const MAX_AGE: Duration = Duration::from_hours(1);
 
@@ -61,7 +59,8 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The name cannot be resolved: it is [`ErrorKind::Unresolved`] then, as it is where there is no address.
+    /// The name cannot be resolved: it is [`ErrorKind::Unresolved`](net_core::ErrorKind::Unresolved) then, as it is where
+    /// there is no address.
     ///
     /// # Cancel safety
     ///
@@ -105,29 +104,7 @@ impl Resolver {
     /// Returns the addresses to connect to. A name's answer is waited for without end where there is nothing to fall
     /// back on, else for half of `patience`.
     pub(super) async fn connectable(&self, to: &Address, patience: Duration) -> Result<Vec<SocketAddr>> {
-        let port = to.port().unwrap_or_default();
-        let (v6, v4) = (SocketAddr::from((Ipv6Addr::LOCALHOST, port)), (Ipv4Addr::LOCALHOST, port).into());
-        match to.host() {
-            Host::Any => Ok(vec![v6, v4]),
-            // What a wildcard listener calls its own address is reached through loopback.
-            Host::V6(ip, _) if ip.is_unspecified() => Ok(vec![v6, v4]),
-            Host::V4(ip) if ip.is_unspecified() => Ok(vec![v4]),
-            Host::V4(_) | Host::V6(..) => Ok(to.socket().into_iter().collect()),
-            Host::Name(name) => self.name(name, port, patience).await,
-        }
-        .map_err(|error| failed(error, "connect", to))
-    }
-
-    /// Returns the addresses to listen at.
-    pub(super) async fn bindable(&self, at: &Address) -> Result<Vec<SocketAddr>> {
-        let port = at.port().unwrap_or_default();
-        match at.host() {
-            // One socket serves both families; where there is no IPv6, the other one does.
-            Host::Any => Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]),
-            Host::V4(_) | Host::V6(..) => Ok(at.socket().into_iter().collect()),
-            Host::Name(name) => self.ask(name, port).await,
-        }
-        .map_err(|error| failed(error, "listen", at))
+        resolve::connectable_by(to, self.answer(to, patience)).await
     }
 
     /// Remembers that one of `addresses` was connected to by `to`'s name.
@@ -142,25 +119,15 @@ impl Resolver {
         good.push(Good { name: name.clone(), addresses, since: Instant::now() });
     }
 
-    async fn name(&self, name: &str, port: u16, patience: Duration) -> io::Result<Vec<SocketAddr>> {
-        let Some(good) = self.recall(name, port) else { return self.ask(name, port).await };
-        match timeout(patience / 2, self.ask(name, port)).await {
-            Ok(Ok(addresses)) => Ok(addresses),
-            Ok(Err(_)) | Err(_) => Ok(good),
+    async fn answer(&self, to: &Address, patience: Duration) -> io::Result<Vec<SocketAddr>> {
+        let Host::Name(name) = to.host() else { return Ok(Vec::new()) };
+        let port = to.port().unwrap_or_default();
+        let asking = self.resolve.resolve(name, port);
+        let Some(good) = self.recall(name, port) else { return asking.await };
+        match timeout(patience / 2, asking).await {
+            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+            Ok(_) | Err(_) => Ok(good),
         }
-    }
-
-    async fn ask(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let mut addresses = Vec::new();
-        for address in self.resolve.resolve(name, port).await? {
-            if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        if addresses.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-        }
-        Ok(addresses)
     }
 
     fn recall(&self, name: &str, port: u16) -> Option<Vec<SocketAddr>> {
@@ -174,15 +141,11 @@ impl Resolver {
     }
 }
 
-fn failed(error: io::Error, operation: &'static str, address: &Address) -> Error {
-    Error::new(ErrorKind::Unresolved, operation).at(address).because(error)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{collections::VecDeque, future::pending};
 
-    use net_core::Scheme;
+    use net_core::{ErrorKind, Scheme};
 
     use super::*;
 
@@ -268,24 +231,12 @@ mod tests {
         let long = (0..=255).chain(0..=255).map(ip).collect();
         let resolver = resolver([Ok(long)]);
         let found = resolver.connectable(&name("a"), PATIENCE).await.expect("an answer");
-        assert_eq!(found.len(), MAX_ADDRESSES);
+        assert_eq!(found.len(), 16);
         for index in 0..=MAX_NAMES {
             resolver.remember(&name(&format!("host-{index}")), &found);
         }
         assert_eq!(resolver.good().len(), MAX_NAMES);
         assert!(resolver.recall("host-0", 80).is_none(), "the oldest has made place");
         assert!(resolver.recall(&format!("host-{MAX_NAMES}"), 80).is_some());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn wildcards_are_reached_through_loopback() {
-        let resolver = resolver([]);
-        for (text, first) in
-            [("tcp://:7", "[::1]:7"), ("tcp://[::]:7", "[::1]:7"), ("tcp://0.0.0.0:7", "127.0.0.1:7")]
-        {
-            let to = text.parse().expect("an address");
-            let found = resolver.connectable(&to, PATIENCE).await.expect("loopback");
-            assert_eq!(found.first().map(ToString::to_string).as_deref(), Some(first));
-        }
     }
 }
