@@ -137,10 +137,6 @@ async fn nobody_is_asked_whether_it_is_there_where_that_is_off() {
         assert!(len >= 1200 && datagram[0] & 0x80 != 0 && datagram[1..5] == [0, 0, 0, 1], "{len} bytes");
     }
     assert!(client.is_some(), "the client has tried");
-    // A closed port is told by the time-out then.
-    drop(silent);
-    let error = soon("the deadline", quic.connect(&to)).await.expect_err("nobody listens there");
-    assert_eq!(error.kind(), ErrorKind::TimedOut, "{}", error.report());
 }
 
 #[test]
