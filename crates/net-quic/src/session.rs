@@ -22,10 +22,12 @@ use crate::{
     stream::bounded,
 };
 pub(crate) use addresses::local_of;
+pub(crate) use closing::Closing;
 pub(crate) use early::{Early, is_rejected};
-pub(crate) use shared::{Client, Closing, Shared, info};
+pub(crate) use shared::{Client, Shared, info};
 
 mod addresses;
+mod closing;
 mod early;
 mod kept;
 mod shared;

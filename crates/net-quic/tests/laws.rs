@@ -58,7 +58,8 @@ async fn quic_obeys_under_each_congestion_control() {
 
 #[tokio::test]
 async fn quic_obeys_with_lines() {
-    conformance(quic_with(QuicConfig::default(), Delimiter::lines()), at("quic://127.0.0.1:0")).await;
+    let lines = quic_with(QuicConfig::default(), Delimiter::lines());
+    Box::pin(conformance(lines, at("quic://127.0.0.1:0"))).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::{Future, poll_fn},
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -15,11 +15,10 @@ use std::{
 
 use bytes::Bytes;
 use net_core::{ConnectionId, Error, ErrorKind, Info, Permit, Result};
-use quinn::{RecvStream, SendDatagramError, SendStream, StreamId, VarInt};
+use quinn::{RecvStream, SendDatagramError, SendStream, StreamId};
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
-    task::yield_now,
     time::{sleep, timeout},
 };
 
@@ -36,10 +35,6 @@ use crate::{
 
 /// How often it is looked whether a reset is known, or datagrams have left; quinn tells nobody.
 const LOOK: Duration = Duration::from_millis(10);
-/// How many turns of the runtime the packet that says that it is closed is given before a timer is set.
-const TURNS: u32 = 16;
-/// How long a session waits for that packet to leave.
-const CLOSE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What all handles of a session share.
 pub(crate) struct Shared {
@@ -61,20 +56,17 @@ pub(crate) struct Shared {
     /// New streams of the peer are refused.
     refuses: AtomicBool,
     /// How many packets had left when this side closed the connection.
-    sent_at_close: OnceLock<u64>,
+    pub(super) sent_at_close: OnceLock<u64>,
     /// Gone with this: who waits for that asks by it.
     gone: OnceLock<watch::Sender<()>>,
     /// How many directions of its only stream have to end for it to end; 0 where it ends otherwise.
-    directions: AtomicUsize,
+    pub(super) directions: AtomicUsize,
     /// The place among those that a server admits.
     permit: Option<Permit>,
     /// Where what outlives the last handle runs.
     runtime: Handle,
     close_timeout: Duration,
 }
-
-/// Waits until the peer was told of the end of a connection.
-pub(crate) type Closing = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
 /// The socket of a client.
 pub(crate) struct Client {
@@ -122,26 +114,6 @@ impl Shared {
     pub(crate) fn with_early(mut self, early: Early) -> Self {
         self.early = Some(early);
         self
-    }
-
-    /// Has it end as soon as both directions of its only stream have.
-    pub(crate) fn that_ends_with_its_stream(self) -> Self {
-        self.directions.store(2, Ordering::Relaxed);
-        self
-    }
-
-    /// Says that a direction of a stream has ended, whose other half is all that may hold it besides. Where it ends with that, what is
-    /// returned waits until the peer was told: a program may end then, and quinn tells it in a task of its own.
-    pub(crate) fn direction_ended(self: &Arc<Self>) -> Option<Closing> {
-        let left = |left: usize| left.checked_sub(1);
-        let before = self.directions.fetch_update(Ordering::AcqRel, Ordering::Relaxed, left);
-        // Others may want it for more than the stream.
-        if before != Ok(1) || Arc::strong_count(self) > 2 {
-            return None;
-        }
-        self.close(VarInt::from_u32(0), b"");
-        let shared = self.clone();
-        Some(Box::pin(async move { shared.close_is_sent().await }))
     }
 
     pub(crate) fn connection(&self) -> &quinn::Connection {
@@ -302,33 +274,6 @@ impl Shared {
                 if is_done { Ok(()) } else { Err(error) }
             }
         }
-    }
-
-    /// Closes the connection, unless it is closed already: why it was stays known.
-    pub(crate) fn close(&self, code: VarInt, reason: &[u8]) {
-        if self.connection.close_reason().is_none() {
-            self.connection.close(code, reason);
-            self.sent_at_close.get_or_init(|| self.connection.stats().udp_tx.datagrams);
-        }
-    }
-
-    /// Waits until the packet has left that tells the peer of the end, where it was this side that closed.
-    pub(crate) async fn close_is_sent(&self) {
-        let Some(before) = self.sent_at_close.get() else { return };
-        let sent = async {
-            // quinn does not count the frame, but nothing else leaves any more. It mostly does in the next turn.
-            let mut turns = TURNS;
-            while self.connection.stats().udp_tx.datagrams <= *before {
-                if turns > 0 {
-                    turns -= 1;
-                    yield_now().await;
-                } else {
-                    sleep(Duration::from_millis(1)).await;
-                }
-            }
-        };
-        // A socket that takes nothing keeps nobody waiting: the peer finds out by itself.
-        let _ = timeout(CLOSE_PATIENCE, sent).await;
     }
 
     pub(crate) fn send_datagram(&self, datagram: Bytes) -> Result<bool> {
