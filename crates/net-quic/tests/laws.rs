@@ -58,8 +58,7 @@ async fn quic_obeys_under_each_congestion_control() {
 
 #[tokio::test]
 async fn quic_obeys_with_lines() {
-    let lines = quic_with(QuicConfig::default(), Delimiter::lines());
-    Box::pin(conformance(lines, at("quic://127.0.0.1:0"))).await;
+    conformance(quic_with(QuicConfig::default(), Delimiter::lines()), at("quic://127.0.0.1:0")).await;
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn tcps_obeys_with_small_buffers() {
 
 #[tokio::test]
 async fn tcps_obeys_with_lines() {
-    Box::pin(obeys(tcps(Delimiter::lines()), "tcps://127.0.0.1:0")).await;
+    obeys(tcps(Delimiter::lines()), "tcps://127.0.0.1:0").await;
 }
 
 #[tokio::test]

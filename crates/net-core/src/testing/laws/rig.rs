@@ -154,7 +154,8 @@ pub(super) async fn connect<T: Transport>(
         };
         Ok((near, far))
     };
-    well("accept a connection that has greeted", greeted).await
+    // Boxed, so that the laws of those that need none of it stay small.
+    well("accept a connection that has greeted", Box::pin(greeted)).await
 }
 
 /// The message `index` of the series `tag`: its first ten letters are a number of its own, the others random.
