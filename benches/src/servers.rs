@@ -121,13 +121,15 @@ pub const WS: [Server; 6] = [
 ];
 
 /// Over UDP: ours, then the loops that users would write instead.
-pub const UDP: [Server; 6] = [
+pub const UDP: [Server; 8] = [
     server("net", "net", Program::Net, &NET_UDP),
     peer("net-socket", "net, its socket alone", "udp_socket", &[]),
     peer("batched", "recvmmsg and sendmmsg loop", "peer_udp_batched", &[]),
     peer("quinn-udp", "quinn-udp loop, GSO and GRO", "peer_udp_quinn", &[]),
     peer("std", "std loop", "peer_udp_std", &[]),
     peer("tokio", "tokio loop", "peer_udp_tokio", &[]),
+    peer("tokio-sessions", "tokio, a task for each peer", "peer_udp_sessions", &[]),
+    peer("epoll", "epoll loop, the least that waits", "peer_udp_epoll", &[]),
 ];
 
 impl Server {

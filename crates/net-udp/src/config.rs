@@ -82,6 +82,8 @@ pub struct UdpConfig {
     /// where there is none, its datagrams are dropped and counted. So it is where [`Limits::max_connections`], which all listeners
     /// of a server share, is reached before.
     ///
+    /// Whoever holds the halves of a session that has ended keeps its memory: while 1 024 such are held, no other one is displaced.
+    ///
     /// [`Limits::max_connections`]: net_core::Limits::max_connections
     pub max_sessions: usize,
     /// New sessions that wait to be accepted; datagrams of further new peers are dropped and counted. Default: 1024.

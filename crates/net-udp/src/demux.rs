@@ -33,6 +33,9 @@ use strangers::Strangers;
 const MAX_SWEEP: Duration = Duration::from_secs(1);
 /// The shortest one.
 const MIN_SWEEP: Duration = Duration::from_millis(5);
+/// How many sessions may have ended here while their halves are still there, before no other one is ended to make room: so whoever
+/// forges sources takes no more memory than that, however slowly sessions notice their end.
+const MAX_LEAVING: usize = 1_024;
 /// How long receiving rests after an error of the system that is about no datagram.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -52,6 +55,8 @@ pub(crate) struct Demux {
     sessions: HashMap<Key, Arc<Line>>,
     /// Those that may have been heard once alone.
     strangers: Strangers,
+    /// How many have ended here and are still held by their halves.
+    leaving: usize,
     /// Whose datagrams came last: the next ones are mostly of the same peer.
     last: Option<Arc<Line>>,
     arrivals: VecDeque<Arrival>,
@@ -104,6 +109,7 @@ impl Demux {
             admission,
             sessions: HashMap::new(),
             strangers: Strangers::default(),
+            leaving: 0,
             last: None,
             arrivals: VecDeque::new(),
             sending: Outgoing::default(),
@@ -248,8 +254,8 @@ impl Demux {
                 Limit::Connections
             };
             // To others of one address no place helps that another address gives.
-            let stranger =
-                if limit == Limit::Connections { self.strangers.pop(&self.sessions) } else { None };
+            let may_displace = limit == Limit::Connections && self.leaving < MAX_LEAVING;
+            let stranger = if may_displace { self.strangers.pop(&self.sessions) } else { None };
             let Some(stranger) = stranger else {
                 if let Some(observer) = self.admission.observer() {
                     observer.rejected(&peer, limit);
@@ -258,20 +264,26 @@ impl Demux {
             };
             stranger.displace();
             self.hub.counters.displaced.add(1);
-            self.forget(vec![stranger]);
+            self.leaving += usize::from(self.remove(&stranger));
         }
     }
 
     /// Forgets sessions of which both halves are gone.
     fn forget(&mut self, gone: Vec<Arc<Line>>) {
         for line in gone {
-            // The peer may have a new one since.
-            if self.sessions.get(&line.key).is_some_and(|known| Arc::ptr_eq(known, &line)) {
-                self.sessions.remove(&line.key);
+            if !self.remove(&line) {
+                self.leaving = self.leaving.saturating_sub(1);
             }
-            self.last.take_if(|last| Arc::ptr_eq(last, &line));
         }
         self.hub.counters.sessions.set(self.sessions.len() as u64);
+    }
+
+    /// Takes a session out of the table. Returns whether it was in it.
+    fn remove(&mut self, line: &Arc<Line>) -> bool {
+        self.last.take_if(|last| Arc::ptr_eq(last, line));
+        // The peer may have a new one since.
+        let is_known = self.sessions.get(&line.key).is_some_and(|known| Arc::ptr_eq(known, line));
+        is_known && self.sessions.remove(&line.key).is_some()
     }
 
     /// Ends sessions of which nothing has arrived for too long.
@@ -288,7 +300,9 @@ impl Demux {
                 keep
             });
             self.last.take_if(|last| last.inbox.failure().is_some());
-            self.hub.counters.expired.add((before - self.sessions.len()) as u64);
+            let expired = before - self.sessions.len();
+            self.leaving += expired;
+            self.hub.counters.expired.add(expired as u64);
             self.hub.counters.sessions.set(self.sessions.len() as u64);
         }
     }

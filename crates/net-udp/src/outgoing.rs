@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    mem,
+    iter, mem,
     net::{IpAddr, SocketAddr},
 };
 
@@ -91,7 +91,11 @@ impl Run {
     }
 
     fn count(&self) -> usize {
-        if self.segment == 0 { 1 } else { self.len().div_ceil(self.segment).max(1) }
+        if self.is_several() { self.len().div_ceil(self.segment) } else { 1 }
+    }
+
+    fn is_several(&self) -> bool {
+        self.segment > 0 && self.len() > self.segment
     }
 
     /// Takes another datagram of `len` bytes behind the others, where it belongs to them.
@@ -187,12 +191,18 @@ impl Outgoing {
     /// Returns the first datagrams that ask for no more than a destination, up to a run that is to be cut by the kernel
     /// where it `cuts`.
     pub(crate) fn singles(&self, cuts: bool) -> impl Iterator<Item = (Option<SocketAddr>, &[u8])> {
-        let single = move |run: &&Run| run.route.is_plain() && !(cuts && run.segmented && run.count() > 1);
-        self.runs.iter().take_while(single).flat_map(|run| {
-            let bytes = run.bytes(&self.joined);
-            let empty = bytes.is_empty().then_some(bytes);
-            let each = bytes.chunks(run.segment.max(1)).chain(empty);
-            each.map(|bytes| (run.route.to, bytes))
+        let single = move |run: &&Run| run.route.is_plain() && !(cuts && run.segmented && run.is_several());
+        let mut runs = self.runs.iter().take_while(single);
+        let mut rest = None;
+        iter::from_fn(move || {
+            let (run, bytes) = match rest.take() {
+                Some(rest) => rest,
+                None => runs.next().map(|run| (run, run.bytes(&self.joined)))?,
+            };
+            let several = run.segment > 0 && bytes.len() > run.segment;
+            let (first, left) = bytes.split_at(if several { run.segment } else { bytes.len() });
+            rest = several.then_some((run, left));
+            Some((run.route.to, first))
         })
     }
 
@@ -217,7 +227,7 @@ impl Outgoing {
     /// Removes the first datagram, which was sent. Returns its bytes.
     pub(crate) fn pop(&mut self) -> usize {
         let Some(run) = self.runs.front_mut() else { return 0 };
-        if run.count() == 1 {
+        if !run.is_several() {
             return self.pop_run().1;
         }
         self.misplaced.extend(run.forgotten.take().map(|from| Route { from: Some(from), ..run.route }));

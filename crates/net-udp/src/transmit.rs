@@ -109,7 +109,7 @@ fn send_controlled(socket: &UdpSocket, front: &Front<'_>, is_mixed: bool) -> io:
 /// Sends datagrams that ask for no more than a destination, as many as one system call takes.
 fn send_plain(socket: &UdpSocket, outgoing: &mut Outgoing, cuts: bool) -> io::Result<()> {
     #[cfg(target_os = "linux")]
-    let sent = match outgoing.singles(cuts).take(batch::MANY).count() {
+    let sent = match outgoing.singles(cuts).take(batch::FEW + 1).count() {
         0 | 1 => send_first(socket, outgoing, cuts)?,
         2..=batch::FEW => batch::send::<{ batch::FEW }>(socket, outgoing.singles(cuts))?,
         _ => batch::send::<{ batch::MANY }>(socket, outgoing.singles(cuts))?,

@@ -137,6 +137,30 @@ async fn a23_forged_sources_keep_nobody_out() {
 }
 
 #[tokio::test]
+async fn a23_sessions_that_are_held_after_their_end_are_bounded() {
+    const PLACES: usize = 10;
+    const MAX_HELD: usize = 1_024;
+    let config = UdpConfig { max_sessions: PLACES, ..UdpConfig::default() };
+    let (mut listener, to) = listen(config).await;
+    let source = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        UdpSocket::bind(([127, 2, high, low], 0).into()).expect("an address of loopback")
+    };
+    let mut held = Vec::new();
+    for number in (1..).take(PLACES + MAX_HELD) {
+        source(number).send_to(b"whose is this?", to).await.expect("sent");
+        held.push(soon("a session", listener.accept()).await.expect("a session"));
+    }
+    source(0).send_to(b"one more", to).await.expect("sent");
+    let stats = counted(&mut listener, "its refusal", |stats| stats.rejected == 1).await;
+    assert_eq!((stats.displaced, stats.sessions), (MAX_HELD as u64, PLACES as u64));
+    // The first one has ended long ago. Once it is let go, another one may be displaced.
+    drop(held.remove(0));
+    source(0).send_to(b"once more", to).await.expect("sent");
+    soon("a session", listener.accept()).await.expect("a session");
+}
+
+#[tokio::test]
 async fn a23_who_was_heard_twice_is_not_displaced() {
     let config = UdpConfig { max_sessions: 3, ..UdpConfig::default() };
     let (mut listener, to) = listen(config).await;

@@ -3,7 +3,7 @@
 use std::{
     hash::{Hash, Hasher},
     mem,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64},
@@ -31,17 +31,30 @@ pub(crate) struct Key {
 }
 
 impl Hash for Key {
-    /// In two writes instead of a dozen: it is hashed for each datagram that comes from another peer than the one before.
+    /// In one write instead of a dozen, of eight bytes over IPv4: it is hashed for each datagram that comes from another peer than
+    /// the one before.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let bits = |ip: IpAddr| match ip {
-            IpAddr::V4(ip) => u128::from(ip.to_bits()),
-            IpAddr::V6(ip) => ip.to_bits(),
-        };
-        // The addresses of one machine differ in few bits, and those of peers are not chosen together with them.
-        let local = self.local.map_or(0, bits);
-        state.write_u128(bits(self.peer.ip()) ^ local.rotate_left(64));
-        state.write_u16(self.peer.port());
+        let port = self.peer.port();
+        // The addresses of one machine are few, and peers do not choose them; so they share bits with those of peers.
+        match (self.peer.ip(), self.local) {
+            (IpAddr::V4(peer), Some(IpAddr::V4(local))) => {
+                state.write_u64(of_v4(peer, port) ^ u64::from(local.to_bits()).rotate_left(48));
+            }
+            (IpAddr::V4(peer), _) => state.write_u64(of_v4(peer, port)),
+            (IpAddr::V6(peer), local) => {
+                let local = local.map_or(0, |local| match local {
+                    IpAddr::V4(local) => u128::from(local.to_bits()),
+                    IpAddr::V6(local) => local.to_bits(),
+                });
+                state.write_u128(peer.to_bits() ^ local.rotate_left(64));
+                state.write_u16(port);
+            }
+        }
     }
+}
+
+fn of_v4(ip: Ipv4Addr, port: u16) -> u64 {
+    u64::from(ip.to_bits()) << 16 | u64::from(port)
 }
 
 /// One session, as the task and the halves see it.
