@@ -1,5 +1,6 @@
-//! Sessions as users write them over tokio: one task receives, and a bounded channel takes each datagram to the task of its peer,
-//! which answers. No session ends, and their number has no limit.
+//! Sessions as users write them over tokio: one task receives, and each peer has one that answers.
+//!
+//! A bounded channel takes the datagrams there. No session ends, and their number has no limit.
 
 use std::collections::HashMap;
 use std::io;
