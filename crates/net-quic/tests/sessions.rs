@@ -764,26 +764,44 @@ async fn a_stream_that_the_peer_stopped_makes_room_for_the_next() {
 }
 
 #[tokio::test]
+async fn streams_that_the_peer_stopped_make_room_though_nothing_else_ends() {
+    let few = QuicConfig { max_bidi_streams: 2, ..QuicConfig::default() };
+    let (near, far, _sessions) = session(&quic_with(few, LengthPrefix::default())).await;
+    // As none has arrived when they end, twice as many would have to end before those that have are forgotten.
+    end_at_once(&far, &near, 40).await;
+    stop_thrice(&near, &far, 2).await;
+}
+
+#[tokio::test]
 async fn streams_that_the_peer_stopped_make_room_however_many_others_have_ended() {
     const MANY: usize = 64;
     let few = u32::try_from(MANY).expect("few");
     let config = QuicConfig { max_bidi_streams: few, max_uni_streams: few, ..QuicConfig::default() };
     let (near, far, _sessions) = session(&quic_with(config, LengthPrefix::default())).await;
-    // All at once, so that none is known to have arrived when the last one ends.
+    end_at_once(&far, &near, MANY).await;
+    stop_thrice(&near, &far, MANY).await;
+}
+
+/// Ends `count` streams of `from` at once, so that none is known to have arrived when the last one ends, and reads them.
+async fn end_at_once(from: &QuicSession, to: &QuicSession, count: usize) {
     let mut ended = Vec::new();
-    for _ in 0..MANY {
-        let mut tx = soon("a stream", far.open_uni()).await.expect("connected");
+    for _ in 0..count {
+        let mut tx = soon("a stream", from.open_uni()).await.expect("connected");
         tx.write_all(b"all of it").await.expect("written");
         ended.push(tx);
     }
     drop(ended);
-    for _ in 0..MANY {
-        let mut rx = soon("a stream", near.accept_uni()).await.expect("a stream");
+    for _ in 0..count {
+        let mut rx = soon("a stream", to.accept_uni()).await.expect("a stream");
         assert_eq!(soon("its end", rx.read_to_end(100)).await.expect("all"), b"all of it");
     }
+}
+
+/// Opens as many streams as there is room for and stops what comes back on them, three times.
+async fn stop_thrice(near: &QuicSession, far: &QuicSession, room: usize) {
     for _ in 0..3 {
         let mut stopped = Vec::new();
-        for _ in 0..MANY {
+        for _ in 0..room {
             let (mut tx, mut rx) = soon("a stream", near.open_bi()).await.expect("connected");
             tx.write_all(b"never mind").await.expect("written");
             let (far_tx, _) = soon("the stream", far.accept_bi()).await.expect("a stream");

@@ -40,7 +40,7 @@ impl Kept {
     pub(super) fn keep(&mut self, mut stream: SendStream, cut: bool) {
         if cut {
             self.cut.push_back(stream);
-        } else if self.len() >= MIN_KEPT || !is_stopped(&mut stream) {
+        } else if !is_stopped(&mut stream) {
             self.ended.push_back(stream);
         }
         if self.len() >= self.limit.max(MIN_KEPT) {
