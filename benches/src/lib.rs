@@ -13,6 +13,7 @@ pub mod measure;
 pub mod outcome;
 pub mod peer;
 pub mod plan;
+mod plot;
 pub mod process;
 pub mod quic;
 pub mod report;

@@ -1,7 +1,7 @@
 //! What a run found: figures with their spread over the rounds, as a table, as JSON and as a plot.
 
 mod figure;
-mod plot;
+mod panels;
 mod table;
 
 use std::collections::BTreeMap;
@@ -162,7 +162,7 @@ impl Report {
         fs::create_dir_all(directory)?;
         fs::write(table, self.markdown())?;
         fs::write(json, serde_json::to_vec_pretty(self)?)?;
-        fs::write(plot, plot::svg(self).map_err(io::Error::other)?)?;
+        fs::write(plot, panels::draw(self).map_err(io::Error::other)?)?;
         Ok(paths)
     }
 }

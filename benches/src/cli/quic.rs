@@ -26,6 +26,10 @@ pub(super) struct QuicOptions {
     /// Measured window of each load, as in `3s` [default: 3s, with --quick 300ms].
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
+    /// Keep all servers up in a round and give each so many turns of `--duration`, in random order, with 100 ms of load before
+    /// each. Idle connections and transfers over a path that loses have none.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    turns: u32,
     /// One short round, enough to see that everything works.
     #[arg(long)]
     quick: bool,
@@ -68,7 +72,9 @@ pub(super) fn run(options: &QuicOptions) -> io::Result<ExitCode> {
     let base = if options.quick { Effort::QUICK } else { Effort::FULL };
     let effort = Effort {
         rounds: options.rounds.unwrap_or(base.rounds),
+        turns: options.turns,
         duration: options.duration.unwrap_or(base.duration),
+        warm_up: if options.turns > 1 { Effort::QUICK.warm_up } else { base.warm_up },
         ..base
     };
     let place = Place { siblings, scratch: &scratch };

@@ -114,7 +114,9 @@ pub const CASES: [Case; 7] = [
 pub struct Effort {
     /// Times that every server meets every load.
     pub rounds: u32,
-    /// Measured window.
+    /// Turns that every server has in a round, where a load has any.
+    pub turns: u32,
+    /// Measured window, or that of one turn.
     pub duration: Duration,
     /// Load before it.
     pub warm_up: Duration,
@@ -128,6 +130,7 @@ impl Effort {
     /// What figures to keep are taken with.
     pub const FULL: Self = Self {
         rounds: 5,
+        turns: 1,
         duration: Duration::from_secs(3),
         warm_up: Duration::from_millis(500),
         idle: 1_000,
@@ -136,6 +139,7 @@ impl Effort {
     /// What shows that everything works.
     pub const QUICK: Self = Self {
         rounds: 1,
+        turns: 1,
         duration: Duration::from_millis(300),
         warm_up: Duration::from_millis(100),
         idle: 100,
@@ -160,6 +164,18 @@ impl Case {
             Kind::Loss => "mean ms",
             Kind::Streams { .. } | Kind::Bulk { .. } | Kind::Handshakes { .. } => "server CPU µs",
         }
+    }
+
+    /// Whether something is done under it, so many times a second.
+    #[must_use]
+    pub const fn has_rate(&self) -> bool {
+        !matches!(self.kind, Kind::Idle)
+    }
+
+    /// Whether servers can take turns under it.
+    #[must_use]
+    pub const fn has_turns(&self) -> bool {
+        !matches!(self.kind, Kind::Idle | Kind::Loss)
     }
 
     /// How much dearer than bare quinn ours may be.

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::cases::{BASELINE, CASES, MAX_LOSS_RATIO, MAX_RATIO, OURS, SERVERS};
+use super::cases::{BASELINE, CASES, Case, MAX_LOSS_RATIO, MAX_RATIO, OURS, SERVERS};
 use crate::machine::Machine;
 use crate::outcome::Outcome;
+use crate::plot::{self, Bar, Panel};
+use crate::report::Spread;
 
 /// What one server did under one load in one round.
 #[derive(Debug, Serialize)]
@@ -53,9 +55,9 @@ fn cost(outcome: &Outcome) -> Option<f64> {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+/// A figure as it stands beside its bar.
+fn written(value: f64) -> String {
+    if value < 100.0 { format!("{value:.2}") } else { format!("{value:.0}") }
 }
 
 impl Report {
@@ -65,18 +67,23 @@ impl Report {
         self.samples.iter().filter(of_both).filter_map(|sample| of(sample.outcome.as_ref()?)).collect()
     }
 
-    /// The ratio of a server's cost to the baseline's, as the median over the rounds.
+    /// A figure of one server under one load over the rounds.
+    fn spread(&self, case: &str, server: &str, of: impl Fn(&Outcome) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.values(case, server, of))
+    }
+
+    /// The ratio of a server's cost to the baseline's over the rounds, each with its own.
     #[must_use]
-    pub fn ratio(&self, case: &str, server: &str) -> Option<f64> {
+    pub fn ratio(&self, case: &str, server: &str) -> Option<Spread> {
         let ours = self.values(case, server, cost);
         let theirs = self.values(case, BASELINE, cost);
-        median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect())
+        Spread::of(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect())
     }
 
     /// Loads under which ours is dearer than it may be, with the ratio.
     #[must_use]
     pub fn missed(&self) -> Vec<(&'static str, f64)> {
-        let ratios = CASES.iter().filter_map(|case| Some((case, self.ratio(case.id, OURS)?)));
+        let ratios = CASES.iter().filter_map(|case| Some((case, self.ratio(case.id, OURS)?.median)));
         let missed = ratios.filter(|(case, ratio)| *ratio > case.max_ratio());
         missed.map(|(case, ratio)| (case.id, ratio)).collect()
     }
@@ -110,21 +117,22 @@ impl Report {
             );
             let _ = writeln!(text, "|---|---:|---|---:|---:|---:|---:|");
             for server in &SERVERS {
-                let costs = self.values(case.id, server.id, cost);
-                let range = costs
-                    .iter()
-                    .fold((f64::MAX, 0.0_f64), |(low, high), cost| (low.min(*cost), high.max(*cost)));
-                let Some(middle) = median(costs) else { continue };
+                let Some(costs) = self.spread(case.id, server.id, cost) else { continue };
                 let of = |read: fn(&Outcome) -> f64| {
-                    median(self.values(case.id, server.id, |outcome| Some(read(outcome)))).unwrap_or(0.0)
+                    let spread = self.spread(case.id, server.id, |outcome| Some(read(outcome)));
+                    spread.map_or(f64::NAN, |spread| spread.median)
                 };
-                let ratio = self.ratio(case.id, server.id).unwrap_or(f64::NAN);
+                let ratio = self
+                    .ratio(case.id, server.id)
+                    .map(|ratio| format!("{:.3} [{:.3}–{:.3}]", ratio.median, ratio.min, ratio.max));
                 let _ = writeln!(
                     text,
-                    "| {} | {middle:.3} | {:.3} to {:.3} | {ratio:.3} | {:.0} | {:.1} | {:.1} |",
+                    "| {} | {:.3} | {:.3} to {:.3} | {} | {:.0} | {:.1} | {:.1} |",
                     server.title,
-                    range.0,
-                    range.1,
+                    costs.median,
+                    costs.min,
+                    costs.max,
+                    ratio.unwrap_or_default(),
                     of(Outcome::messages_per_s),
                     of(|outcome| outcome.latency.p50),
                     of(|outcome| outcome.latency.p99),
@@ -166,17 +174,52 @@ impl Report {
         text
     }
 
-    /// Writes `quic-pinned` or `quic-unpinned` with the endings `.md` and `.json` into `directory`.
+    /// The report as an SVG document: for each load the cost on the left, the rate on the right.
+    fn plot(&self) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        let mode = self.pinned_to.map_or("unpinned", |_| "pinned to one core");
+        let panel = |case: &Case, heading: String, of: fn(&Outcome) -> Option<f64>| {
+            let bars = SERVERS.iter().filter_map(|server| {
+                let tried = self
+                    .samples
+                    .iter()
+                    .find(|sample| (sample.case, sample.server) == (case.id, server.id))?;
+                let value = match self.spread(case.id, server.id, of) {
+                    Some(spread) => Ok((spread, written(spread.median))),
+                    None => Err(tried.failure.as_deref().unwrap_or("no figure")),
+                };
+                Some(Bar { title: server.title, is_ours: server.id == OURS, value })
+            });
+            Panel { heading, bars: bars.collect() }
+        };
+        let pairs: Vec<_> = CASES
+            .iter()
+            .filter(|case| self.samples.iter().any(|sample| sample.case == case.id))
+            .map(|case| {
+                let cost_of = format!("{}: {} a {}", case.id, case.cost(), case.unit);
+                let rate = if case.has_rate() {
+                    let heading = format!("{}: {}s/s", case.id, case.unit);
+                    panel(case, heading, |outcome| Some(outcome.messages_per_s()))
+                } else {
+                    Panel { heading: String::new(), bars: Vec::new() }
+                };
+                [panel(case, cost_of, cost), rate]
+            })
+            .collect();
+        plot::svg(&format!("bench quic, {mode}; {}", self.machine.cpu), &pairs)
+    }
+
+    /// Writes `quic-pinned` or `quic-unpinned` with the endings `.md`, `.json` and `.svg` into `directory`.
     ///
     /// # Errors
     /// As writing gives them.
-    pub fn write(&self, directory: &Path) -> io::Result<[PathBuf; 2]> {
+    pub fn write(&self, directory: &Path) -> io::Result<[PathBuf; 3]> {
         let mode = if self.pinned_to.is_some() { "pinned" } else { "unpinned" };
         let path = |ending| directory.join(format!("quic-{mode}.{ending}"));
-        let paths = [path("md"), path("json")];
-        let [text, json] = &paths;
+        let paths = [path("md"), path("json"), path("svg")];
+        let [text, json, plot] = &paths;
         std::fs::write(text, self.markdown())?;
         std::fs::write(json, serde_json::to_vec_pretty(self)?)?;
+        std::fs::write(plot, self.plot().map_err(io::Error::other)?)?;
         Ok(paths)
     }
 }
@@ -204,7 +247,8 @@ mod tests {
             sample(BASELINE, 2, 1_000_000),
         ];
         let report = Report { machine: Machine::this(), pinned_to: None, samples };
-        assert_eq!(report.ratio("bulk", "net"), Some(1.0));
+        let ratio = report.ratio("bulk", "net").unwrap();
+        assert!((ratio.median - 1.0).abs() < 1e-9 && (ratio.max - 1.1).abs() < 1e-9, "{ratio:?}");
         assert!(report.missed().is_empty());
         assert!(report.markdown().contains("met in each"));
     }
@@ -239,5 +283,10 @@ mod tests {
         let report = Report { machine: Machine::this(), pinned_to: Some(1), samples };
         assert_eq!(report.missed().len(), 1);
         assert!(report.markdown().contains("- bulk: 1.100"));
+        let plot = report.plot().unwrap();
+        assert!(
+            plot.contains("<svg") && plot.contains("bulk: server CPU µs a MiB") && plot.contains("1.10"),
+            "{plot}"
+        );
     }
 }
