@@ -43,6 +43,7 @@ mod crypto;
 mod datagram;
 mod early;
 mod error;
+mod leaving;
 mod listener;
 mod parameters;
 mod path;

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, UdpSocket},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker, ready},
@@ -16,6 +16,7 @@ use std::{
 use net_core::{
     Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, resolve, tls::ServerTls,
 };
+use quinn::{AsyncUdpSocket, Runtime as _};
 use tokio::{runtime::Handle, sync::watch, task::unconstrained, time::Instant};
 use tokio_util::sync::ReusableBoxFuture;
 
@@ -23,6 +24,7 @@ use crate::{
     QuicConfig,
     crypto::{Failure, Resumes, ServerCrypto, Settings},
     error::of_handshake,
+    leaving,
     parameters::{self, Purpose, transport},
     runtime::runtime,
     session::{Early, Shared, address, info},
@@ -78,6 +80,7 @@ enum Registered {
     Now {
         endpoint: quinn::Endpoint,
         next: Next,
+        socket: Weak<dyn AsyncUdpSocket>,
     },
 }
 
@@ -148,16 +151,15 @@ async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(
     let mut attempts = Attempts::default();
     for address in resolve::bindable(at, config.connect_timeout).await? {
         let place = attempts.begin(address);
-        // A socket that would share the port starts beside a foreign one without an error. One that would not does not.
-        let foreign = if shared && !config.reuse_port && address.port() != 0 {
-            socket::bind(address, config, false).map(drop)
-        } else {
-            Ok(())
+        let bind = || {
+            // A socket that would share the port starts beside a foreign one without an error. One that would not does not.
+            if shared && !config.reuse_port && address.port() != 0 {
+                drop(socket::bind(address, config, false)?);
+            }
+            let socket = socket::bind(address, config, shared || config.reuse_port)?;
+            Ok((socket.local_addr()?, socket))
         };
-        let bound = foreign
-            .and_then(|()| socket::bind(address, config, shared || config.reuse_port))
-            .and_then(|socket| Ok((socket.local_addr()?, socket)));
-        match bound {
+        match leaving::outwait(address.port(), config.close_timeout, bind).await {
             Ok((local, socket)) => return Ok((socket, local)),
             Err(error) => attempts.fail(place, error),
         }
@@ -216,10 +218,12 @@ impl Registered {
                 (None, None) => return Err(io::ErrorKind::NotConnected.into()),
             };
             let runtime = Arc::new(quinn::TokioRuntime);
-            let endpoint =
-                quinn::Endpoint::new(server.endpoint.clone(), Some(server.quinn.clone()), socket, runtime)?;
+            let socket = runtime.wrap_udp_socket(socket)?;
+            let known = Arc::downgrade(&socket);
+            let (config, server) = (server.endpoint.clone(), server.quinn.clone());
+            let endpoint = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, runtime)?;
             let next = ReusableBoxFuture::new(next(endpoint.clone()));
-            *self = Self::Now { endpoint, next };
+            *self = Self::Now { endpoint, next, socket: known };
         }
         match self {
             Self::Now { next, .. } => Ok(next),
@@ -238,7 +242,7 @@ impl<T> Source<T> {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<(quinn::Incoming, Address)>>> {
         let waiting = self.socket.get(&self.server, &self.local)?;
         let incoming = ready!(waiting.poll(cx));
-        let (Registered::Now { endpoint, next: waiting }, Some(incoming)) = (&mut self.socket, incoming)
+        let (Registered::Now { endpoint, next: waiting, .. }, Some(incoming)) = (&mut self.socket, incoming)
         else {
             // The socket failed, or the runtime is gone in which it was: another one takes its place, when the
             // connections on this one are gone too.
@@ -350,8 +354,9 @@ impl<T: Send + 'static> Accept for Source<T> {
 impl<T> Drop for Source<T> {
     /// Connections go on, and so their socket does; who comes now is refused, for as long as there is one.
     fn drop(&mut self) {
-        if let Registered::Now { endpoint, .. } = &self.socket
-            && (endpoint.open_connections() > 0 || self.waiting.receiver_count() > 0)
+        let Registered::Now { endpoint, socket, .. } = &self.socket else { return };
+        leaving::note(socket);
+        if (endpoint.open_connections() > 0 || self.waiting.receiver_count() > 0)
             && let Ok(runtime) = Handle::try_current()
         {
             let (endpoint, waiting) = (endpoint.clone(), std::mem::take(&mut self.waiting));

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use net_core::{ErrorKind, Info, Limits, Message, Observer};
+use net_core::{Address, ErrorKind, Info, Limits, Message, Observer};
 use net_messaging::{Client, CloseReason, Format, Server, ServerConfig, SessionConfig};
 use net_udp::{Udp, UdpConfig, UdpPeer};
 
@@ -22,8 +22,12 @@ fn config(format: Format) -> ServerConfig {
 }
 
 async fn echo(udp: Udp) -> Server {
+    echo_at(udp, &at("udp://127.0.0.1:0")).await
+}
+
+async fn echo_at(udp: Udp, at: &Address) -> Server {
     let server = Server::builder(udp).on_message(|_, message| async move { Ok(Some(message.into_reply())) });
-    server.listen("udp://127.0.0.1:0").await.expect("listening")
+    server.listen(at).await.expect("listening")
 }
 
 #[tokio::test]
@@ -60,6 +64,19 @@ async fn raw_datagrams_are_answered() {
     }
     let report = soon("the drain", server.drain(Duration::ZERO..=Duration::from_secs(5))).await;
     assert_eq!((report.active, report.cut), (1, 0));
+}
+
+#[tokio::test]
+async fn m4_a_server_is_started_again_on_its_port_as_soon_as_it_has_stopped() {
+    let mut server = echo(Udp::default()).await;
+    let to = server.local().clone();
+    for _ in 0..3 {
+        let client = Client::builder(Udp::default()).connect(&to).await.expect("a route");
+        let answer = soon("an answer", client.request("hello")).await.expect("an answer");
+        assert_eq!(answer.payload(), &"hello");
+        soon("the stop", server.stop()).await;
+        server = echo_at(Udp::default(), &to).await;
+    }
 }
 
 #[tokio::test]
