@@ -183,7 +183,7 @@ async fn m5_a_server_knows_why_each_session_ended() {
 }
 
 #[tokio::test]
-async fn l1_the_idle_time_out_and_the_limit_of_connections_are_the_engines() {
+async fn m8_the_idle_time_out_and_the_limit_of_connections_are_the_engines() {
     let quic = quic();
     let limits =
         Limits { idle_timeout: Some(Duration::from_millis(100)), max_connections: 1, ..Limits::default() };
@@ -197,7 +197,7 @@ async fn l1_the_idle_time_out_and_the_limit_of_connections_are_the_engines() {
 }
 
 #[tokio::test]
-async fn s1_a_handler_knows_the_certificate_of_its_client() {
+async fn m12_a_handler_knows_the_certificate_of_its_client() {
     let (authority, people) = (Authority::new("servers"), Authority::new("people"));
     let alice = people.leaf(&["alice.example"]);
     let quic = Quic::with_framing(QuicConfig::default(), LengthPrefix::default())
