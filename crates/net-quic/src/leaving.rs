@@ -46,7 +46,7 @@ fn is_left(port: u16) -> bool {
 /// `patience` at the most.
 ///
 /// A server that is stopped has told its clients, and answers for three of their time-outs whoever has not heard it (RFC 9000
-/// §10.2); some 90 ms nearby. It can be started again on its port at once all the same.
+/// §10.2); some 80 ms nearby. It can be started again on its port at once all the same.
 pub(crate) async fn outwait<T>(
     port: u16,
     patience: Duration,

@@ -167,7 +167,7 @@ impl<F: Framing> Quic<F> {
     /// Accepts sessions at `at`.
     ///
     /// A listener of this process that has just gone keeps its port for as long as its last connections do, which end some
-    /// 90 ms after they were closed (RFC 9000 §10.2). That is waited for, [`close_timeout`](QuicConfig::close_timeout) at the most,
+    /// 80 ms after they were closed (RFC 9000 §10.2). That is waited for, [`close_timeout`](QuicConfig::close_timeout) at the most,
     /// so that a server that was stopped can be started again at once.
     ///
     /// # Errors
