@@ -14,7 +14,8 @@
 //! * [`Observer`]: what is told to logs and metrics.
 //! * [`last_turns`]: what a runtime does before it ends.
 //! * `Ticks` (feature `ticks`): wake-ups for whoever looks at deadlines, from the kernel or the runtime.
-//! * `resolve` (feature `resolve`): from the host of an address to the socket addresses that are tried.
+//! * `resolve` (feature `resolve`): from the host of an address to the socket addresses that are tried; `ports`: those that
+//!   listeners of this process are about to free.
 //! * `tls` (feature `tls`): settings of TLS servers and clients, exchanged while they serve.
 //! * `size` (feature `serde`): byte sizes in configuration files.
 //! * `testing` (feature `testing`): the laws as checks of any transport, links with faults, a relay of UDP.
@@ -39,6 +40,8 @@ mod limits;
 pub mod memory;
 mod message;
 mod observer;
+#[cfg(feature = "resolve")]
+pub mod ports;
 #[cfg(feature = "resolve")]
 pub mod resolve;
 mod sink_stream;

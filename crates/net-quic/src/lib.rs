@@ -43,7 +43,6 @@ mod crypto;
 mod datagram;
 mod early;
 mod error;
-mod leaving;
 mod listener;
 mod parameters;
 mod path;

@@ -14,7 +14,8 @@ use std::{
 };
 
 use net_core::{
-    Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, resolve, tls::ServerTls,
+    Accept, Address, Attempts, Error, ErrorKind, Handshake, Permit, Result, Scheme, ports, resolve,
+    tls::ServerTls,
 };
 use quinn::{AsyncUdpSocket, Runtime as _};
 use tokio::{runtime::Handle, sync::watch, task::unconstrained, time::Instant};
@@ -24,7 +25,6 @@ use crate::{
     QuicConfig,
     crypto::{Failure, Resumes, ServerCrypto, Settings},
     error::of_handshake,
-    leaving,
     parameters::{self, Purpose, transport},
     runtime::runtime,
     session::{Early, Shared, address, info},
@@ -159,7 +159,9 @@ async fn bind_first(at: &Address, config: &QuicConfig, shared: bool) -> Result<(
             let socket = socket::bind(address, config, shared || config.reuse_port)?;
             Ok((socket.local_addr()?, socket))
         };
-        match leaving::outwait(address.port(), config.close_timeout, bind).await {
+        // A server that is stopped has told its clients, and answers for three of their time-outs whoever has not heard it (RFC
+        // 9000 §10.2); some 80 ms nearby.
+        match ports::outwait(address.port(), config.close_timeout, bind).await {
             Ok((local, socket)) => return Ok((socket, local)),
             Err(error) => attempts.fail(place, error),
         }
@@ -355,7 +357,10 @@ impl<T> Drop for Source<T> {
     /// Connections go on, and so their socket does; who comes now is refused, for as long as there is one.
     fn drop(&mut self) {
         let Registered::Now { endpoint, socket, .. } = &self.socket else { return };
-        leaving::note(socket);
+        if let Some(port) = socket.upgrade().and_then(|socket| socket.local_addr().ok()).map(|at| at.port()) {
+            let socket = socket.clone();
+            ports::leave(port, move || socket.strong_count() > 0);
+        }
         if (endpoint.open_connections() > 0 || self.waiting.receiver_count() > 0)
             && let Ok(runtime) = Handle::try_current()
         {

@@ -67,6 +67,8 @@ pub(crate) struct Demux {
     start: Instant,
     sweep: Ticks,
     pause: Option<Ticks>,
+    /// Tells that the socket may be open: last, so that it is not when this is gone.
+    _open: Arc<()>,
 }
 
 /// A session that waits to be accepted; dropped, it is gone.
@@ -100,6 +102,7 @@ impl Demux {
         backlog: mpsc::Sender<Newcomer>,
         admission: Arc<Admission>,
         sweep: Ticks,
+        open: Arc<()>,
     ) -> Self {
         let is_wildcard = socket.local().ip().is_unspecified();
         Self {
@@ -118,6 +121,7 @@ impl Demux {
             start: Instant::now(),
             sweep,
             pause: None,
+            _open: open,
         }
     }
 

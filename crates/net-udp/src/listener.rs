@@ -8,7 +8,7 @@ use std::{
 };
 
 use net_core::{
-    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Permit, Result,
+    Accept, Acceptor, Address, Admission, Connection, Error, Handshake, Info, Listener, Permit, Result, ports,
 };
 use socket2::Socket;
 use tokio::sync::{Semaphore, mpsc};
@@ -65,6 +65,7 @@ impl UdpListener {
             hub: Arc::new(Hub::new(config, counters.clone())),
             local,
             admission: admission.clone(),
+            open: Arc::default(),
         };
         Ok(Self { acceptor: Acceptor::new(source, address(local)), counters, admission, local })
     }
@@ -109,6 +110,8 @@ struct Source {
     hub: Arc<Hub>,
     local: SocketAddr,
     admission: Admitting,
+    /// Held by whoever has the socket, and let go after that.
+    open: Arc<()>,
 }
 
 #[derive(Debug)]
@@ -129,7 +132,8 @@ impl Source {
             let (tx, rx) = mpsc::channel(self.hub.config.backlog.clamp(1, Semaphore::MAX_PERMITS));
             let socket = socket.with_counters(self.hub.counters.clone());
             let admission = self.admission.get_or_init(Arc::default).clone();
-            tokio::spawn(Demux::new(socket, self.hub.clone(), tx, admission, sweep));
+            let demux = Demux::new(socket, self.hub.clone(), tx, admission, sweep, self.open.clone());
+            tokio::spawn(demux);
             self.stage = Stage::Served(rx);
         }
         match &mut self.stage {
@@ -179,6 +183,8 @@ impl Accept for Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
+        let open = Arc::downgrade(&self.open);
+        ports::leave(self.local.port(), move || open.strong_count() > 0);
         self.hub.close();
     }
 }
@@ -202,6 +208,7 @@ mod tests {
             hub: Arc::new(Hub::new(config, Arc::default())),
             local,
             admission: Admitting::default(),
+            open: Arc::default(),
         };
         let cx = &mut Context::from_waker(Waker::noop());
         let mut refusal = || match source.poll_accept(cx) {

@@ -4,17 +4,23 @@ use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use net_core::{
-    Address, Attempts, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport, resolve,
+    Address, Attempts, Connection, Error, ErrorKind, Guarantees, Info, Result, Scheme, Transport, ports,
+    resolve,
 };
+use socket2::Socket;
 
 use crate::{
     UdpConfig, UdpListener, UdpReceiver, UdpSender, UdpSocket,
     ending::Ending,
     socket::{address, open},
 };
+
+/// How long the task of a listener that is gone may take to close its socket.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Whether the system spreads peers over the sockets that share an address.
 const BALANCES: bool = cfg!(target_os = "linux");
@@ -63,6 +69,18 @@ impl Udp {
         &self.config
     }
 
+    fn dial_first(&self, to: &Address, addresses: &[SocketAddr]) -> Result<UdpSocket> {
+        let mut attempts = Attempts::default();
+        for address in addresses.iter().copied() {
+            let place = attempts.begin(address);
+            match self.dial(address) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => attempts.fail(place, error),
+            }
+        }
+        Err(attempts.into_error("connect").at(to))
+    }
+
     fn dial(&self, to: SocketAddr) -> io::Result<UdpSocket> {
         let any: SocketAddr = match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -74,26 +92,30 @@ impl Udp {
         Ok(socket)
     }
 
-    fn bind(&self, at: &Address, reuse_port: bool, addresses: &[SocketAddr]) -> Result<UdpListener> {
-        first_of(addresses, |address| UdpListener::new(open(&self.config, address, reuse_port)?, self.config))
-            .map_err(|attempts| attempts.into_error("listen").at(at))
+    async fn bind(&self, at: &Address, reuse_port: bool, addresses: &[SocketAddr]) -> Result<UdpListener> {
+        self.open_first(at, reuse_port, addresses, |socket, _| UdpListener::new(socket, self.config)).await
     }
-}
 
-/// Gives each address to `attempt` until one succeeds.
-fn first_of<T>(
-    addresses: &[SocketAddr],
-    attempt: impl Fn(SocketAddr) -> io::Result<T>,
-) -> Result<T, Attempts> {
-    let mut attempts = Attempts::default();
-    for address in addresses {
-        let place = attempts.begin(*address);
-        match attempt(*address) {
-            Ok(success) => return Ok(success),
-            Err(error) => attempts.fail(place, error),
+    /// Opens a socket at the first of `addresses` that is free, for `take`.
+    async fn open_first<T>(
+        &self,
+        at: &Address,
+        reuse_port: bool,
+        addresses: &[SocketAddr],
+        take: impl Fn(Socket, SocketAddr) -> io::Result<T>,
+    ) -> Result<T> {
+        let mut attempts = Attempts::default();
+        for address in addresses.iter().copied() {
+            let place = attempts.begin(address);
+            let open = || open(&self.config, address, reuse_port);
+            let taken = ports::outwait(address.port(), LEAVE_TIMEOUT, open).await;
+            match taken.and_then(|socket| take(socket, address)) {
+                Ok(taken) => return Ok(taken),
+                Err(error) => attempts.fail(place, error),
+            }
         }
+        Err(attempts.into_error("listen").at(at))
     }
-    Err(attempts)
 }
 
 impl Transport for Udp {
@@ -112,8 +134,7 @@ impl Transport for Udp {
             return Err(Error::new(ErrorKind::InvalidAddress, "connect").at(to).because("nobody has port 0"));
         }
         let addresses = resolve::connectable(to, self.config.connect_timeout).await?;
-        let socket = first_of(&addresses, |peer| self.dial(peer));
-        let socket = Arc::new(socket.map_err(|attempts| attempts.into_error("connect").at(to))?);
+        let socket = Arc::new(self.dial_first(to, &addresses)?);
         let remote = socket.peer().unwrap_or_else(|| socket.local());
         let info = Info::new(address(socket.local()), address(remote)).with_details(socket.clone());
         let ending: Arc<Ending> = Arc::default();
@@ -121,11 +142,15 @@ impl Transport for Udp {
         Ok(Connection::new(tx, UdpReceiver::of_socket(socket, &self.config, ending), info))
     }
 
+    /// Begins to listen.
+    ///
+    /// A listener of this process that has just gone keeps its port for as long as its sessions do, and a moment longer. That is
+    /// waited for, 1 s at the most; so a server can be started again at once.
     async fn listen(&self, at: &Address) -> Result<UdpListener> {
         check_scheme(at, "listen")?;
         self.config.check("listen")?;
         let addresses = resolve::bindable(at, self.config.connect_timeout).await?;
-        self.bind(at, self.config.reuse_port, &addresses)
+        self.bind(at, self.config.reuse_port, &addresses).await
     }
 
     async fn listen_many(&self, at: &Address, n: usize) -> Result<Vec<UdpListener>> {
@@ -138,12 +163,11 @@ impl Transport for Udp {
         if !self.config.reuse_port && at.port() != Some(0) {
             // A socket that would share the port starts beside a foreign one without an error. This one does not.
             // The one it finds free is taken: another one of the name may be the foreign one's.
-            let free = first_of(&addresses, |address| open(&self.config, address, false).map(|_| address));
-            addresses = vec![free.map_err(|attempts| attempts.into_error("listen").at(at))?];
+            addresses = vec![self.open_first(at, false, &addresses, |_, address| Ok(address)).await?];
         }
         let mut listeners = Vec::with_capacity(n);
         for _ in 0..n {
-            let listener = self.bind(at, true, &addresses)?;
+            let listener = self.bind(at, true, &addresses).await?;
             // The others join the first one, whatever name or port it was made from.
             addresses = vec![listener.socket_address()];
             listeners.push(listener);

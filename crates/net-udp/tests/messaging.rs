@@ -68,9 +68,19 @@ async fn raw_datagrams_are_answered() {
 
 #[tokio::test]
 async fn m4_a_server_is_started_again_on_its_port_as_soon_as_it_has_stopped() {
+    start_again_and_again(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn m4_on_several_threads_too() {
+    // The task that has the socket may be on another thread, and later than the stop.
+    start_again_and_again(30).await;
+}
+
+async fn start_again_and_again(times: usize) {
     let mut server = echo(Udp::default()).await;
     let to = server.local().clone();
-    for _ in 0..3 {
+    for _ in 0..times {
         let client = Client::builder(Udp::default()).connect(&to).await.expect("a route");
         let answer = soon("an answer", client.request("hello")).await.expect("an answer");
         assert_eq!(answer.payload(), &"hello");

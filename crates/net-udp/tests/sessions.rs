@@ -174,14 +174,10 @@ async fn a_closed_listener_serves_its_sessions_and_takes_no_new_one() {
     far.send("yes").await.expect("sent");
     assert_eq!(received(&near).await.0, b"yes");
 
-    // With the last of them the address is free again.
+    // With the last of them the address is free again: whoever listens there next waits for that.
     drop((listener, far, rest));
-    soon("the address", async {
-        while Udp::default().listen(&at(&format!("udp://{to}"))).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let again = soon("the address", Udp::default().listen(&at(&format!("udp://{to}")))).await;
+    assert_eq!(socket(again.expect("it is free").local()), to);
 }
 
 #[tokio::test]
@@ -225,6 +221,9 @@ fn a_listener_needs_no_timers_of_the_runtime() {
         let mut far = listener.accept().await.expect("a session");
         assert_eq!(far.recv().await.expect("received").as_deref(), Some(&b"one"[..]));
         assert_eq!(far.recv().await.expect_err("it is silent").kind(), ErrorKind::TimedOut);
+        let left = listener.local().clone();
+        drop((listener, far));
+        Udp::new(config).listen(&left).await.expect("listening again");
     });
 }
 
