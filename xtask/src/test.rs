@@ -8,8 +8,8 @@ use clap::Args;
 use crate::{
     run,
     tools::{
-        self, AIOQUIC, CHROMIUM, GTLSCLIENT, IP, NEXTEST, NODE, NODE_PEERS, NPM, OPENSSL, PYTHON, STRACE,
-        WEBSOCKETS,
+        self, AIOQUIC, CHROMIUM, GTLSCLIENT, IP, IPTABLES, NEXTEST, NODE, NODE_PEERS, NPM, OPENSSL, PYTHON,
+        STRACE, WEBSOCKETS,
     },
 };
 
@@ -46,7 +46,7 @@ impl Test {
     pub(crate) fn run_for_summary(&self) -> Result<String> {
         NEXTEST.ensure()?;
         tools::ensure_programs(if cfg!(target_os = "linux") {
-            &[CHROMIUM, GTLSCLIENT, IP, NODE, NPM, OPENSSL, PYTHON, STRACE]
+            &[CHROMIUM, GTLSCLIENT, IP, IPTABLES, NODE, NPM, OPENSSL, PYTHON, STRACE]
         } else {
             &[NODE, NPM, OPENSSL, PYTHON]
         })?;

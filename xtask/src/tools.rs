@@ -196,6 +196,9 @@ pub(crate) const IP: Program = Program {
     package: "iproute2",
     purpose: "tests of QUIC move a client between addresses with it",
 };
+/// Has the kernel lose what arrives in a network namespace.
+pub(crate) const IPTABLES: Program =
+    Program { name: "iptables", package: "iptables", purpose: "a test of QUIC has datagrams lost by it" };
 pub(crate) const STRACE: Program =
     Program { name: "strace", package: "strace", purpose: "tests count system calls with it" };
 
