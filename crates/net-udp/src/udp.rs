@@ -69,18 +69,6 @@ impl Udp {
         &self.config
     }
 
-    fn dial_first(&self, to: &Address, addresses: &[SocketAddr]) -> Result<UdpSocket> {
-        let mut attempts = Attempts::default();
-        for address in addresses.iter().copied() {
-            let place = attempts.begin(address);
-            match self.dial(address) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => attempts.fail(place, error),
-            }
-        }
-        Err(attempts.into_error("connect").at(to))
-    }
-
     fn dial(&self, to: SocketAddr) -> io::Result<UdpSocket> {
         let any: SocketAddr = match to {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -92,30 +80,35 @@ impl Udp {
         Ok(socket)
     }
 
+    /// Listens at the first of `addresses` that is free.
     async fn bind(&self, at: &Address, reuse_port: bool, addresses: &[SocketAddr]) -> Result<UdpListener> {
-        self.open_first(at, reuse_port, addresses, |socket, _| UdpListener::new(socket, self.config)).await
+        let bind = |address| async move {
+            UdpListener::new(self.open_free(address, reuse_port).await?, self.config)
+        };
+        first_of(addresses, bind).await.map_err(|attempts| attempts.into_error("listen").at(at))
     }
 
-    /// Opens a socket at the first of `addresses` that is free, for `take`.
-    async fn open_first<T>(
-        &self,
-        at: &Address,
-        reuse_port: bool,
-        addresses: &[SocketAddr],
-        take: impl Fn(Socket, SocketAddr) -> io::Result<T>,
-    ) -> Result<T> {
-        let mut attempts = Attempts::default();
-        for address in addresses.iter().copied() {
-            let place = attempts.begin(address);
-            let open = || open(&self.config, address, reuse_port);
-            let taken = ports::outwait(address.port(), LEAVE_TIMEOUT, open).await;
-            match taken.and_then(|socket| take(socket, address)) {
-                Ok(taken) => return Ok(taken),
-                Err(error) => attempts.fail(place, error),
-            }
-        }
-        Err(attempts.into_error("listen").at(at))
+    /// Opens a socket, once a listener that has just gone has closed its own there.
+    async fn open_free(&self, address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
+        let open = || open(&self.config, address, reuse_port);
+        ports::outwait(address.port(), LEAVE_TIMEOUT, open).await
     }
+}
+
+/// Gives each address to `attempt` until one succeeds.
+async fn first_of<T, F: Future<Output = io::Result<T>>>(
+    addresses: &[SocketAddr],
+    attempt: impl Fn(SocketAddr) -> F,
+) -> Result<T, Attempts> {
+    let mut attempts = Attempts::default();
+    for address in addresses {
+        let place = attempts.begin(*address);
+        match attempt(*address).await {
+            Ok(success) => return Ok(success),
+            Err(error) => attempts.fail(place, error),
+        }
+    }
+    Err(attempts)
 }
 
 impl Transport for Udp {
@@ -134,7 +127,8 @@ impl Transport for Udp {
             return Err(Error::new(ErrorKind::InvalidAddress, "connect").at(to).because("nobody has port 0"));
         }
         let addresses = resolve::connectable(to, self.config.connect_timeout).await?;
-        let socket = Arc::new(self.dial_first(to, &addresses)?);
+        let socket = first_of(&addresses, |peer| async move { self.dial(peer) }).await;
+        let socket = Arc::new(socket.map_err(|attempts| attempts.into_error("connect").at(to))?);
         let remote = socket.peer().unwrap_or_else(|| socket.local());
         let info = Info::new(address(socket.local()), address(remote)).with_details(socket.clone());
         let ending: Arc<Ending> = Arc::default();
@@ -163,7 +157,10 @@ impl Transport for Udp {
         if !self.config.reuse_port && at.port() != Some(0) {
             // A socket that would share the port starts beside a foreign one without an error. This one does not.
             // The one it finds free is taken: another one of the name may be the foreign one's.
-            addresses = vec![self.open_first(at, false, &addresses, |_, address| Ok(address)).await?];
+            let free = first_of(&addresses, |address| async move {
+                self.open_free(address, false).await.map(|_| address)
+            });
+            addresses = vec![free.await.map_err(|attempts| attempts.into_error("listen").at(at))?];
         }
         let mut listeners = Vec::with_capacity(n);
         for _ in 0..n {
