@@ -167,7 +167,7 @@ impl Connector {
             Ok::<_, Error>(local_of(bound, address, None))
         };
         let made = |connection: quinn::Connection, info| {
-            Shared::new(connection, info, Some(client()), None, self.config.close_timeout)
+            Shared::new(connection, info, Some(client()), None, &self.config)
         };
         let connecting = match early {
             Some(began) => match connecting.into_0rtt() {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use net_core::{
-    Acceptor, Address, Admission, Connection, IncomingConnection, Info, Listener, Result,
+    Acceptor, Address, Admission, Connection, Incoming, IncomingConnection, Info, Listener, Result,
     frame::{Framing, LengthPrefix},
 };
 
@@ -106,13 +106,16 @@ impl<F: Framing> Listener for QuicListener<F> {
 /// ```no_run
 /// # async fn example(quic: net_quic::Quic) -> net_core::Result<()> {
 /// let mut sessions = quic.listen_sessions(&"quic://:4433".parse()?).await?;
-/// while let Ok(session) = sessions.accept().await {
+/// while let Ok(incoming) = sessions.incoming().await {
 ///     tokio::spawn(async move {
-///         while let Ok((mut tx, mut rx)) = session.accept_bi().await {
-///             let request = rx.read_to_end(64 * 1024).await?;
-///             tx.write_all(&request).await?;
-///         }
-///         Ok::<_, net_core::Error>(())
+///         let session = incoming.run(|session| session).await?;
+///         let ended = session.serve_bi(async |mut tx, mut rx| {
+///             match rx.read_to_end(64 * 1024).await {
+///                 Ok(request) => drop(tx.write_all(&request).await), // and the answer ends
+///                 Err(_) => tx.reset(7),                              // what the two have agreed on
+///             }
+///         });
+///         Some(ended.await)
 ///     });
 /// }
 /// # Ok(())
@@ -163,6 +166,33 @@ impl<F: Framing> QuicSessions<F> {
     /// Cancel safe: no session is lost.
     pub async fn accept(&mut self) -> Result<QuicSession<F>> {
         poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Polls for the next client, whose handshake is yet to run.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_accept`](Self::poll_accept).
+    pub fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Result<Incoming<QuicSession<F>>>> {
+        runtime("accept")?;
+        let (framing, max_buffered) = (self.framing.clone(), self.max_buffered);
+        let session = move |shared| QuicSession::new(Arc::new(shared), framing, max_buffered);
+        self.acceptor.poll_incoming(cx).map_ok(|incoming| incoming.map(session))
+    }
+
+    /// Waits for the next client, for a task to [run](Incoming::run) its handshake and then to serve it: the first request is
+    /// answered sooner than where a task of its own runs the handshake and hands the session over, as for
+    /// [`accept`](Self::accept).
+    ///
+    /// # Errors
+    ///
+    /// It accepts no more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no client is lost.
+    pub async fn incoming(&mut self) -> Result<Incoming<QuicSession<F>>> {
+        poll_fn(|cx| self.poll_incoming(cx)).await
     }
 
     /// Stops listening; sessions whose handshakes run are still given by [`accept`](Self::accept).

@@ -30,6 +30,7 @@ mod addresses;
 mod closing;
 mod early;
 mod kept;
+mod serving;
 mod shared;
 
 /// What a stream is refused with where the limits of a server let no more in, or it takes no more.

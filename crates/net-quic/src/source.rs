@@ -320,7 +320,6 @@ impl<T: Send + 'static> Accept for Source<T> {
             let (mut connecting, failure) =
                 server.begin(incoming, resumes.clone(), &runtime).map_err(|error| error.at(&peer))?;
             drop(waits);
-            let close_timeout = server.config.close_timeout;
             let local = connecting.local_ip().map(|ip| SocketAddr::new(ip, port)).or(listening);
             let local = local.unwrap_or(remote);
             let resumed = async {
@@ -339,7 +338,7 @@ impl<T: Send + 'static> Accept for Source<T> {
                         let early =
                             Early::new(connection.clone(), accepted, failure, patience, never, unvalidated);
                         let info = net_core::Info::new(address(local), peer);
-                        let shared = Shared::new(connection, info, None, Some(permit), close_timeout);
+                        let shared = Shared::new(connection, info, None, Some(permit), &server.config);
                         return prepare(shared.with_early(early)).await;
                     }
                     Err(connecting) => connecting.await,
@@ -348,7 +347,7 @@ impl<T: Send + 'static> Accept for Source<T> {
             let connection = connected.map_err(|error| of_handshake(error, &failure, "accept").at(&peer))?;
             drop(unvalidated);
             let info = info(local, remote, &connection);
-            prepare(Shared::new(connection, info, None, Some(permit), close_timeout)).await
+            prepare(Shared::new(connection, info, None, Some(permit), &server.config)).await
         }))
     }
 }

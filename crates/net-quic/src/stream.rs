@@ -23,7 +23,7 @@ pub use recv::RecvStream;
 
 mod recv;
 
-/// What a stream is reset with whose sender of messages was dropped before all was flushed.
+/// What a stream is reset with whose sender of messages was dropped before all was flushed, or that was dropped by a panic.
 pub const ABORTED: u32 = 1;
 
 /// Waits until the peer has acknowledged everything, or reads no more.
@@ -31,8 +31,8 @@ type Acknowledged = Pin<Box<dyn Future<Output = Result<Option<VarInt>, StoppedEr
 
 /// The sending half of a stream.
 ///
-/// Dropping it ends the stream: what was written still arrives, and then the end; [`reset`](Self::reset) cuts it instead.
-/// It keeps its session alive.
+/// Dropping it ends the stream: what was written still arrives, and then the end; [`reset`](Self::reset) cuts it instead, and
+/// so does a panic that drops it, with [`ABORTED`], or the peer would take what there is for all. It keeps its session alive.
 ///
 /// [`finish`](Self::finish) waits for the peer's acknowledgement; [`end`](Self::end) does not, and is what quinn calls `finish`.
 /// `AsyncWriteExt::shutdown` waits as [`finish`](Self::finish) does: put a deadline on it.
@@ -339,6 +339,9 @@ impl SendStream {
 
 impl Drop for SendStream {
     fn drop(&mut self) {
+        if matches!(self.end, End::Open) && std::thread::panicking() {
+            self.reset(ABORTED.into());
+        }
         let Some(mut stream) = self.stream.take() else { return self.session.keep_held(self.id) };
         let is_open = matches!(self.end, End::Open);
         if is_open {

@@ -21,7 +21,7 @@ use crate::{BoxReceiver, BoxSender, Connection, Error, ErrorKind, Result};
 ///
 /// ```
 /// use std::future::poll_fn;
-/// use net_core::{Incoming, Listener, Transport, memory::Memory};
+/// use net_core::{Listener, Transport, memory::Memory};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> net_core::Result<()> {
@@ -31,12 +31,8 @@ use crate::{BoxReceiver, BoxSender, Connection, Error, ErrorKind, Result};
 ///
 /// let incoming = poll_fn(|cx| listener.poll_incoming(cx)).await?;
 /// tokio::spawn(async move {
-///     let connection = match incoming {
-///         Incoming::Ready(connection) => Some(connection),
-///         Incoming::Handshaking(handshaking) => handshaking.run(|connection| connection).await,
-///     };
 ///     // Of a handshake that fails the observer knows.
-///     let Some(mut connection) = connection else { return Ok(()) };
+///     let Some(mut connection) = incoming.run(|connection| connection).await else { return Ok(()) };
 ///     connection.send("welcome").await
 /// });
 /// assert_eq!(near.recv().await?.expect("a message"), "welcome");
@@ -74,6 +70,21 @@ impl<T: 'static> Incoming<T> {
         match self {
             Self::Ready(connection) => Incoming::Ready(make(connection)),
             Self::Handshaking(handshaking) => Incoming::Handshaking(handshaking.map(make)),
+        }
+    }
+
+    /// Runs the handshake, where there is one, and hands the connection to `then`, as [`Handshaking::run`] does.
+    ///
+    /// `None`: it failed, took too long or gave way to a newer one, which the observer was told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cuts the handshake.
+    pub async fn run<U>(self, then: impl FnOnce(T) -> U) -> Option<U> {
+        match self {
+            Self::Ready(connection) => Some(then(connection)),
+            // Boxed: the task that serves the connection after it has no need of its memory.
+            Self::Handshaking(handshaking) => Box::pin(handshaking.run(then)).await,
         }
     }
 }

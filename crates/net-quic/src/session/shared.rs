@@ -64,8 +64,15 @@ pub(crate) struct Shared {
     /// The place among those that a server admits.
     permit: Option<Permit>,
     /// Where what outlives the last handle runs.
-    runtime: Handle,
+    pub(super) runtime: Handle,
     close_timeout: Duration,
+    pub(super) max_streams: MaxStreams,
+}
+
+/// How many streams the peer may have open at once.
+pub(super) struct MaxStreams {
+    pub(super) bidi: u32,
+    pub(super) uni: u32,
 }
 
 /// The socket of a client.
@@ -87,7 +94,7 @@ impl Shared {
         info: Info,
         client: Option<Client>,
         permit: Option<Permit>,
-        close_timeout: Duration,
+        config: &QuicConfig,
     ) -> Self {
         Self {
             datagram_room: connection.datagram_send_buffer_space(),
@@ -106,7 +113,8 @@ impl Shared {
             directions: AtomicUsize::new(0),
             permit,
             runtime: Handle::current(),
-            close_timeout,
+            close_timeout: config.close_timeout,
+            max_streams: MaxStreams { bidi: config.max_bidi_streams, uni: config.max_uni_streams },
         }
     }
 
