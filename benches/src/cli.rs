@@ -86,7 +86,7 @@ Tables, JSON and a plot are written to target/bench/udp-pinned.* or udp-unpinned
 Examples:
   bench quic --pin                         cost: server CPU and memory, everything on one core
   bench quic --quick                       half a minute to see that everything works
-  bench quic --pin --turns 20 --duration 200ms --rounds 3
+  bench quic --pin --turns 10 --duration 100ms --rounds 16
                                            the same on a machine that drifts: servers take turns
   bench quic --pin --loads streams --rounds 9
   bench quic --list                        names of servers and loads

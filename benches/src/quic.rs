@@ -6,6 +6,7 @@
 pub mod cases;
 pub mod load;
 pub mod loss;
+pub mod ratio;
 pub mod report;
 pub mod settings;
 pub mod suite;

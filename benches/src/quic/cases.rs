@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::settings::RECV_BUFFER;
+use super::settings::{RECV_BUFFER, TASK_EACH};
 
 /// A server to be measured.
 #[derive(Debug, Clone, Copy)]
@@ -14,23 +14,45 @@ pub struct Server {
     pub title: &'static str,
     /// Its executable, beside the orchestrator's.
     pub program: &'static str,
-    /// Its arguments: what its socket receives into, where it does not ask for that by itself.
-    recv_buffer: Option<usize>,
+    argument: Option<Argument>,
 }
 
-/// Ours, then what it stands on, against which it is held, once more with what the system gives a socket, then another one.
-pub const SERVERS: [Server; 4] = [
-    Server { id: OURS, title: "net-quic", program: "quic_sessions", recv_buffer: None },
-    Server { id: BASELINE, title: "quinn", program: "peer_quinn", recv_buffer: Some(RECV_BUFFER) },
+/// What a server is told.
+#[derive(Debug, Clone, Copy)]
+enum Argument {
+    /// What its socket receives into, in bytes, where it does not ask for that by itself.
+    RecvBuffer(usize),
+    /// To serve each stream in a task of its own.
+    TaskEach,
+}
+
+const fn quinn(id: &'static str, title: &'static str, argument: Option<Argument>) -> Server {
+    Server { id, title, program: "peer_quinn", argument }
+}
+
+/// Ours, once more as one writes a server on quinn, then what it stands on, against which it is held, twice, since what one process
+/// of it costs beside another one tells how far the other ratios go; then with what the system gives a socket, and another one.
+pub const SERVERS: [Server; 6] = [
+    Server { id: OURS, title: "net-quic", program: OUR_PROGRAM, argument: None },
     Server {
-        id: "quinn-system",
-        title: "quinn, the system's receive buffer",
-        program: "peer_quinn",
-        recv_buffer: None,
+        id: "net-tasks",
+        title: "net-quic, a task for each stream",
+        program: OUR_PROGRAM,
+        argument: Some(Argument::TaskEach),
     },
-    Server { id: "s2n", title: "s2n-quic", program: "peer_s2n_quic", recv_buffer: Some(RECV_BUFFER) },
+    quinn(BASELINE, "quinn", Some(Argument::RecvBuffer(RECV_BUFFER))),
+    quinn("quinn-again", "quinn, another process", Some(Argument::RecvBuffer(RECV_BUFFER))),
+    quinn("quinn-system", "quinn, the system's receive buffer", None),
+    Server {
+        id: "s2n",
+        title: "s2n-quic",
+        program: "peer_s2n_quic",
+        argument: Some(Argument::RecvBuffer(RECV_BUFFER)),
+    },
 ];
 
+/// What our servers are.
+const OUR_PROGRAM: &str = "quic_sessions";
 /// Our server, whose ratios are held.
 pub const OURS: &str = "net";
 /// How much dearer than bare quinn ours may be.
@@ -151,7 +173,11 @@ impl Server {
     /// Its arguments.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
-        self.recv_buffer.into_iter().map(|len| len.to_string().into()).collect()
+        let argument = self.argument.map(|argument| match argument {
+            Argument::RecvBuffer(len) => len.to_string(),
+            Argument::TaskEach => TASK_EACH.to_owned(),
+        });
+        argument.into_iter().map(OsString::from).collect()
     }
 }
 
@@ -209,7 +235,7 @@ impl Case {
                     format!("--transfers={}", effort.transfers).into(),
                     format!("--seed={round}").into(),
                 ];
-                args.extend((server.id == OURS).then(|| OsString::from("--ours")));
+                args.extend((server.program == OUR_PROGRAM).then(|| OsString::from("--ours")));
                 return args;
             }
             Kind::Idle => return vec!["idle".into(), format!("--connections={}", effort.idle).into()],

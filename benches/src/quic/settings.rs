@@ -11,6 +11,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// The protocol that all of them speak.
 pub const PROTOCOL: &str = "bench";
+/// What our server is told, to serve each stream in a task of its own.
+pub const TASK_EACH: &str = "--task-each";
 /// What a socket receives into, in bytes.
 pub const RECV_BUFFER: usize = 1 << 20;
 /// What may be on its way on one stream, in bytes.
