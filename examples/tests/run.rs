@@ -56,6 +56,11 @@ fn u5_any_transport() {
 }
 
 #[test]
+fn q1_quic_streams() {
+    assert_eq!(run("quic_streams"), "hello, Ann\nhello, Bob\n");
+}
+
+#[test]
 fn m4_reconnect() {
     let expected = "Response 0 \"before\"\n\
                     lost; it waits before it tries again\n\
