@@ -15,7 +15,7 @@ use net_core::{
     Listener as _, Transport as _, last_turns,
     tls::{ClientTls, Pem, ServerTls},
 };
-use net_quic::{Quic, QuicConfig};
+use net_quic::{Quic, QuicConfig, QuicSession};
 
 use rig::{PATIENCE, Process, Server, built, net, released};
 use tempfile::TempDir;
@@ -132,7 +132,13 @@ fn the_end_of_a_text_is_waited_for_no_longer_than_the_time_out() {
             tell.send(listener.local().to_string()).expect("the test waits");
             let mut far = listener.accept().await.expect("accepted");
             let text = far.recv().await.expect("received").expect("a text");
+            let session = QuicSession::of(&far.tx);
+            let sent = session.stats().udp_sent;
             far.send(text).await.expect("sent");
+            // Some turns later it has left, however many datagrams of QUIC's own are before it.
+            while session.stats().udp_sent == sent {
+                tokio::task::yield_now().await;
+            }
             last_turns().await;
             let _ = ended.recv();
         });
